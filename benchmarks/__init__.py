@@ -1,0 +1,1 @@
+"""How fast spoolmw is, beside ProcessPoolExecutor in the same run: `python -m benchmarks`."""

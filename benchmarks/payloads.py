@@ -1,0 +1,12 @@
+"""What the benchmarks run."""
+
+from __future__ import annotations
+
+
+def nothing() -> None:
+    """A task without work: what is left is the price of a task."""
+
+
+def same(data: bytes) -> bytes:
+    """Give back what was given: a large argument and a large result."""
+    return data

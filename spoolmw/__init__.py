@@ -1,0 +1,35 @@
+"""spoolmw: drop a task file into a directory, find its result; nothing is lost on the way.
+
+The package's face. Attributes are loaded when first asked for, so that `import spoolmw` costs
+nothing inside a task on a bare host: neither watchdog nor SQLite is loaded by it.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Spool": "spoolmw.client",
+    "SpoolTask": "spoolmw.client",
+    "SpoolmwError": "spoolmw.errors",
+    "TaskFailed": "spoolmw.errors",
+    "TaskRejected": "spoolmw.errors",
+    "ResultGone": "spoolmw.errors",
+    "NotServed": "spoolmw.errors",
+}
+
+__all__ = ["NotServed", "ResultGone", "Spool", "SpoolTask", "SpoolmwError", "TaskFailed", "TaskRejected"]
+
+
+def __getattr__(name: str) -> object:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'spoolmw' has no attribute {name!r}") from None
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,50 @@
+"""The contract that every agent fulfils, and the one suite in `tests/contract` holds it to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
+from spoolmw.model.events import Lost, Reported, Started
+from spoolmw.model.ids import AgentName, AttemptId
+
+AgentEvent = Started | Reported | Lost | CapacityChanged
+Sink = Callable[[Sequence[AgentEvent]], None]
+"""Takes a batch of events; called from any thread; never blocks and never raises."""
+
+
+class Agent(Protocol):
+    """A place that runs attempts: local cores, an ssh host, a HTCondor or BOINC pool.
+
+    launch() and stop() are idempotent in the attempt's id: the daemon repeats them after a
+    crash. No method blocks for longer than a few milliseconds, except close(). Only
+    AgentError may be raised. Events arrive on the sink that the agent was made with; an
+    event's `at` is the boot-time clock (time.clock_gettime(CLOCK_BOOTTIME)).
+    """
+
+    name: AgentName
+
+    def capacity(self) -> Capacity:
+        """The room there is now; changes are also told to the sink as CapacityChanged."""
+
+    def launch(self, work: Sequence[Launch]) -> None:
+        """Start these attempts, or keep them until a slot is free. Never blocks on a full stream."""
+
+    def stop(self, attempts: Sequence[AttemptId]) -> None:
+        """End these attempts with their whole trees; nothing is reported of a stopped attempt."""
+
+    def release(self, attempts: Sequence[AttemptId]) -> None:
+        """The report of these is committed: a copy that is kept for repeating it may go."""
+
+    def sightings(self) -> Iterable[Sighting]:
+        """Every attempt that the agent knows, many at once."""
+
+    def tail(self, attempt: AttemptId, offset: int, stream: str = "stdout") -> bytes:
+        """Up to 64 KiB of a running attempt's output from `offset`; empty when there is no more.
+
+        A negative `offset` counts from the end.
+        """
+
+    def close(self, grace_s: float) -> None:
+        """End within `grace_s` and a little; a host agent's attempts get TERM first."""

@@ -1,0 +1,158 @@
+"""The handle of a submitted task: a `concurrent.futures.Future` that can also be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Generator
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from spoolmw.model.ids import TaskId
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a task ended for its caller: with a value, an error, or cancelled."""
+
+    value: Any = None
+    error: BaseException | None = None
+    cancelled: bool = False
+
+
+class Keeper(Protocol):
+    """What a task needs of its spool."""
+
+    def ensure(self) -> None:
+        """See to it that somebody waits for results (after a fork nobody does)."""
+
+    def cancel(self, task: SpoolTask, *, waiting_only: bool) -> bool:
+        """Cancel the task in the spool; False when it cannot be."""
+
+    def state(self, task: SpoolTask) -> str:
+        """The task's state as the daemon has it; "" when that cannot be told."""
+
+
+class SpoolTask(Future[Any]):
+    """A task in the spool. It ends by itself: a thread of the spool waits for its result file.
+
+    `id`, `name`, `box` and `path` (of its result file) tell what it is in the spool.
+    """
+
+    def __init__(
+        self, keeper: Keeper, task_id: TaskId, name: str, dropped: str, path: str, *, keep: bool
+    ) -> None:
+        super().__init__()
+        self.id = task_id
+        self.name = name
+        self.dropped = dropped  #: the file's name in `incoming/`
+        self.result_file = path
+        self.box = ""
+        self.keep = keep  #: the result file stays when it has been read
+        self.skipped = 0  #: how often a later task's result was found first
+        self.added_at = 0.0  #: monotonic clock, when the waiter took it up
+        self._keeper = keeper
+
+    @property
+    def path(self) -> Path:
+        """Where the result file appears, or was."""
+        return Path(self.result_file)
+
+    @property
+    def files(self) -> Path:
+        """Where a command's output files appear."""
+        return Path(self.result_file.removesuffix(".result") + ".files")
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The task's value; raises what it raised, TaskFailed, TimeoutError or CancelledError."""
+        self._keeper.ensure()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the task raised, or None; raises TimeoutError or CancelledError."""
+        self._keeper.ensure()
+        return super().exception(timeout)
+
+    def done(self) -> bool:
+        """Whether the task ended (its result was read) or was cancelled."""
+        self._keeper.ensure()
+        return super().done()
+
+    def running(self) -> bool:
+        """Whether an attempt runs just now, as the daemon says; False while it is down."""
+        return not super().done() and self._keeper.state(self) == "running"
+
+    def cancel(self) -> bool:
+        """Cancel the task; one that runs is stopped with all its processes.
+
+        False when it has ended already, or when the daemon has it and does not answer.
+        """
+        return self._cancel(waiting_only=False)
+
+    def _cancel(self, *, waiting_only: bool) -> bool:
+        if super().done():
+            return self.cancelled()
+        if not self._keeper.cancel(self, waiting_only=waiting_only):
+            return False
+        return self.end(Ended(cancelled=True)) or self.cancelled()
+
+    def end(self, ended: Ended) -> bool:
+        """Let the task have ended so; False when it had ended before. For the waiter."""
+        try:
+            if ended.cancelled:
+                return self._end_cancelled()
+            if ended.error is not None:
+                self.set_exception(ended.error)
+            else:
+                self.set_result(ended.value)
+        except InvalidStateError:
+            return False
+        return True
+
+    def _end_cancelled(self) -> bool:
+        if not super().cancel():
+            return False
+        mine = object()
+        if vars(self).setdefault("_told_by", mine) is not mine:
+            return False  # another thread cancelled at the same moment
+        self.set_running_or_notify_cancel()  # wakes wait() and as_completed(), as executors do
+        return True
+
+    def renew_lock(self) -> None:
+        """After a fork: the lock may be held by a thread that is not in this process."""
+        self._condition = threading.Condition()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait within asyncio. If the awaiting is cancelled, so is the task."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def tell(_: Future[Any]) -> None:
+            try:
+                loop.call_soon_threadsafe(_settle, over)
+            except RuntimeError:
+                return  # the loop was closed: nobody awaits any more
+
+        self._keeper.ensure()
+        self.add_done_callback(tell)
+        try:
+            yield from over
+        except asyncio.CancelledError:
+            loop.run_in_executor(None, self.cancel)  # it asks the daemon, which takes a moment
+            raise
+        if self.cancelled():
+            raise asyncio.CancelledError
+        return super().result(0)
+
+    def __repr__(self) -> str:
+        state = "done" if super().done() else "pending"
+        if super().done() and (self.cancelled() or self._exception is not None):
+            state = "cancelled" if self.cancelled() else "failed"
+        return f"<SpoolTask {self.name} {self.id} {state}>"
+
+
+def _settle(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)

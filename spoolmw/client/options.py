@@ -1,0 +1,158 @@
+"""What may be asked for with a task: keywords of `options()` and the header keys they stand for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from spoolmw.errors import BadTaskFile
+from spoolmw.format.keyed import Unfit, nearest
+from spoolmw.format.names import box_problem, escape
+from spoolmw.format.schema import read_spec
+
+#: keyword -> (section of the header, key in it); "" is the header itself
+_KEYS = {
+    "priority": ("", "priority"),
+    "env": ("run", "env"),
+    "result": ("run", "result"),
+    "cpus": ("resources", "cpus"),
+    "memory": ("resources", "memory"),
+    "gpus": ("resources", "gpus"),
+    "time": ("limits", "time"),
+    "output": ("limits", "output"),
+    "retries": ("retry", "max"),
+    "backoff": ("retry", "backoff"),
+    "retry_memory": ("retry", "memory"),
+    "retry_on": ("retry", "on"),
+    "agents": ("place", "agents"),
+    "interpreter": ("place", "interpreter"),
+    "python": ("place", "python"),
+    "platform": ("place", "platform"),
+}
+#: What the helper itself uses.
+_OWN = ("name", "key", "box", "keep", "durable")
+#: In the design, refused until it is there: a wish for it must not be dropped silently.
+_NOT_BUILT = {
+    "quorum": "redundancy",
+    "target": "redundancy",
+    "limit": "redundancy",
+    "max_errors": "redundancy",
+    "deadline": "redundancy",
+    "distinct": "redundancy",
+    "validator": "redundancy",
+    "checkpoint": "checkpoint",
+    "after": "after",
+}
+#: Header values that take several words also when one is given alone.
+_LISTS = ("retry_on", "agents")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The wishes of one submitter. `wishes` holds only what was asked for, by keyword."""
+
+    name: str = ""
+    key: str = ""
+    box: str = ""
+    keep: bool | None = None  #: leave result files where they are; None: as the method has it
+    durable: bool = False
+    wishes: Mapping[str, object] = field(default_factory=dict)
+
+    def with_wishes(self, given: Mapping[str, object]) -> Options:
+        """These options with `given` on top. Unknown or wrong ones are errors at once."""
+        for word in given:
+            _check_word(word)
+        own = {word: given[word] for word in _OWN if word in given}
+        wishes = {**self.wishes}
+        wishes.update({word: _plain(word, given[word]) for word in _KEYS if word in given})
+        kept = {word: getattr(self, word) for word in _OWN}
+        changed = Options(**{**kept, **own}, wishes=wishes)
+        changed._check()
+        return changed
+
+    def call_header(self, name: str) -> dict[str, object]:
+        """The header of a call, but for its id and body: it runs in the caller's own Python."""
+        caller = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+        if sys.executable:
+            caller["interpreter"] = sys.executable
+        return self._header(name, caller)
+
+    def command_header(self, name: str) -> dict[str, object]:
+        """The header of a command, which needs no Python, but for its id and command."""
+        return self._header(name, {})
+
+    def _header(self, name: str, caller: Mapping[str, str]) -> dict[str, object]:
+        header: dict[str, object] = {"name": self.name or name}
+        if self.key:
+            header["key"] = self.key
+        sections: dict[str, dict[str, object]] = {"place": dict(caller)} if caller else {}
+        for word, value in self.wishes.items():
+            section, key = _KEYS[word]
+            if section:
+                sections.setdefault(section, {})[key] = value
+            else:
+                header[key] = value
+        return {**header, **sections}
+
+    def _check(self) -> None:
+        """Let the format judge, so that a mistake is told here and not in `rejected/`."""
+        if self.box and (problem := box_problem(self.box)):
+            raise BadTaskFile(f"the box {escape(self.box)} cannot be used", why=problem)
+        try:
+            read_spec(self.command_header("task"), name="task")
+        except Unfit as problem:
+            raise BadTaskFile(
+                f"the option {_word(problem.path)!r} cannot be used as it is",
+                why=problem.why,
+                fix=problem.fix or "see docs/helper.md",
+            ) from None
+
+
+def from_environment() -> Options:
+    """What holds for every task of this process: `$SPOOLMW_AGENTS` names the agents."""
+    named = [word.strip() for word in os.environ.get("SPOOLMW_AGENTS", "").split(",")]
+    agents = [word for word in named if word]
+    return Options().with_wishes({"agents": agents} if agents else {})
+
+
+def _plain(word: str, value: object) -> object:
+    """The value as JSON has it."""
+    if word in _LISTS:
+        return [value] if isinstance(value, str) else _listed(value)
+    if word == "env" and isinstance(value, Mapping):
+        return dict(value)
+    if word == "interpreter" and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
+
+
+def _listed(value: object) -> object:
+    return list(value) if isinstance(value, Iterable) else value
+
+
+def _word(path: tuple[str, ...]) -> str:
+    """The keyword of a key in the header."""
+    for word, (section, key) in _KEYS.items():
+        if path[:2] == ((section, key) if section else (key,)):
+            return word
+    return ".".join(path)
+
+
+def _check_word(word: str) -> None:
+    if word in _KEYS or word in _OWN:
+        return
+    if word in _NOT_BUILT:
+        section = _NOT_BUILT[word]
+        raise BadTaskFile(
+            f"the option {word!r} is not built yet",
+            why=f"it belongs to [{section}], which this version refuses",
+            fix="leave it out",
+        )
+    near = nearest(word, [*_KEYS, *_OWN])
+    raise BadTaskFile(
+        f"there is no option {word!r}",
+        why=f"the options are {', '.join(sorted([*_KEYS, *_OWN]))}",
+        fix=f"did you mean {near!r}?" if near else "see docs/helper.md",
+    )

@@ -1,0 +1,152 @@
+"""The tasks that are waited for, and in which order to look for their results.
+
+Results come about in the order of submission, so looking goes through the front of that order
+and gives up after some misses: few looks find many results. A task that later ones overtook
+again and again moves to the late ones, so that one slow task does not hide all behind it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Iterable
+
+from spoolmw.client.future import SpoolTask
+
+#: Looks in vain, one after the other, that end a round.
+FRONT_MISSES = 24
+#: Results that one round takes up at most; they are handed out together.
+BATCH = 256
+#: A task that so many rounds overtook is late.
+SKIPS = 8
+#: Late tasks that each round looks for.
+LATE_LOOKS = 4
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FIRST_READ = 1 << 16
+_TRY_LATER = frozenset({errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTDIR})
+
+Found = tuple[SpoolTask, bytes]
+
+
+def look(path: str) -> bytes | None:
+    """The content of the file at `path`, None where there is none; empty if it cannot be read."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError as error:
+        return None if error.errno in _TRY_LATER else b""
+    try:
+        data = os.read(fd, _FIRST_READ)
+        if len(data) < _FIRST_READ:
+            return data
+        return _read_all(fd)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _read_all(fd: int) -> bytes:
+    size, done = os.fstat(fd).st_size, 0
+    parts: list[bytes] = []
+    while done < size and (part := os.pread(fd, size - done, done)):
+        parts.append(part)
+        done += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Pending:
+    """What is waited for. Belongs to one thread."""
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, SpoolTask] = {}
+        self._front: deque[SpoolTask] = deque()
+        self._late: deque[SpoolTask] = deque()
+
+    def __len__(self) -> int:
+        return len(self.by_path)
+
+    def add(self, task: SpoolTask) -> None:
+        self.by_path[task.result_file] = task
+        self._front.append(task)
+
+    def drop(self, task: SpoolTask) -> None:
+        """It is no longer waited for."""
+        if self.by_path.get(task.result_file) is task:
+            del self.by_path[task.result_file]
+
+    def move(self, task: SpoolTask, path: str) -> None:
+        """Its result will have another name."""
+        self.drop(task)
+        task.result_file = path
+        self.by_path[path] = task
+        self._late.append(task)
+
+    def oldest(self, number: int) -> list[SpoolTask]:
+        """Some tasks to ask about: the late ones first, other ones at each call."""
+        some: dict[SpoolTask, None] = {}
+        for queue in (self._late, self._front):
+            for _ in range(min(len(queue), number - len(some))):
+                task = queue.popleft()
+                if self._is_waited_for(task):
+                    queue.append(task)
+                    some[task] = None
+        return list(some)
+
+    def in_turn(self) -> list[Found]:
+        """Look for the results that should come next."""
+        found: list[Found] = []
+        missed: list[SpoolTask] = []
+        overtaken = misses = 0
+        front = self._front
+        while front and misses < FRONT_MISSES and len(found) < BATCH:
+            task = front.popleft()
+            if not self._is_waited_for(task):
+                continue
+            data = look(task.result_file)
+            if data is None:
+                misses += 1
+                missed.append(task)
+            else:
+                found.append((task, data))
+                overtaken, misses = len(missed), 0
+        for task in missed[:overtaken]:
+            task.skipped += 1
+        front.extendleft(reversed([task for task in missed if task.skipped < SKIPS]))
+        self._late.extend(task for task in missed if task.skipped >= SKIPS)
+        return found + self._some_late()
+
+    def _some_late(self) -> list[Found]:
+        late = self._late
+        found: list[Found] = []
+        for _ in range(min(LATE_LOOKS, len(late))):
+            task = late.popleft()
+            if not self._is_waited_for(task):
+                continue
+            data = look(task.result_file)
+            if data is None:
+                late.append(task)
+            else:
+                found.append((task, data))
+        return found
+
+    def named(self, paths: Iterable[str]) -> list[Found]:
+        """Look for the results at these paths, if they are waited for."""
+        tasks = [self.by_path[path] for path in dict.fromkeys(paths) if path in self.by_path]
+        return self.these(tasks)
+
+    def these(self, tasks: Iterable[SpoolTask]) -> list[Found]:
+        """Look for the results of these tasks."""
+        found = [(task, look(task.result_file)) for task in tasks]
+        return [(task, data) for task, data in found if data is not None]
+
+    def overtake(self, task: SpoolTask) -> None:
+        """A result came out of turn: those in front of it should not be looked for first."""
+        front = self._front
+        for _ in range(min(len(front), BATCH)):
+            if front[0].added >= task.added - FRONT_MISSES // 2:
+                return
+            self._late.append(front.popleft())
+
+    def _is_waited_for(self, task: SpoolTask) -> bool:
+        return self.by_path.get(task.result_file) is task

@@ -1,0 +1,274 @@
+"""Reads `spoolmw.toml`, strictly: what cannot be used is refused with the nearest right key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spoolmw.errors import BadConfig
+from spoolmw.format.forms import BadForm, Written, read_toml
+from spoolmw.format.keyed import Reader, Unfit, dotted, nearest, read_table, unknown_key
+from spoolmw.format.names import escape
+from spoolmw.format.values import (
+    duration,
+    list_of,
+    matching,
+    one_of,
+    size,
+    text,
+    whole,
+)
+
+FILE_NAME = "spoolmw.toml"
+DAY_S = 86400.0
+_MOST_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What is taken from `incoming/`."""
+
+    settle_s: float = 1.0  #: a file written in place is whole after so long without a change
+    scan_s: float = 1.0  #: between two looks at the folder where no watch reaches
+    max_task_bytes: int = 4_000_000_000
+    group: str = (
+        ""  #: files of this group's members are taken too; empty: only the daemon's own
+    )
+    allow_paths: tuple[str, ...] = ()  #: inputs may be taken from below these folders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """One place that runs attempts."""
+
+    name: str
+    kind: str = "local"
+    slots: int = 0  #: 0: one for each usable core ("auto")
+    gpus: tuple[str, ...] = ()  #: ids of devices
+    memory_bytes: int = 0  #: that attempts may reserve together; 0: what the machine has
+    interpreters: tuple[str, ...] = ()  #: looked for where a task's own does not exist
+    path: str = "/usr/local/bin:/usr/bin:/bin"  #: $PATH of attempts
+    home: str = ""  #: $HOME of attempts; empty: that of the daemon's user
+    env: tuple[str, ...] = ()  #: variables of the daemon that attempts get too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long things are kept, in seconds; None: for ever."""
+
+    results_s: float | None = None
+    story_s: float | None = 90 * DAY_S
+    logs_s: float | None = 30 * DAY_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    low_bytes: int = 1_000_000_000  #: with less free, intake stops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Programs that get a result's trailer on standard input; empty: none."""
+
+    done: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    grace_s: float = 30.0  #: that running attempts get at a stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    level: str = "info"
+
+
+_LOCAL = AgentConfig(name="local")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration; without a file, one agent `local`."""
+
+    intake: Intake = field(default_factory=Intake)
+    agents: tuple[AgentConfig, ...] = (_LOCAL,)
+    retention: Retention = field(default_factory=Retention)
+    disk: Disk = field(default_factory=Disk)
+    hooks: Hooks = field(default_factory=Hooks)
+    daemon: Daemon = field(default_factory=Daemon)
+    log: Log = field(default_factory=Log)
+    source: Path | None = None  #: the file that it was read from
+
+    @staticmethod
+    def load(path: Path | str | None) -> Config:
+        """The configuration in the file `path`; the defaults for None. Raises `BadConfig`."""
+        if path is None:
+            return Config()
+        file = Path(path)
+        try:
+            with file.open("rb") as stream:
+                data = stream.read(_MOST_BYTES + 1)
+        except OSError as problem:
+            raise BadConfig(
+                f"The configuration {escape(str(path))} cannot be read.",
+                why=problem.strerror or str(problem),
+                fix="name a file that is there with --config, or leave it out",
+            ) from None
+        return parse(data, file)
+
+    @staticmethod
+    def find(spool: Path, given: Path | str | None = None) -> Config:
+        """The configuration `given`, else `spoolmw.toml` beside the spool, else the defaults."""
+        if given is not None:
+            return Config.load(given)
+        beside = spool.absolute().parent / FILE_NAME
+        return Config.load(beside if beside.exists() else None)
+
+
+def parse(data: bytes, source: Path) -> Config:
+    """The configuration that the text of a file asks for. Raises `BadConfig`."""
+    written: Written | None = None
+    try:
+        if len(data) > _MOST_BYTES:
+            raise BadForm("it is longer than 256 KiB")
+        written = read_toml(data)
+        return Config(**_sections(written.tree), source=source)
+    except (Unfit, BadForm) as problem:
+        raise _refusal(problem, written, source) from None
+
+
+def _refusal(problem: Unfit | BadForm, written: Written | None, source: Path) -> BadConfig:
+    path = problem.path if isinstance(problem, Unfit) else ()
+    line = (
+        written.line(path) if written else problem.line if isinstance(problem, BadForm) else 0
+    )
+    where = ", ".join(part for part in (dotted(path), f"line {line}" if line else "") if part)
+    return BadConfig(
+        f"The configuration {escape(str(source))} cannot be used"
+        f"{': ' + where if where else ''}.",
+        why=escape(problem.why),
+        fix=escape(problem.fix) or "see docs/configuration.md",
+    )
+
+
+def _never_or(reader: Reader) -> Reader:
+    return lambda raw: None if raw == "never" else reader(raw)
+
+
+def _slots(raw: object) -> object:
+    return 0 if raw == "auto" else whole(1, 4096)(raw)
+
+
+def _device(raw: object) -> object:
+    if type(raw) is int and 0 <= raw < 1024:
+        return str(raw)
+    return matching(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}", "a device's id")(raw)
+
+
+_FOLDER = matching(r"/[^\x00-\x1f\x7f]*", "an absolute path")
+_VARIABLE = matching(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "a variable's name")
+_PROGRAM = list_of(text(), hint='write the words apart: ["/usr/bin/mail", "ann"]')
+
+_AGENT: Mapping[str, Reader] = {
+    "kind": matching(r"[a-z][a-z0-9_-]{0,31}", "a kind of agent"),
+    "slots": _slots,
+    "gpus": list_of(_device),
+    "memory": size(),
+    "interpreters": list_of(_FOLDER),
+    "path": text(),
+    "home": _FOLDER,
+    "env": list_of(_VARIABLE),
+}
+
+_SECTIONS: Mapping[str, tuple[Callable[..., object], Mapping[str, Reader]]] = {
+    "intake": (
+        Intake,
+        {
+            "settle_s": duration(least=0, most=3600),
+            "scan_s": duration(least=0.01, most=3600),
+            "max_task_bytes": size(least=65536),
+            "group": matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?", "a group's name"),
+            "allow_paths": list_of(_FOLDER),
+        },
+    ),
+    "retention": (
+        Retention,
+        {
+            "results": _never_or(duration(least=1)),
+            "story": _never_or(duration(least=1)),
+            "logs": _never_or(duration(least=1)),
+        },
+    ),
+    "disk": (Disk, {"low": size(least=0)}),
+    "hooks": (Hooks, {"done": _PROGRAM, "failed": _PROGRAM, "timeout": duration()}),
+    "daemon": (Daemon, {"grace": duration(least=0, most=86400)}),
+    "log": (Log, {"level": one_of("debug", "info", "warning", "error")}),
+}
+
+#: What the records call a key, where that is another word.
+_FIELD_NAMES = {
+    "memory": "memory_bytes",
+    "results": "results_s",
+    "story": "story_s",
+    "logs": "logs_s",
+    "low": "low_bytes",
+    "timeout": "timeout_s",
+    "grace": "grace_s",
+}
+
+
+def _sections(tree: Mapping[str, object]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, raw in tree.items():
+        try:
+            if key == "agents":
+                made[key] = _agents(raw)
+            elif key in _SECTIONS:
+                record, readers = _SECTIONS[key]
+                made[key] = record(**_fields(raw, readers))
+            else:
+                raise unknown_key(key, ("agents", *_SECTIONS))
+        except Unfit as problem:
+            raise (problem if problem.path[:1] == (key,) else problem.below(key)) from None
+    return made
+
+
+def _fields(raw: object, readers: Mapping[str, Reader]) -> dict[str, Any]:
+    return {
+        _FIELD_NAMES.get(key, key): value for key, value in read_table(raw, readers).items()
+    }
+
+
+def _agents(raw: object) -> tuple[AgentConfig, ...]:
+    if not isinstance(raw, dict) or not raw:
+        raise Unfit("there is no agent in it", "[agents.local]")
+    agents = []
+    for name, settings in raw.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name, re.ASCII):
+            raise Unfit("this is no name of an agent", "[agents.local]", (name,))
+        if not isinstance(settings, dict):
+            near = nearest(name, _AGENT)
+            raise Unfit("an agent is a section", f"[agents.local] {near} = ...", (name,))
+        try:
+            agents.append(AgentConfig(name=name, **_fields(settings, _AGENT)))
+        except Unfit as problem:
+            raise problem.below(name) from None
+    return tuple(agents)
+
+
+__all__ = [
+    "AgentConfig",
+    "Config",
+    "Daemon",
+    "Disk",
+    "Hooks",
+    "Intake",
+    "Log",
+    "Retention",
+    "parse",
+]

@@ -1,0 +1,1 @@
+"""The one that shows: the command line and its tables."""

@@ -1,0 +1,95 @@
+"""The verb `doctor`: checks the installation and says what to do about each thing that is not well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+import click
+from rich.text import Text
+
+from spoolmw.config import Config
+from spoolmw.ctl import machine_checks, spool_checks
+from spoolmw.ctl.findings import Finding, bad, ok
+from spoolmw.ctl.session import Session
+from spoolmw.ctl.verb import verb
+from spoolmw.errors import BadConfig, BadSpool
+from spoolmw.format.names import escape
+from spoolmw.spooldir.layout import Layout
+
+STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
+
+
+@verb(
+    "doctor",
+    examples="""
+    spoolmw-ctl doctor
+    spoolmw-ctl doctor --json | jq 'select(.level != "ok")'
+    """,
+)
+@click.pass_context
+def doctor_verb(ctx: click.Context, session: Session) -> None:
+    """Check the installation: spool, disk, journal, daemon, Pythons, limits, clock, service.
+
+    Each finding is ok, warn or bad, with what to do. Exit code 1 when one is bad. Nothing is
+    changed.
+    """
+    worst = 0
+    for finding in examine(session):
+        worst |= finding.level == "bad"
+        _show(session, finding)
+    ctx.exit(1 if worst else 0)
+
+
+def examine(session: Session) -> Iterator[Finding]:
+    """Every finding, in the order in which one would mend them."""
+    yield from machine_checks.check_python()
+    try:
+        layout = session.layout
+    except BadSpool as error:
+        yield bad("spool", " ".join([error.what, error.why]), error.fix)
+        return
+    config, findings = _config(session)
+    yield from findings
+    yield from _of_the_spool(session, layout, config)
+    yield from machine_checks.check_interpreters(config)
+    yield from machine_checks.check_inotify()
+    yield from machine_checks.check_limits()
+    yield from machine_checks.check_clock(session)
+    yield from machine_checks.check_service()
+
+
+def _of_the_spool(session: Session, layout: Layout, config: Config | None) -> Iterator[Finding]:
+    yield from spool_checks.check_folders(layout)
+    yield from spool_checks.check_may_drop(layout)
+    yield from spool_checks.check_file_system(layout)
+    yield from spool_checks.check_disk(layout, config)
+    yield from spool_checks.check_journal(session)
+    yield from spool_checks.check_daemon(session)
+    yield from spool_checks.check_rejected(layout)
+
+
+def _config(session: Session) -> tuple[Config | None, Iterable[Finding]]:
+    path = session.config_path()
+    try:
+        config = Config.load(path if path.exists() or session.given_config else None)
+    except BadConfig as error:
+        says = f"{path}: {error.what} {error.why}"
+        return None, [bad("configuration", says, error.fix or "See docs/configuration.md.")]
+    says = f"{path} is fine." if path.exists() else f"None at {path}: the defaults hold."
+    return config, [ok("configuration", says)]
+
+
+def _show(session: Session, finding: Finding) -> None:
+    if session.screen.json:
+        session.screen.record(asdict(finding))
+        return
+    session.screen.out.print(
+        Text.assemble(
+            (f"{finding.level:<5}", STYLES[finding.level]),
+            (f"{finding.check:<14}", "bold"),
+            escape(finding.says),
+        )
+    )
+    if finding.fix:
+        session.screen.out.print(Text(f"{'':<19}-> {escape(finding.fix)}"))

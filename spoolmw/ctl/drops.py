@@ -1,0 +1,124 @@
+"""What lies in `incoming/` and `rejected/`: the tasks that the journal does not know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spoolmw.format.ids import is_task_id
+from spoolmw.spooldir.layout import Layout
+
+#: Names that are not looked at by the daemon either.
+_UNFINISHED = (".part", ".tmp", "~", ".in")
+#: Length of `-ID.task`, the end of a name that the helper gives.
+_ID_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A file that is no task (yet): it waits to be taken, or it was refused."""
+
+    box: str
+    name: str
+    path: Path
+    refused: bool
+    reason: str = ""  #: of a refused one: what stands beside it
+
+    @property
+    def task_id(self) -> str:
+        """The id in the name of a file that the helper or `submit` wrote; else empty."""
+        stem = self.name.removesuffix(".task")
+        candidate = stem[-_ID_LENGTH:]
+        return candidate if stem != self.name and is_task_id(candidate) else ""
+
+    @property
+    def text(self) -> str:
+        """Where it stands, one sentence."""
+        if self.refused:
+            first = self.reason.strip().splitlines()
+            return f"It was refused: {first[0]}" if first else "It was refused."
+        return "Its file lies in incoming/ and was not taken yet."
+
+    @property
+    def fix(self) -> str:
+        """What to do about it."""
+        if self.refused:
+            return f"Read {self.path}.reason, mend the file and drop it again."
+        return "Is the daemon running, and does it take files? spoolmw-ctl status"
+
+    def with_reason(self) -> Dropped:
+        """The same with the text beside it read, where it was refused."""
+        if not self.refused:
+            return self
+        try:
+            reason = self.path.with_name(self.name + ".reason").read_text("utf-8", "replace")
+        except OSError:
+            reason = ""
+        return replace(self, reason=reason)
+
+
+def waiting(layout: Layout, limit: int = 1_000_000) -> Iterator[Dropped]:
+    """Files in `incoming/` and its boxes that the daemon will take, in no order."""
+    yield from _files(Path(layout.incoming), refused=False, limit=limit)
+
+
+def count_waiting(layout: Layout, limit: int = 1_000_000) -> int:
+    """How many files wait in `incoming/`."""
+    return sum(1 for _ in waiting(layout, limit))
+
+
+def refused(layout: Layout, limit: int = 1_000_000) -> Iterator[Dropped]:
+    """Files in `rejected/` that were refused, in no order."""
+    yield from _files(Path(layout.rejected), refused=True, limit=limit)
+
+
+def find_dropped(layout: Layout, word: str) -> Dropped | None:
+    """The file that `word` names: an id, a file's name, or BOX/NAME. Refused ones come last."""
+    for files in (waiting(layout), refused(layout)):
+        for file in files:
+            if word in (file.name, f"{file.box}/{file.name}", file.name.removesuffix(".task")):
+                return file.with_reason()
+            if file.task_id and file.task_id == word:
+                return file.with_reason()
+    return None
+
+
+def _files(folder: Path, *, refused: bool, limit: int) -> Iterator[Dropped]:
+    left = limit
+    for box, inside in _folders(folder):
+        try:
+            entries = os.scandir(inside)
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                if left and _is_drop(entry, refused=refused):
+                    left -= 1
+                    yield Dropped(box, entry.name, Path(entry.path), refused=refused)
+
+
+def _folders(folder: Path) -> Iterator[tuple[str, Path]]:
+    yield "", folder
+    try:
+        entries = os.scandir(folder)
+    except OSError:
+        return
+    with entries:
+        boxes = [
+            entry.name
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False)
+            and not entry.name.endswith(".in")
+            and not entry.name.startswith(".")
+        ]
+    for box in sorted(boxes):
+        yield box, folder / box
+
+
+def _is_drop(entry: os.DirEntry[str], *, refused: bool) -> bool:
+    name = entry.name
+    if name.startswith(".") or entry.is_dir(follow_symlinks=False):
+        return False
+    return not (name.endswith(".reason") if refused else name.endswith(_UNFINISHED))

@@ -1,0 +1,130 @@
+"""The verb `ls`: tasks, newest first."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from spoolmw.ctl.drops import refused
+from spoolmw.ctl.screen import Column
+from spoolmw.ctl.session import Session
+from spoolmw.ctl.verb import verb
+from spoolmw.ctl.words import STATES, ago, clock, count, duration, short
+
+COLUMNS = (
+    Column("ID"),
+    Column("NAME"),
+    Column("BOX"),
+    Column("STATE", states=True),
+    Column("SUBMITTED"),
+    Column("TOOK", right=True),
+    Column("TRIES", right=True),
+    Column("SAYS"),
+)
+#: Tasks that `ls` shows when nobody says how many.
+LIMIT = 50
+
+
+def row(task: Mapping[str, Any]) -> tuple[str, ...]:
+    """A task as a row of the table."""
+    return (
+        short(task["id"]),
+        task["name"],
+        task["box"],
+        task["state"],
+        clock(task["submitted_at"]),
+        duration(took(task)),
+        str(task["attempt"] or ""),
+        says(task),
+    )
+
+
+def took(task: Mapping[str, Any]) -> float | None:
+    """How long the last attempt ran, in seconds; None before it ended."""
+    started, ended = task.get("started_at"), task.get("ended_at")
+    return float(ended) - float(started) if started and ended else None
+
+
+def says(task: Mapping[str, Any]) -> str:
+    """What there is to say about a task besides its state, one line."""
+    if task["state"] == "running" and task.get("started_at"):
+        return f"on {task.get('agent') or '?'} since {ago(task['started_at']).removesuffix(' ago')}"
+    return str(task.get("message") or "").split("\n", 1)[0]
+
+
+@verb(
+    "ls",
+    examples="""
+    spoolmw-ctl ls
+    spoolmw-ctl ls --state failed --box fold
+    spoolmw-ctl ls --state queued -q | spoolmw-ctl cancel -
+    spoolmw-ctl ls --all --json | jq .name
+    spoolmw-ctl ls --rejected
+    """,
+)
+@click.option(
+    "--state", "-s", type=click.Choice([*STATES, "open"]), help="Only tasks in this state."
+)
+@click.option("--box", "-b", help="Only tasks of this box.")
+@click.option("--name", "-n", help="Only tasks of this name.")
+@click.option("--limit", "-l", type=click.IntRange(1), default=LIMIT, show_default=True)
+@click.option("--all", "everything", is_flag=True, help="All of them, however many.")
+@click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
+@click.option("--rejected", is_flag=True, help="Show refused files instead of tasks.")
+def ls_verb(session: Session, *, rejected: bool, **wanted: Any) -> None:
+    """List tasks, newest first; works while the daemon is down."""
+    if rejected:
+        _list_refused(session, limit=wanted["limit"], box=wanted["box"])
+    else:
+        _list_tasks(session, **wanted)
+
+
+def _list_tasks(  # noqa: PLR0913  one for each option
+    session: Session,
+    *,
+    state: str | None,
+    box: str | None,
+    name: str | None,
+    limit: int,
+    everything: bool,
+    quiet: bool,
+) -> None:
+    # In a pipe a silent limit would lie to the program behind it.
+    all_of_them = everything or quiet or session.screen.json
+    with session.reports() as reports:
+        found = reports.tasks(
+            state=state, box=box, name=name, newest=True, limit=None if all_of_them else limit + 1
+        )
+        if session.screen.json or quiet:
+            for task in found:
+                if session.screen.json:
+                    session.screen.record(task)
+                else:
+                    session.screen.line(task["id"])
+            return
+        tasks = list(found)
+    shown = tasks if everything else tasks[:limit]
+    if not shown:
+        session.screen.say("No tasks.")
+        return
+    session.screen.table(COLUMNS, [row(task) for task in shown])
+    if len(tasks) > len(shown):
+        session.screen.say(f"The newest {count(limit, 'task')}; there are more: --all")
+
+
+def _list_refused(session: Session, *, limit: int, box: str | None) -> None:
+    files = sorted(refused(session.layout), key=lambda file: (file.box, file.name))
+    wanted = [file.with_reason() for file in files if box is None or file.box == box]
+    if session.screen.json:
+        for file in wanted:
+            session.screen.record({"box": file.box, "name": file.name, "reason": file.reason})
+        return
+    for file in itertools.islice(wanted, limit):
+        session.screen.line(f"{file.box}/{file.name}" if file.box else file.name, style="bold")
+        for line in file.reason.strip().splitlines():
+            session.screen.line(f"  {line}")
+    if not wanted:
+        session.screen.say("No refused files.")

@@ -1,0 +1,126 @@
+"""Which tasks are meant: ids, the beginnings of ids, keys, names, and `-` for stdin.
+
+What is not in the journal yet is looked up in `incoming/`, and what was refused in `rejected/`,
+so that a task can be named from the moment on that its file was dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from spoolmw.ctl.drops import find_dropped
+from spoolmw.ctl.session import Session
+from spoolmw.ctl.words import short
+from spoolmw.errors import SpoolmwError, UnknownTask
+from spoolmw.format.ids import is_task_id
+from spoolmw.store.reports import Reports
+
+#: How many candidates an error names, and how many ids completion offers.
+MANY = 8
+OFFERED = 100
+
+
+class TaskParam(click.ParamType):
+    """A task on the command line; completes ids, with names as help."""
+
+    name = "task"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer the newest tasks whose id, key or name begins so; nothing on any trouble."""
+        try:
+            return list(_offers(ctx.ensure_object(Session), incomplete))
+        except (SpoolmwError, OSError):
+            return []
+
+
+TASK = TaskParam()
+
+
+def _offers(session: Session, incomplete: str) -> Iterator[CompletionItem]:
+    with session.reports() as reports:
+        for task in reports.tasks(limit=2000, newest=True):
+            for word in (task["id"], task["name"], task["key"]):
+                if word and word.startswith(incomplete):
+                    yield CompletionItem(word, help=f"{task['name']} {task['state']}")
+                    break
+
+
+def words_of(given: Iterable[str]) -> list[str]:
+    """The words given, with `-` replaced by the lines of stdin (plain, or JSON with an id)."""
+    words: list[str] = []
+    for word in given:
+        words += _from_stdin() if word == "-" else [word]
+    return words
+
+
+def _from_stdin() -> list[str]:
+    lines = (line.strip() for line in sys.stdin)
+    return [_id_in(line) for line in lines if line]
+
+
+def _id_in(line: str) -> str:
+    if not line.startswith("{"):
+        return line
+    try:
+        record: Any = json.loads(line)
+    except ValueError:
+        raise UnknownTask(
+            "A line on stdin is neither the name of a task nor JSON.",
+            why=f"It begins with {line[:40]!r}.",
+            fix="Give one id, name or key a line, or JSON Lines with an `id`.",
+        ) from None
+    if isinstance(record, dict) and isinstance(record.get("id"), str):
+        return str(record["id"])
+    raise UnknownTask(
+        "A JSON line on stdin has no `id`.", fix="Pipe what `spoolmw-ctl ls --json` prints."
+    )
+
+
+def pick(session: Session, words: Iterable[str]) -> list[str]:
+    """The full ids of the tasks meant, each once, in the order given."""
+    with session.reports() as reports:
+        picked = [pick_one(session, reports, word) for word in words_of(words)]
+    return list(dict.fromkeys(picked))
+
+
+def pick_one(session: Session, reports: Reports, word: str) -> str:
+    """The full id of the one task that `word` means."""
+    found = [str(task_id) for task_id in reports.resolve(word)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise _ambiguous(reports, word, found)
+    if is_task_id(word):
+        return word
+    dropped = find_dropped(session.layout, word)
+    if dropped is not None and dropped.task_id:
+        return dropped.task_id
+    if dropped is not None:
+        raise UnknownTask(
+            f"{word} has no task yet.", why=dropped.text, fix=dropped.fix
+        )
+    raise UnknownTask(
+        f"There is no task {word}.",
+        why="No task's id begins so, and none has this name or key.",
+        fix="See which there are: spoolmw-ctl ls --all",
+    )
+
+
+def _ambiguous(reports: Reports, word: str, found: list[str]) -> UnknownTask:
+    known = (reports.task(task_id) for task_id in found[:MANY])
+    lines = [f"{short(t['id'])} ({t['name']}, {t['state']})" for t in known if t is not None]
+    more = f" and {len(found) - MANY} more" if len(found) > MANY else ""
+    return UnknownTask(
+        f"{word} means {len(found)} tasks.",
+        why="These: " + ", ".join(lines) + more + ".",
+        fix="Give more of the id, or all of them: "
+        f"spoolmw-ctl ls --name {word} -q | spoolmw-ctl VERB -",
+    )

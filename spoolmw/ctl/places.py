@@ -1,0 +1,122 @@
+"""The verbs `agents` (who runs attempts, and with how many slots) and `hosts` (how they did)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from spoolmw.ctl.screen import Column
+from spoolmw.ctl.session import Session
+from spoolmw.ctl.verb import Verb, shared_options, verb
+from spoolmw.ctl.words import duration, size
+
+AGENTS = (
+    Column("AGENT"),
+    Column("KIND"),
+    Column("HOST"),
+    Column("SLOTS", right=True),
+    Column("RUNNING", right=True),
+    Column("MEMORY", right=True),
+    Column("GPUS", right=True),
+    Column("SAYS"),
+)
+HOSTS = (
+    Column("HOST"),
+    Column("AGENT"),
+    Column("ATTEMPTS", right=True),
+    Column("GOOD", right=True),
+    Column("FAILED", right=True),
+    Column("LOST", right=True),
+    Column("WALL", right=True),
+    Column("CPU", right=True),
+)
+
+
+def agent_row(agent: Mapping[str, Any]) -> tuple[str, ...]:
+    """An agent as a row of the table."""
+    says = "paused" if agent.get("paused") else ""
+    reason = agent.get("reason") or ""
+    return (
+        agent["name"],
+        agent.get("kind") or "",
+        agent.get("host") or "",
+        str(agent["slots"]),
+        str(agent.get("running", 0)),
+        size(agent["memory_bytes"]) if agent.get("memory_bytes") else "",
+        str(agent.get("gpus") or ""),
+        ": ".join(part for part in (says, reason) if part),
+    )
+
+
+def _show(session: Session, agents: list[dict[str, Any]]) -> None:
+    if session.screen.json:
+        for agent in agents:
+            session.screen.record(agent)
+    else:
+        session.screen.table(AGENTS, [agent_row(agent) for agent in agents])
+
+
+class AgentsVerb(click.Group, Verb):
+    """`agents` by itself lists; `agents set` changes."""
+
+
+@click.group(
+    "agents",
+    cls=AgentsVerb,
+    invoke_without_command=True,
+    examples="""
+    spoolmw-ctl agents
+    spoolmw-ctl agents set local --slots 4
+    """,
+)
+@shared_options
+@click.pass_context
+def agents_verb(ctx: click.Context) -> None:
+    """List the agents: slots, what runs, whether they are paused and why."""
+    if ctx.invoked_subcommand is None:
+        session = ctx.ensure_object(Session)
+        _show(session, session.control().request("agents", {})["agents"])
+
+
+@verb("set", examples="spoolmw-ctl agents set local --slots 4")
+@click.argument("agent")
+@click.option("--slots", type=click.IntRange(0), required=True, help="Attempts at once.")
+def agents_set(session: Session, *, agent: str, slots: int) -> None:
+    """Change an agent's slots while work goes on; until the daemon is started again.
+
+    With fewer slots than attempts that run, these go on to their end.
+    """
+    _show(session, [session.control().request("agents_set", {"agent": agent, "slots": slots})])
+
+
+agents_verb.add_command(agents_set)
+
+
+@verb("hosts", examples="spoolmw-ctl hosts --json | jq 'select(.lost > 0)'")
+def hosts_verb(session: Session) -> None:
+    """Show what each host has done: attempts, failures, losses, time; works with the daemon down."""
+    with session.reports() as reports:
+        hosts = list(reports.stats())
+    if session.screen.json:
+        for host in hosts:
+            session.screen.record(host)
+        return
+    if not hosts:
+        session.screen.say("No attempt has ended yet.")
+        return
+    session.screen.table(HOSTS, [_host_row(host) for host in hosts])
+
+
+def _host_row(host: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        host.get("host") or "?",
+        host.get("agent") or "",
+        str(host["attempts"]),
+        str(host["succeeded"]),
+        str(host["failed"]),
+        str(host["lost"]),
+        duration(host.get("wall_s")),
+        duration(host.get("cpu_s")),
+    )

@@ -1,0 +1,185 @@
+"""The verbs `show` (everything about a task) and `why` (the one reason that it waits)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from spoolmw.ctl.drops import find_dropped
+from spoolmw.ctl.listing import says, took
+from spoolmw.ctl.picks import TASK, pick
+from spoolmw.ctl.reasons import Reason, reason_for
+from spoolmw.ctl.screen import Column
+from spoolmw.ctl.session import Session
+from spoolmw.ctl.verb import verb
+from spoolmw.ctl.words import STATE_STYLES, ago, clock, duration, size
+from spoolmw.errors import UnknownTask
+
+ATTEMPTS = (
+    Column("ATTEMPT", right=True),
+    Column("AGENT"),
+    Column("HOST"),
+    Column("STARTED"),
+    Column("TOOK", right=True),
+    Column("CPU", right=True),
+    Column("MEMORY", right=True),
+    Column("OUTCOME"),
+    Column("BLAME"),
+    Column("SAYS"),
+)
+_TASKS = click.argument("tasks", nargs=-1, required=True, type=TASK)
+
+
+def task_record(session: Session, task_id: str) -> dict[str, Any]:
+    """The task as the journal knows it; one that was only dropped is told from its file."""
+    with session.reports() as reports:
+        task = reports.task(task_id)
+    if task is not None:
+        return dict(task)
+    dropped = find_dropped(session.layout, task_id)
+    if dropped is None:
+        raise UnknownTask(
+            f"There is no task {task_id}.",
+            why="The journal does not know it and no file in incoming/ has this id.",
+            fix="See which there are: spoolmw-ctl ls --all",
+        )
+    return {
+        "id": task_id,
+        "name": dropped.name.removesuffix(".task"),
+        "box": dropped.box,
+        "state": "rejected" if dropped.refused else "dropped",
+        "message": dropped.text,
+    }
+
+
+@verb(
+    "show",
+    examples="""
+    spoolmw-ctl show fold-17
+    spoolmw-ctl show --story fold-17
+    spoolmw-ctl show --json 0193f3a1b2c4 | jq .attempts
+    """,
+)
+@_TASKS
+@click.option("--story", is_flag=True, help="Also every event, in order.")
+def show_verb(session: Session, tasks: tuple[str, ...], *, story: bool) -> None:
+    """Tell everything about tasks; works while the daemon is down."""
+    for number, task_id in enumerate(pick(session, tasks)):
+        task = task_record(session, task_id)
+        events = _story(session, task_id) if story else []
+        if session.screen.json:
+            session.screen.record({**task, "story": events} if story else task)
+            continue
+        if number:
+            session.screen.line()
+        _show(session, task)
+        if story:
+            session.screen.line()
+            _show_story(session, events)
+
+
+def _story(session: Session, task_id: str) -> list[dict[str, Any]]:
+    with session.reports() as reports:
+        return list(reports.story(task_id))
+
+
+def _show(session: Session, task: Mapping[str, Any]) -> None:
+    state = task["state"]
+    session.screen.line(f"{task['name']}: {state}", style=STATE_STYLES.get(state, "bold"))
+    session.screen.facts(_facts(task))
+    attempts = task.get("attempts") or ()
+    if attempts:
+        session.screen.line()
+        session.screen.table(ATTEMPTS, [_attempt(attempt) for attempt in attempts])
+
+
+def _facts(task: Mapping[str, Any]) -> list[tuple[str, str]]:
+    submitted = task.get("submitted_at")
+    return [
+        ("id", task["id"]),
+        ("box", task["box"]),
+        ("key", task.get("key") or ""),
+        ("says", says(task)),
+        ("submitted", f"{clock(submitted)} ({ago(submitted)})" if submitted else ""),
+        ("priority", str(task.get("priority") or "")),
+        ("result", task.get("result") or ""),
+        ("asks for", _asked(task.get("spec") or {})),
+        ("runs", _runs(task.get("spec") or {})),
+        ("on", _where(task)),
+    ]
+
+
+def _asked(spec: Mapping[str, Any]) -> str:
+    resources, limits = spec.get("resources", {}), spec.get("limits", {})
+    parts = [
+        f"{resources['cpus']} cpus" if resources.get("cpus", 1) != 1 else "",
+        f"{size(resources['memory_bytes'])} memory" if resources.get("memory_bytes") else "",
+        f"{resources['gpus']} gpus" if resources.get("gpus") else "",
+        f"{duration(limits['time_s'])} at most" if limits.get("time_s") else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _runs(spec: Mapping[str, Any]) -> str:
+    run = spec.get("run", {})
+    if run.get("script"):
+        return " ".join(["a script", *run.get("command", ())])
+    if run.get("command"):
+        return " ".join(run["command"])
+    python = spec.get("place", {}).get("interpreter", "")
+    return f"a Python call in {python}" if python else "a Python call"
+
+
+def _where(task: Mapping[str, Any]) -> str:
+    if task["state"] != "running" or not task.get("agent"):
+        return ""
+    parts = [task["agent"], task.get("host") or "", task.get("slot") or ""]
+    return " ".join(part for part in parts if part)
+
+
+def _attempt(attempt: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        str(attempt["attempt"]),
+        attempt["agent"],
+        attempt.get("host") or "",
+        clock(attempt.get("started_at")),
+        duration(took(attempt)),
+        duration(attempt.get("cpu_s")),
+        size(attempt["memory_bytes"]) if attempt.get("memory_bytes") else "",
+        attempt["outcome"],
+        attempt.get("blame") or "",
+        (attempt.get("message") or attempt.get("cause") or "").split("\n", 1)[0],
+    )
+
+
+def _show_story(session: Session, events: Sequence[Mapping[str, Any]]) -> None:
+    rows = [(clock(event["at"]), event["event"], event.get("text") or "") for event in events]
+    session.screen.table((Column("AT"), Column("EVENT"), Column("SAYS")), rows)
+
+
+@verb(
+    "why",
+    examples="""
+    spoolmw-ctl why fold-17
+    spoolmw-ctl ls --state queued -q | spoolmw-ctl why -
+    """,
+)
+@_TASKS
+def why_verb(session: Session, tasks: tuple[str, ...]) -> None:
+    """Say in one line why a task waits (or that it does not).
+
+    Also of files that were dropped and not taken, and with the daemon down.
+    """
+    ids = pick(session, tasks)
+    for task_id in ids:
+        reason = reason_for(session, task_id)
+        if session.screen.json:
+            session.screen.record(reason.record())
+        else:
+            session.screen.line(_in_line(reason, alone=len(ids) == 1))
+
+
+def _in_line(reason: Reason, *, alone: bool) -> str:
+    return reason.text if alone else f"{reason.name}: {reason.text}"

@@ -1,0 +1,118 @@
+"""How the live view of `watch` looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from spoolmw.ctl.listing import says, took
+from spoolmw.ctl.screen import Column, rich_table
+from spoolmw.ctl.words import STATE_STYLES, STATES, clock, count, duration, short, size
+from spoolmw.format.names import escape
+
+RUNNING = (
+    Column("RUNNING"),
+    Column("NAME"),
+    Column("BOX"),
+    Column("ON"),
+    Column("FOR", right=True),
+    Column("TRY", right=True),
+)
+RECENT = (
+    Column("ENDED"),
+    Column("NAME"),
+    Column("BOX"),
+    Column("AT"),
+    Column("TOOK", right=True),
+    Column("STATE", states=True),
+    Column("SAYS"),
+)
+BAR_WIDTH = 40
+
+
+def render(view: Mapping[str, Any]) -> RenderableType:
+    """One refresh as something that rich can draw."""
+    parts: list[RenderableType] = [_head(view), _states(view["tasks"]), _progress(view)]
+    if view["agents"]:
+        parts += [Text(), _agents(view["agents"])]
+    if view["running"]:
+        now = time.time()
+        rows = [_running_row(task, now) for task in view["running"][:10]]
+        parts += [Text(), rich_table(RUNNING, rows)]
+    if view["recent"]:
+        parts += [Text(), rich_table(RECENT, [_recent_row(task) for task in view["recent"][:8]])]
+    parts += [Text(escape(warning), style="yellow") for warning in view["warnings"]]
+    return Group(*parts)
+
+
+def _head(view: Mapping[str, Any]) -> Text:
+    daemon = view["daemon"]
+    state = ("not running", "bold red") if daemon is None else ("running", "green")
+    text = Text.assemble((escape(view["spool"]), "bold"), "  spoolmwd ", state)
+    if daemon is not None and not view["intake"].get("open"):
+        text.append(f"  intake closed: {escape(str(view['intake'].get('reason')))}", "yellow")
+    if view["draining"]:
+        text.append("  draining", "yellow")
+    if free := view["disk"].get("free_bytes"):
+        text.append(f"  {size(free)} free", "dim")
+    return text
+
+
+def _states(tasks: Mapping[str, int]) -> Text:
+    text = Text()
+    for state in STATES:
+        if tasks[state]:
+            text.append(f"{tasks[state]:,} {state}  ", STATE_STYLES[state])
+    return text if text else Text("no tasks yet", "dim")
+
+
+def _progress(view: Mapping[str, Any]) -> Table:
+    """Of what was open when watching began, and came since: how much has ended."""
+    total = view["open"] + view["ended"]
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(
+        ProgressBar(total=max(1, total), completed=view["ended"] if total else 1, width=BAR_WIDTH),
+        Text(f"{view['ended']:,} of {total:,}" if total else "nothing open"),
+        Text(f"{view['per_s']:.1f}/s" if view["per_s"] else "", "cyan"),
+        Text(f"{duration(view['eta_s'])} to go" if view["eta_s"] else "", "dim"),
+    )
+    return grid
+
+
+def _agents(agents: Sequence[Mapping[str, Any]]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for agent in agents:
+        slots, running = int(agent["slots"]), int(agent.get("running", 0))
+        says = "paused" if agent.get("paused") else str(agent.get("reason") or "")
+        grid.add_row(
+            Text(escape(agent["name"]), "bold"),
+            ProgressBar(total=max(1, slots), completed=min(running, slots), width=BAR_WIDTH // 2),
+            Text(f"{running} in {count(slots, 'slot')}"),
+            Text(escape(says), "yellow"),
+        )
+    return grid
+
+
+def _running_row(task: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    started = task.get("started_at")
+    where = " ".join(part for part in (task.get("agent"), task.get("slot")) if part)
+    since = duration(now - started) if started else ""
+    return (short(task["id"]), task["name"], task["box"], where, since, str(task["attempt"]))
+
+
+def _recent_row(task: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        short(task["id"]),
+        task["name"],
+        task["box"],
+        clock(task.get("ended_at")),
+        duration(took(task)),
+        task["state"],
+        says(task),
+    )

@@ -1,0 +1,1 @@
+"""The one that knows them all: wiring, reactor, effects."""

@@ -1,0 +1,45 @@
+"""What one tick changed and what is owed for it once it is committed.
+
+Rule: a batch lives until it is committed. When the disk is full it stays, takes up what the
+next ticks change, and none of its effects is performed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spoolmw.model.effects import Effect
+from spoolmw.model.events import Event
+from spoolmw.model.ids import TaskId
+from spoolmw.model.task import Task
+from spoolmw.store.journal import Changed
+
+
+class Batch:
+    """The first `before`, the last `after` and all events of each task that changed."""
+
+    def __init__(self) -> None:
+        self._changed: dict[TaskId, tuple[Task | None, Task, tuple[Event, ...]]] = {}
+        self.effects: list[Effect] = []
+        self.needs_sync = False
+
+    def __bool__(self) -> bool:
+        return bool(self._changed) or bool(self.effects)
+
+    def __len__(self) -> int:
+        return len(self._changed)
+
+    def note(
+        self, before: Task | None, event: Event, after: Task, effects: Sequence[Effect]
+    ) -> None:
+        """Add one transition and the effects that it orders."""
+        known = self._changed.get(after.id)
+        if known is None:
+            self._changed[after.id] = (before, after, (event,))
+        else:
+            self._changed[after.id] = (known[0], after, (*known[2], event))
+        self.effects.extend(effects)
+
+    def changes(self) -> list[Changed]:
+        """One `Changed` for each task, as the journal takes them."""
+        return [Changed(*change) for change in self._changed.values()]

@@ -1,0 +1,65 @@
+"""`spoolmwd --fsck`: holds the spool against the journal. Reads only; also beside a running daemon.
+
+A running daemon changes things while this looks, so what is found then is looked at twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from spoolmw.daemon.recovery import active_files
+from spoolmw.errors import SpoolmwError
+from spoolmw.spooldir import lock
+from spoolmw.spooldir.layout import Layout
+from spoolmw.store.reports import Reports
+
+AGAIN_S = 1.0
+
+
+def check(layout: Layout) -> dict[str, object]:
+    """The report: counts, and `problems`, one line each with what to do."""
+    if not layout.journal.exists():
+        return {"problems": [f"{layout.journal} is missing: run spoolmwd --rebuild"]}
+    first = _problems(layout)
+    if first and lock.holder(layout.lock) is not None:
+        time.sleep(AGAIN_S)
+        second = set(_problems(layout))
+        first = [problem for problem in first if problem in second]
+    return {
+        "spool": str(layout.root),
+        "active": sum(1 for _ in active_files(layout)),
+        "staged": len(os.listdir(layout.stage)),
+        "inputs": len(os.listdir(layout.inputs)),
+        "problems": first,
+    }
+
+
+def _problems(layout: Layout) -> list[str]:
+    try:
+        reports = Reports.open(layout)
+        damage = reports.integrity()
+    except SpoolmwError as error:
+        return [f"the journal cannot be read: {error.what}; run spoolmwd --rebuild"]
+    if damage:
+        return [f"the journal is damaged: {damage}; stop the daemon, run spoolmwd --rebuild"]
+    problems = []
+    known: dict[str, str] = {}
+    inputs: set[str] = set()
+    for row in reports.files():
+        known[row.path] = row.state
+        inputs.update(row.inputs)
+        if row.is_open and not (layout.active / row.path).exists():
+            problems.append(f"task {row.id} is {row.state}, but active/{row.path} is missing")
+    for path, task_id, _, _ in active_files(layout):
+        rel = f"{path.parent.name}/{path.name}"
+        if rel not in known:
+            problems.append(f"active/{rel} is not in the journal; a restart adopts {task_id}")
+    problems += _missing_inputs(layout, inputs)
+    return problems
+
+
+def _missing_inputs(layout: Layout, digests: set[str]) -> list[str]:
+    missing = [digest for digest in digests if not Path(layout.inputs / digest).exists()]
+    return [f"inputs/{digest} is missing: its tasks will fail" for digest in sorted(missing)]

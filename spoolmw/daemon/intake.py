@@ -1,0 +1,254 @@
+"""From a dropped file to an accepted task: the first half of the commit protocol.
+
+The order, so that a crash between any two steps neither loses nor doubles a task:
+
+1. the dropped file is claimed by one rename into `active/`, under a name that carries id,
+   box and its own name (what a crash leaves there is adopted by `recovery`);
+2. its folder of inputs is claimed by one rename to `tmp/ID.in`, its files go to `inputs/`;
+3. where something must be added (a script's header, digests of inputs, another result name),
+   a canonical task file replaces the claimed one by rename;
+4. the reactor syncs and commits; only then `tmp/ID.in` is removed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spoolmw.daemon.clock import wall_s
+from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.table import Table
+from spoolmw.errors import BadTaskFile
+from spoolmw.format.ids import new_task_id
+from spoolmw.format.taskfile import Incomplete, TaskFile, canonical, read_header
+from spoolmw.model.ids import TaskId
+from spoolmw.model.spec import Input, Spec
+from spoolmw.model.task import Task, TaskState
+from spoolmw.spooldir import inputs as input_files
+from spoolmw.spooldir.donelog import DoneLog
+from spoolmw.spooldir.drops import Drop, Drops, Refusal
+from spoolmw.spooldir.layout import Layout, active_name
+from spoolmw.spooldir.publish import claim
+from spoolmw.spooldir.rejects import reject
+from spoolmw.store.journal import Journal
+
+HEAD_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A claimed file: where it lies and what its name said."""
+
+    path: Path
+    id: TaskId
+    box: str
+    dropped: str
+
+
+class Intake:
+    """Takes dropped files; what it yields is in `active/` and waits for the commit."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        drops: Drops,
+        table: Table,
+        journal: Journal,
+        *,
+        agents: Collection[str],
+        allow_path: Callable[[Path], bool],
+        done_log: DoneLog,
+    ) -> None:
+        self.drops = drops
+        self.rejected = 0
+        self.layout = layout
+        self._table = table
+        self._journal = journal
+        self._agents = agents
+        self.allow_path = allow_path
+        self._done_log = done_log
+        self._seq = journal.next_seq
+
+    def take(self, limit: int) -> Iterator[Task]:
+        """Up to `limit` new tasks. The caller enters each into the table before it asks for the next."""
+        for item in self.drops.take(limit):
+            if isinstance(item, Refusal):
+                self._refuse(self.layout.incoming / item.box / item.name, item, item.error)
+                continue
+            try:
+                task = self._accept(item)
+            finally:
+                if item.fd is not None:
+                    os.close(item.fd)
+            if task is not None:
+                yield task
+
+    def _accept(self, drop: Drop) -> Task | None:
+        try:
+            parsed = read_header(drop.data, size=drop.stat_size, dropped=drop.name)
+            self._admit(parsed.spec)
+            if parsed.id is not None and (known := self._known(parsed.id)) is not None:
+                self._again(drop, parsed, known)
+                return None
+            place = self._claim(drop, parsed.id or new_task_id())
+            return None if place is None else self.finish(place, parsed, foreign=not drop.own)
+        except Incomplete:
+            self.drops.defer(drop)
+        except BadTaskFile as error:
+            self._refuse(drop.path, drop, error)
+        return None
+
+    def _admit(self, spec: Spec) -> None:
+        for name in spec.place.agents:
+            if name not in self._agents:
+                raise BadTaskFile(
+                    f"[place] agents names {name!r}, which is not an agent of this daemon",
+                    why=f"configured are: {', '.join(sorted(self._agents))}",
+                    fix="name one of these, or leave the key out for any agent",
+                )
+
+    def _known(self, task_id: TaskId) -> Task | None:
+        return self._table.get(task_id) or self._journal.get(task_id)
+
+    def _again(self, drop: Drop, parsed: TaskFile, known: Task) -> None:
+        """The same id twice: the same bytes are a repeated drop, others are a mistake."""
+        if known.body_sha256 == parsed.body.sha256 and known.spec == parsed.spec:
+            drop.path.unlink(missing_ok=True)
+            log.info("dropped again %s", fields(task=known.id, state=known.state.value))
+            return
+        raise BadTaskFile(
+            f"the id {known.id} belongs to another task",
+            why=f"{known.dropped} was accepted with this id and other content",
+            fix="leave the id to spoolmw.Spool.submit(), which makes a new one for each task",
+        )
+
+    def _claim(self, drop: Drop, task_id: TaskId) -> Place | None:
+        target = self.layout.active / active_name(task_id, drop.box, drop.name)
+        if not claim(drop.path, target):
+            return None  # its owner took it back
+        return Place(path=target, id=task_id, box=drop.box, dropped=drop.name)
+
+    def finish(self, place: Place, parsed: TaskFile, *, foreign: bool = False) -> Task | None:
+        """Make the canonical file of a claimed one, and the task's record."""
+        try:
+            inputs = self._inputs(place, parsed)
+        except BadTaskFile as error:
+            self._refuse(place.path, place, error)
+            return None
+        base = place.dropped.removesuffix(".task")
+        result_name = parsed.result_name or self._result_name(place, base)
+        spec = parsed.spec
+        if inputs != spec.files.inputs:
+            spec = replace(spec, files=replace(spec.files, inputs=inputs))
+        submitted = parsed.submitted_at or wall_s()
+        is_canonical = parsed.id is not None and not parsed.needs_canonical
+        if not is_canonical or foreign or inputs != parsed.spec.files.inputs or (
+            result_name != base and not parsed.result_name
+        ):
+            head = canonical(
+                parsed,
+                task_id=place.id,
+                name=spec.name,
+                submitted_at=submitted,
+                result_name=result_name if result_name != base else "",
+                inputs=inputs,
+            )
+            self._replace(place, head, parsed)
+        return self._record(place, replace(parsed, spec=spec), result_name, submitted)
+
+    def _record(
+        self, place: Place, parsed: TaskFile, result_name: str, submitted_at: float
+    ) -> Task:
+        spec = parsed.spec
+        twin = self._first_of(spec.key)
+        self._seq += 1
+        return Task(
+            seq=self._seq,
+            id=place.id,
+            box=place.box,
+            dropped=place.dropped,
+            result_name=result_name,
+            spec=spec,
+            body_sha256=parsed.body.sha256,
+            submitted_at=submitted_at,
+            priority=spec.priority,
+            state=TaskState.QUEUED if twin is None else TaskState.WAITING,
+            memory_bytes=spec.resources.memory_bytes,
+            twin_of=twin,
+        )
+
+    def _first_of(self, key: str) -> TaskId | None:
+        """The task that this key means already, if it is open or was done."""
+        if not key:
+            return None
+        if (first := self._table.keys.get(key)) is not None:
+            return first
+        known = self._journal.by_key(key)
+        return known.id if known is not None and known.state is TaskState.DONE else None
+
+    def _result_name(self, place: Place, base: str) -> str:
+        if base.endswith(place.id):
+            return base
+        return f"{base}.{place.id}" if self._is_taken(place.box, base) else base
+
+    def free_name(self, task: Task) -> str:
+        """A name for the next result of a task that ended: its old one, where that is free now."""
+        place = Place(
+            path=self.layout.active, id=task.id, box=task.box, dropped=task.dropped
+        )
+        base = task.dropped.removesuffix(".task")
+        name = self._result_name(place, base)
+        if not self._is_taken(task.box, name):
+            return name
+        return f"{base}.{task.id}.{task.attempt + 1}"
+
+    def note_retried(self, task: Task) -> None:
+        """Remember outside the journal that an ended task is open again."""
+        self._done_log.append([task])
+
+    def _is_taken(self, box: str, name: str) -> bool:
+        return (box, name) in self._table.names or os.path.lexists(
+            f"{self.layout.results}/{box}/{name}.result"
+        )
+
+    def _inputs(self, place: Place, parsed: TaskFile) -> tuple[Input, ...]:
+        """Take the inputs; those that are known by digest already (a canonical file) stay."""
+        asked = parsed.spec.files.inputs
+        if asked and all(item.digest for item in asked):
+            return asked
+        if not asked and not (parsed.spec.run.command or parsed.spec.run.script):
+            return ()
+        mine = self.layout.tmp / f"{place.id}.in"
+        if not mine.exists():
+            claim(self.layout.incoming / place.box / f"{place.dropped}.in", mine)
+        if not asked and not mine.exists():
+            return ()
+        return input_files.take(
+            self.layout, mine, [item.name for item in asked], allow_path=self.allow_path
+        )
+
+    def _replace(self, place: Place, head: bytes, parsed: TaskFile) -> None:
+        fresh = self.layout.tmp / f"{place.id}.canonical"
+        with open(place.path, "rb") as old, open(fresh, "wb") as new:
+            new.write(head)
+            old.seek(parsed.body_offset)
+            shutil.copyfileobj(old, new, 1 << 20)
+        os.chmod(fresh, 0o400)
+        os.rename(fresh, place.path)
+
+    def settle_inputs(self, task: Task) -> None:
+        """The task is committed: the claimed folder of its inputs may go."""
+        if task.spec.files.inputs:
+            shutil.rmtree(self.layout.tmp / f"{task.id}.in", ignore_errors=True)
+
+    def _refuse(self, path: Path, item: Drop | Refusal | Place, error: BadTaskFile) -> None:
+        name = item.dropped if isinstance(item, Place) else item.name
+        self.rejected += 1
+        log.warning("refused %s", fields(box=item.box, name=name, why=error.what))
+        folder = path.parent / f"{name}.in"
+        if isinstance(item, Place):
+            folder = self.layout.tmp / f"{item.id}.in"
+        reject(self.layout, path, item.box, name, error, inputs=folder)

@@ -1,0 +1,38 @@
+"""Log lines for an operator: `level event key=value ...`, one line each, everything escaped."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from spoolmw.format.names import escape
+
+log = logging.getLogger("spoolmw")
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{record.levelname.lower()} {escape(record.getMessage())}"
+        if record.exc_info:
+            line += " trace=" + escape(self.formatException(record.exc_info))
+        return line
+
+
+def setup(level: str = "info") -> None:
+    """Log to stderr, where journald or the terminal takes it (with its own time stamps)."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    log.handlers[:] = [handler]
+    log.propagate = False
+    log.setLevel(level.upper())
+
+
+def fields(**values: object) -> str:
+    """`key=value` pairs; values with spaces are quoted."""
+    parts = []
+    for key, value in values.items():
+        text = str(value)
+        if not text or any(c in text for c in ' "='):
+            text = '"' + text.replace('"', "'") + '"'
+        parts.append(f"{key}={text}")
+    return " ".join(parts)

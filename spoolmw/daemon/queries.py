@@ -1,0 +1,62 @@
+"""The verbs of the control socket that only read: answered from the journal, beside the reactor.
+
+They run in the control server's thread on a read-only connection, so a long listing never
+holds up a decision. What they show is what was committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from spoolmw.daemon.control import Request
+from spoolmw.errors import SpoolmwError, UnknownTask
+from spoolmw.spooldir.layout import Layout
+from spoolmw.store.reports import Reports
+
+MAX_ROWS = 10_000
+
+Args = dict[str, object]
+
+
+class Queries:
+    """`handle` answers a request if it is one of ours, and says so."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._reports: Reports | None = None
+        self._verbs: dict[str, Callable[[Args], object]] = {
+            "ping": lambda _: {"pong": True},
+            "show": self._show,
+            "find": self._find,
+            "stats": lambda _: self._open().stats(),
+        }
+
+    def handle(self, request: Request) -> bool:
+        """Answer `request` and return True, or return False: it is the reactor's."""
+        verb = self._verbs.get(request.verb)
+        if verb is None:
+            return False
+        try:
+            request.reply(verb(request.args))
+        except SpoolmwError as error:
+            request.reply(error)
+        return True
+
+    def _open(self) -> Reports:
+        if self._reports is None:
+            self._reports = Reports.open(self._layout)
+        return self._reports
+
+    def _show(self, args: Args) -> object:
+        task_id = str(args.get("id", ""))
+        found = self._open().task(task_id)
+        if found is None:
+            raise UnknownTask(f"no task has the id {task_id}")
+        return found
+
+    def _find(self, args: Args) -> object:
+        allowed = ("key", "name", "box", "state")
+        wanted = {k: str(v) for k, v in args.items() if k in allowed and v is not None}
+        limit = args.get("limit")
+        rows = min(limit, MAX_ROWS) if isinstance(limit, int) else MAX_ROWS
+        return list(self._open().tasks(limit=rows, **wanted))

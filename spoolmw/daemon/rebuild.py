@@ -1,0 +1,174 @@
+"""`spoolmwd --rebuild`: makes a new journal from the spool alone. What was delivered is not run again.
+
+The sources, in this order: `done.log` says what ended and how; `results/` holds what ended
+without the log's knowing; what then is left in `active/` is open. A staged result that
+`done.log` names was decided but not moved: it is delivered by the next start.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from spoolmw.daemon.intake import Place
+from spoolmw.daemon.recovery import active_files, read_head
+from spoolmw.errors import BadResultFile, BadTaskFile
+from spoolmw.format.resultfile import read_trailer
+from spoolmw.format.taskfile import TaskFile
+from spoolmw.model.events import Submitted
+from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.spec import Spec
+from spoolmw.model.task import FINAL, Blame, Cause, Ending, Task, TaskState
+from spoolmw.spooldir import donelog
+from spoolmw.spooldir.donelog import Done
+from spoolmw.spooldir.layout import Layout
+from spoolmw.store.journal import Changed, Journal
+
+STATES = {state.value: state for state in FINAL}
+
+
+def rebuild(layout: Layout) -> dict[str, object]:
+    """Move the old journal aside, write a new one; the report counts what was found.
+
+    Files in `active/` that were claimed but never made canonical are left to the next start,
+    which adopts them as it does after any crash.
+    """
+    aside = _move_aside(layout)
+    done = donelog.read(layout.done_log)
+    journal = Journal.open(layout.journal)
+    counts = {"ended": 0, "delivering": 0, "open": 0, "left_to_adopt": 0}
+    changes: list[Changed] = []
+    seen: set[TaskId] = set()
+    seq = 0
+    for path, task_id, box, dropped in active_files(layout):
+        place = Place(path=path, id=task_id, box=box, dropped=dropped)
+        seen.add(task_id)
+        parsed = _parse(place)
+        ended = done.get(task_id) or _delivered(layout, place, parsed)
+        if parsed is None or ended is None or ended.state not in STATES:
+            counts["left_to_adopt" if parsed is None else "open"] += 1
+            continue  # adopted, with its markers, by the next start
+        seq += 1
+        task = _ended(place, parsed.spec, ended, seq)
+        staged = _staged(layout, task_id)
+        if staged is not None:
+            task = _delivering(task, staged)
+        counts["delivering" if staged else "ended"] += 1
+        changes.append(_entered(task))
+    for task_id, ended in done.items():
+        if task_id not in seen and ended.state in STATES:
+            seq += 1
+            place = Place(path=Path(), id=task_id, box=ended.box, dropped=ended.result_name)
+            changes.append(_entered(_ended(place, Spec(name=ended.result_name), ended, seq)))
+            counts["ended"] += 1
+    journal.commit(changes, now_boot=0.0, boot_id="")
+    journal.close()
+    return {**counts, "old_journal": str(aside or ""), "problems": []}
+
+
+def _move_aside(layout: Layout) -> Path | None:
+    if not layout.journal.exists():
+        return None
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    aside = layout.journal.with_name(f"{layout.journal.name}.{stamp}.old")
+    for suffix in ("", "-wal", "-shm"):
+        old = Path(f"{layout.journal}{suffix}")
+        if old.exists():
+            old.rename(f"{aside}{suffix}")
+    return aside
+
+
+def _parse(place: Place) -> TaskFile | None:
+    try:
+        return read_head(place)
+    except BadTaskFile:
+        return None
+
+
+def _delivered(layout: Layout, place: Place, parsed: TaskFile | None) -> Done | None:
+    """What a result file in `results/` tells of a task that the log does not know."""
+    if parsed is None:
+        return None
+    name = parsed.result_name or place.dropped.removesuffix(".task")
+    path = layout.results / place.box / f"{name}.result"
+    try:
+        trailer = read_trailer(path)
+    except (OSError, BadResultFile):
+        return None
+    if trailer.get("task") != place.id and trailer.get("id") != place.id:
+        return None
+    return Done(
+        key=parsed.spec.key,
+        digest=str(trailer.get("digest", "")),
+        state=str(trailer.get("state", "")),
+        box=place.box,
+        result_name=name,
+    )
+
+
+def _ended(place: Place, spec: Spec, done: Done, seq: int) -> Task:
+    return Task(
+        seq=seq,
+        id=place.id,
+        box=done.box,
+        dropped=place.dropped,
+        result_name=done.result_name,
+        spec=spec if spec.key or not done.key else Spec(name=spec.name, key=done.key),
+        submitted_at=int(place.id[:12], 16) / 1000,
+        state=STATES[done.state],
+        ending=Ending(
+            state=STATES[done.state],
+            cause=Cause.FINISHED if done.state == "done" else Cause.EXIT,
+            blame=Blame.NONE if done.state == "done" else Blame.TASK,
+            message="known from done.log",
+            digest=done.digest,
+        ),
+    )
+
+
+def _staged(layout: Layout, task_id: TaskId) -> Path | None:
+    """A whole staged result of this task: it has its trailer."""
+    for path in sorted(layout.stage.glob(f"{task_id}.*")):
+        if path.is_dir():
+            continue
+        try:
+            read_trailer(path)
+        except (OSError, BadResultFile):
+            continue
+        return path
+    return None
+
+
+def _delivering(task: Task, staged: Path) -> Task:
+    """The task as it was between the commit of its end and the move of its result."""
+    trailer = read_trailer(staged)
+    _, _, rest = staged.name.partition(".")
+    replica, _, attempt = rest.partition(".")
+    by_daemon = rest == "end"
+    ending = task.ending
+    assert ending is not None
+    return Task(
+        seq=task.seq,
+        id=task.id,
+        box=task.box,
+        dropped=task.dropped,
+        result_name=task.result_name,
+        spec=task.spec,
+        submitted_at=task.submitted_at,
+        state=TaskState.DELIVERING,
+        attempt=0 if by_daemon else int(attempt),
+        ending=Ending(
+            state=ending.state,
+            cause=ending.cause,
+            blame=ending.blame,
+            message=ending.message,
+            staged=None if by_daemon else AttemptId(task.id, int(replica), int(attempt)),
+            body_bytes=int(str(trailer.get("body_bytes", 0))),
+            digest=ending.digest,
+            files=staged.with_name(f"{staged.name}.files").is_dir(),
+        ),
+    )
+
+
+def _entered(task: Task) -> Changed:
+    return Changed(None, task, (Submitted(at=0.0, task=task),))

@@ -1,0 +1,171 @@
+"""What a start owes: the journal's open tasks, files that no row knows, ends under way.
+
+Nothing of an earlier daemon runs any more when this is called (the local agent has seen to
+it), so a task that was running lost its attempt and waits again at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from spoolmw.daemon.clock import boot_s
+from spoolmw.daemon.intake import HEAD_BYTES, Place
+from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.reactor import Reactor
+from spoolmw.errors import BadTaskFile
+from spoolmw.format.taskfile import TaskFile, read_header
+from spoolmw.model.events import Cancelled, Delivered, Held, Lost
+from spoolmw.model.ids import TaskId
+from spoolmw.model.task import FINAL, Blame, Cause, Task, TaskState
+from spoolmw.rules.task import owed
+from spoolmw.spooldir import donelog, markers
+from spoolmw.spooldir.layout import Layout, parse_active
+from spoolmw.spooldir.rejects import reject
+
+
+class Recovery:
+    """Brings a reactor from the journal's state to the world's, once, before its first tick."""
+
+    def __init__(self, layout: Layout, reactor: Reactor) -> None:
+        self._layout = layout
+        self._reactor = reactor
+
+    def run(self) -> None:
+        """Load, adopt, settle; what is then owed is in the reactor's batch."""
+        reactor = self._reactor
+        for task in reactor.journal.load():
+            reactor.table.put(None, task)
+        for kept in reactor.journal.retryable():
+            reactor.table.hold_inputs(kept)
+        adopted = sum(1 for _ in self._adopt())
+        lost = self._settle_open()
+        self._apply_markers()
+        self._clean_stage()
+        self._clean_tmp()
+        log.info(
+            "recovered %s",
+            fields(open=len(reactor.table), adopted=adopted, restarted=lost),
+        )
+
+    def _settle_open(self) -> int:
+        reactor, now, lost = self._reactor, boot_s(), 0
+        for task in list(reactor.table):
+            if task.state is TaskState.RUNNING:
+                reactor.apply(task, _daemon_died(task, now))
+                lost += 1
+            elif task.state is TaskState.DELIVERING:
+                if reactor.delivery.is_delivered(task):
+                    reactor.apply(task, Delivered(at=now))
+                else:
+                    reactor.owe(owed(task))
+            elif task.state is TaskState.WAITING:
+                reactor.look_at_twin(task)
+        return lost
+
+    # -- files that no row knows ------------------------------------------------------------
+
+    def _adopt(self) -> Iterator[Task]:
+        """Files in `active/` that were claimed but not committed."""
+        reactor = self._reactor
+        done: dict[TaskId, donelog.Done] | None = None
+        for path, task_id, box, dropped in active_files(self._layout):
+            if reactor.table.get(task_id) is not None:
+                continue
+            known = reactor.journal.get(task_id)
+            if known is not None:
+                if known.state is TaskState.DONE:
+                    path.unlink(missing_ok=True)  # committed, but not yet tidied up
+                continue
+            if done is None:
+                done = donelog.read(self._layout.done_log)
+            if task_id in done and done[task_id].state != donelog.RETRIED:
+                continue  # ended in an earlier journal; `rebuild` gives it a row
+            place = Place(path=path, id=task_id, box=box, dropped=dropped)
+            if (task := self.adopt(place)) is not None:
+                yield task
+
+    def adopt(self, place: Place) -> Task | None:
+        """Enter a claimed file as a task; refuse it when it cannot be one."""
+        reactor = self._reactor
+        try:
+            task = reactor.intake.finish(place, read_head(place))
+        except BadTaskFile as error:
+            folder = self._layout.tmp / f"{place.id}.in"
+            reject(
+                self._layout, place.path, place.box, place.dropped, error, inputs=folder
+            )
+            return None
+        if task is None:
+            return None
+        reactor.submit(task)
+        log.info("adopted %s", fields(task=task.id, name=task.spec.name))
+        return task
+
+    def _apply_markers(self) -> None:
+        """A hold or a cancel that was asked for outlives the journal in a file beside the task's."""
+        reactor = self._reactor
+        for task_id, mark in markers.found(self._layout):
+            task = reactor.table.get(task_id)
+            if task is None or task.state in FINAL:
+                continue
+            event = Held(at=boot_s()) if mark is markers.Mark.HOLD else Cancelled(at=boot_s())
+            if task.state is not TaskState.HELD or mark is markers.Mark.CANCEL:
+                reactor.apply(task, event)
+
+    # -- what a crash left lying about ---------------------------------------------------------
+
+    def _clean_stage(self) -> None:
+        """Staged files of attempts that will run again, or whose task has ended."""
+        keep = {
+            str(task.ending.staged) if task.ending.staged else f"{task.id}.end"
+            for task in self._reactor.table
+            if task.state is TaskState.DELIVERING and task.ending is not None
+        }
+        with os.scandir(self._layout.stage) as entries:
+            names = [entry.name for entry in entries]
+        for name in names:
+            if name.removesuffix(".files") not in keep:
+                self._reactor.delivery.discard(name.removesuffix(".files"))
+
+    def _clean_tmp(self) -> None:
+        """Claimed folders of inputs whose task is committed, and half-written canonical files."""
+        with os.scandir(self._layout.tmp) as entries:
+            names = [entry.name for entry in entries]
+        for name in names:
+            path = self._layout.tmp / name
+            if name.endswith(".canonical"):
+                path.unlink(missing_ok=True)
+            elif name.endswith(".in") and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def read_head(place: Place) -> TaskFile:
+    """Parse a file in `active/`. Raises BadTaskFile."""
+    with open(place.path, "rb") as file:
+        data = file.read(HEAD_BYTES)
+        size = os.fstat(file.fileno()).st_size
+    return read_header(data, size=size, dropped=place.dropped)
+
+
+def active_files(layout: Layout) -> Iterator[tuple[Path, TaskId, str, str]]:
+    for shard in sorted(os.listdir(layout.active)):
+        with os.scandir(layout.active / shard) as entries:
+            names = [entry.name for entry in entries]
+        for name in sorted(names):
+            parsed = parse_active(name)
+            if parsed is not None:
+                yield layout.active / shard / name, *parsed
+
+
+def _daemon_died(task: Task, now: float) -> Lost:
+    return Lost(
+        at=now,
+        attempt=task.attempt_id,
+        cause=Cause.CONNECTION,
+        blame=Blame.HOST,
+        message="the daemon stopped while it ran",
+        counts=False,
+    )

@@ -1,0 +1,127 @@
+"""The open tasks in memory, with the indexes that the reactor needs. Holds what the journal holds, no more.
+
+Rule: `put` is the only way in, so no index can disagree with the tasks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from spoolmw.model.ids import AgentName, TaskId
+from spoolmw.model.spec import Resources
+from spoolmw.model.task import FINAL, Task, TaskState
+from spoolmw.rules.ready import Ready
+
+
+class Usage:
+    """What the attempts that one agent holds ask for, summed."""
+
+    __slots__ = ("attempts", "cpus", "gpus", "memory_bytes")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.cpus = 0
+        self.memory_bytes = 0
+        self.gpus = 0
+
+    def add(self, task: Task, sign: int) -> None:
+        asked: Resources = task.spec.resources
+        self.attempts += sign
+        self.cpus += sign * asked.cpus
+        self.gpus += sign * asked.gpus
+        self.memory_bytes += sign * task.memory_bytes
+
+
+class Table:
+    """Every task that is not final, by id, name, key, state and agent."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[TaskId, Task] = {}
+        self.ready = Ready()
+        self.names: dict[tuple[str, str], TaskId] = {}
+        self.keys: dict[str, TaskId] = {}
+        self.twins: dict[TaskId, set[TaskId]] = {}
+        self.used: dict[AgentName, Usage] = {}
+        self.inputs: Counter[str] = Counter()
+        self.states: Counter[TaskState] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self.tasks.values())
+
+    def get(self, task_id: TaskId) -> Task | None:
+        return self.tasks.get(task_id)
+
+    def usage(self, agent: AgentName) -> Usage:
+        """The usage of `agent`, made when there is none yet."""
+        found = self.used.get(agent)
+        if found is None:
+            found = self.used[agent] = Usage()
+        return found
+
+    def put(self, before: Task | None, after: Task) -> None:
+        """Replace `before` (None: a new task) by `after`; a final task leaves the table."""
+        self._states(before, after)
+        if before is None:
+            self.hold_inputs(after)
+            self._enter(after)
+        elif before.state in FINAL:
+            self._enter(after)
+        elif before.result_name != after.result_name:
+            self._rename(before, after)
+        if after.state in FINAL:
+            self._leave(after)
+        else:
+            self.tasks[after.id] = after
+
+    def _states(self, before: Task | None, after: Task) -> None:
+        old = before.state if before is not None else None
+        new = after.state
+        if old is not None and old not in FINAL:
+            self.states[old] -= 1
+        if new not in FINAL:
+            self.states[new] += 1
+        if before is not None and before.lease is not None:
+            self.usage(before.lease.agent).add(before, -1)
+        if after.lease is not None:
+            self.usage(after.lease.agent).add(after, +1)
+        if before is not None and old is TaskState.QUEUED:
+            self.ready.discard(before)
+        if new is TaskState.QUEUED:
+            self.ready.push(after)
+
+    def _enter(self, task: Task) -> None:
+        self.names[task.box, task.result_name] = task.id
+        if task.spec.key and task.twin_of is None:
+            self.keys[task.spec.key] = task.id
+        if task.twin_of is not None:
+            self.twins.setdefault(task.twin_of, set()).add(task.id)
+
+    def hold_inputs(self, task: Task) -> None:
+        """Count `task`'s inputs as needed: open tasks, and ended ones that may be retried."""
+        for item in task.spec.files.inputs:
+            self.inputs[item.digest] += 1
+
+    def drop_inputs(self, task: Task) -> None:
+        """`task` needs its inputs no more: it is done, or pruned."""
+        for item in task.spec.files.inputs:
+            self.inputs[item.digest] -= 1
+            if self.inputs[item.digest] <= 0:
+                del self.inputs[item.digest]
+
+    def _rename(self, before: Task, after: Task) -> None:
+        self.names.pop((before.box, before.result_name), None)
+        self.names[after.box, after.result_name] = after.id
+
+    def _leave(self, task: Task) -> None:
+        self.tasks.pop(task.id, None)
+        self.names.pop((task.box, task.result_name), None)
+        if task.spec.key and self.keys.get(task.spec.key) == task.id:
+            del self.keys[task.spec.key]
+        if task.twin_of is not None and (siblings := self.twins.get(task.twin_of)):
+            siblings.discard(task.id)
+        if task.state is TaskState.DONE:
+            self.drop_inputs(task)

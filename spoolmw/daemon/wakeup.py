@@ -1,0 +1,53 @@
+"""When to scan `incoming/`: at once after a ring, often while files flow, else once in `scan_s`.
+
+The watch costs its events; so it is on only while nothing happens. While files flow, short
+polls replace it; before a rest it is switched on again and one more scan closes the gap.
+"""
+
+from __future__ import annotations
+
+from spoolmw.spooldir.watch import Doorbell
+
+POLL_S = 0.001  #: between two scans while files flow
+REST_AFTER_S = 0.05  #: without a new file for this long, the watch takes over
+
+
+class Wakeup:
+    """The schedule of scans. Used by the reactor's thread alone."""
+
+    def __init__(self, doorbell: Doorbell, scan_s: float) -> None:
+        self._doorbell = doorbell
+        self._armed = False
+        self._last_found = 0.0
+        self.scan_s = scan_s
+        self.next_scan = 0.0
+        self.quiet = False  #: the last scan found nothing, and nothing is settling
+
+    def ring(self) -> None:
+        """The watch saw something."""
+        self.next_scan = 0.0
+
+    def scan_due(self, now: float) -> bool:
+        return now >= self.next_scan
+
+    def scanned(self, now: float, *, found: int, more: float | None) -> None:
+        """A scan ended: `found` files were taken; one that settles is to be looked at at `more`."""
+        self.quiet = False
+        if found:
+            self._last_found = now
+            if self._armed:
+                self._doorbell.disarm()
+                self._armed = False
+            self.next_scan = now
+        elif not self._armed and now - self._last_found < REST_AFTER_S:
+            self.next_scan = now + POLL_S
+        elif not self._armed:
+            self._doorbell.arm()
+            self._armed = True
+            self.next_scan = now
+        else:
+            self.quiet = more is None
+            self.next_scan = min(now + self.scan_s, more if more is not None else now + 3600.0)
+
+    def close(self) -> None:
+        self._doorbell.close()

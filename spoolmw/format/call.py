@@ -1,0 +1,103 @@
+"""Packs a Python call into a task's body, and unpacks a result's value.
+
+A body is one pickle of (function, arguments, keyword arguments). It is unpacked on hosts
+only; the daemon never loads this module.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cloudpickle
+
+from spoolmw.errors import BadResultFile, SpoolmwError
+from spoolmw.format.byvalue import let_own_code_travel
+from spoolmw.format.names import escape
+from spoolmw.runner import safe
+
+_PROTOCOL = 5
+
+
+class NotPicklable(SpoolmwError):
+    """A function or an argument cannot travel to another process."""
+
+
+def dump_call(
+    function: Callable[..., Any],
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The body of a task that calls `function`; raises `NotPicklable`, naming the culprit."""
+    let_own_code_travel()
+    call = (function, tuple(args), dict(kwargs or {}))
+    try:
+        return cloudpickle.dumps(call, protocol=_PROTOCOL)
+    except Exception as problem:  # noqa: BLE001  # an object's own __reduce__ may raise anything
+        raise _not_picklable(call, problem) from problem
+
+
+def _not_picklable(
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]], problem: Exception
+) -> NotPicklable:
+    function, args, kwargs = call
+    name = getattr(function, "__qualname__", type(function).__name__)
+    parts: list[tuple[str, object]] = [(f"the function {name}", function)]
+    parts += [(f"argument {number} of {name}", arg) for number, arg in enumerate(args, 1)]
+    parts += [(f"argument {key} of {name}", arg) for key, arg in kwargs.items()]
+    for what, part in parts:
+        try:
+            cloudpickle.dumps(part, protocol=_PROTOCOL)
+        except Exception as inner:  # noqa: BLE001  # as above
+            return _named(what, part, inner)
+    return _named(f"the call of {name}", call, problem)
+
+
+def _named(what: str, part: object, problem: Exception) -> NotPicklable:
+    kind = type(part)
+    return NotPicklable(
+        f"{what} cannot be sent to another process.",
+        why=f"{type(problem).__name__}: {escape(str(problem), 300)}"
+        f" (it is a {kind.__module__}.{kind.__qualname__})",
+        fix="open files, connections and locks inside the function; pass names or plain data",
+    )
+
+
+def load_value(header: Mapping[str, Any], value: bytes | memoryview, *, trusted: bool) -> Any:
+    """The value of a result; with codec "pickle-exception", the exception.
+
+    From a host that is not trusted only the `safe` codec is decoded, ever.
+    """
+    codec = header.get("codec", "")
+    if codec == "":
+        return None
+    if codec == "safe":
+        try:
+            return safe.loads(value)
+        except safe.Unsafe as problem:
+            raise BadResultFile("the value cannot be read.", why=str(problem)) from None
+    if codec not in ("pickle", "pickle-exception"):
+        raise BadResultFile(
+            f"the value has the codec {escape(str(codec), 40)!r}.",
+            why="this version reads safe and pickle",
+            fix="install a newer spoolmw",
+        )
+    if not trusted:
+        raise BadResultFile(
+            "the value was not decoded.",
+            why="it is a pickle from a host that is not trusted, and a pickle can run anything",
+            fix='submit with result="safe"',
+        )
+    return _unpickle(value)
+
+
+def _unpickle(value: bytes | memoryview) -> Any:
+    try:
+        return pickle.loads(value)
+    except Exception as problem:
+        raise BadResultFile(
+            "the value cannot be unpickled here.",
+            why=f"{type(problem).__name__}: {escape(str(problem), 300)}",
+            fix="read it with the same packages and the same Python that made it",
+        ) from problem

@@ -1,0 +1,238 @@
+"""Turns a header's tree of keys into a `Spec`, strictly.
+
+Sections are interned in a bounded cache: tasks that ask for the same share one record, and
+the second reading of an equal section is one look-up.
+"""
+
+from __future__ import annotations
+
+import marshal
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from spoolmw.format.keyed import Reader, Unfit, nearest, read_table, shown
+from spoolmw.format.names import input_problem, path_problem
+from spoolmw.format.units import describe
+from spoolmw.format.values import (
+    checked,
+    duration,
+    list_of,
+    matching,
+    one_of,
+    size,
+    text,
+    whole,
+)
+from spoolmw.model.spec import Files, Input, Limits, Place, Resources, Retry, Run, Spec
+
+#: What the design has and this version does not do: refused, never ignored.
+NOT_BUILT = {
+    "after": "tasks that wait for others",
+    "redundancy": "redundant execution",
+    "checkpoint": "checkpoints",
+}
+
+#: Sections kept; beyond that the cache starts afresh, so a hostile submitter cannot fill memory.
+_MOST_CACHED = 4096
+#: Larger sections are not kept.
+_MOST_CACHED_BYTES = 8192
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_RETRY_WORDS = ("exit:N", "exit", "exception", "signal", "timeout", "memory")
+_EXIT = re.compile(r"exit:([1-9]\d{0,2})", re.ASCII)
+_DIGEST = r"[0-9a-f]{64}"
+
+
+def _argument(raw: object) -> object:
+    if not isinstance(raw, str):
+        raise Unfit(f"a text was expected, not {describe(raw)}", "put it in double quotes")
+    if "\0" in raw:
+        raise Unfit("a text that a program is given cannot have a NUL in it")
+    return raw
+
+
+def _command(raw: object) -> object:
+    words = list_of(_argument, hint='write the words apart: command = ["./fold", "17"]')(raw)
+    if not words or not words[0]:  # type: ignore[index]
+        raise Unfit("the command is empty", 'write it as command = ["./fold", "17"]')
+    return words
+
+
+def _environment(raw: object) -> object:
+    if not isinstance(raw, dict):
+        raise Unfit(f"a section was expected, not {describe(raw)}", 'env = { NAME = "value" }')
+    for name, value in raw.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise Unfit("this is no name of a variable", path=(name,))
+        if name.startswith("SPOOLMW_"):
+            raise Unfit("variables named SPOOLMW_ are set by spoolmw itself", path=(name,))
+        try:
+            _argument(value)
+        except Unfit as problem:
+            raise problem.below(name) from None
+    return tuple(raw.items())
+
+
+def _retry_word(raw: object) -> object:
+    if not isinstance(raw, str):
+        raise Unfit(f"a text was expected, not {describe(raw)}")
+    match = _EXIT.fullmatch(raw)
+    if raw in _RETRY_WORDS[1:] or (match and int(match[1]) < 256):
+        return raw
+    near = nearest(raw, _RETRY_WORDS)
+    hint = f'did you mean "{near}"? ' if near else ""
+    raise Unfit(
+        f"{shown(raw)} is not possible here",
+        f"{hint}possible are {', '.join(_RETRY_WORDS)} with N from 1 to 255",
+    )
+
+
+def _factor(raw: object) -> object:
+    if isinstance(raw, str) and re.fullmatch(r"x\d{1,3}(\.\d{1,3})?", raw, re.ASCII):
+        factor = float(raw[1:])
+        if 1 <= factor <= 100:
+            return factor
+    raise Unfit(f"a factor from x1 to x100 was expected, not {shown(raw)}", 'write "x2"')
+
+
+def _digested_input(raw: object) -> object:
+    values: dict[str, Any] = read_table(
+        raw,
+        {
+            "name": checked(path_problem, "a relative path"),
+            "sha256": matching(_DIGEST, "a sha256"),
+            "bytes": whole(0, 2**62),
+            "executable": lambda value: value is True,
+        },
+    )
+    if not {"name", "sha256", "bytes"} <= values.keys():
+        raise Unfit("an accepted input has a name, bytes and sha256")
+    return Input(
+        values["name"], values["sha256"], values["bytes"], values.get("executable", False)
+    )
+
+
+def _named_input(raw: object) -> object:
+    return Input(str(checked(input_problem, "an input file")(raw)))
+
+
+RUN: Mapping[str, Reader] = {
+    "command": _command,
+    "env": _environment,
+    "result": one_of("auto", "safe", "pickle"),
+}
+FILES: Mapping[str, Reader] = {
+    "inputs": list_of(_named_input),
+    "outputs": list_of(checked(path_problem, "an output pattern")),
+}
+ACCEPTED_FILES: Mapping[str, Reader] = {**FILES, "inputs": list_of(_digested_input)}
+RESOURCES: Mapping[str, Reader] = {
+    "cpus": whole(1, 4096),
+    "memory": size(),
+    "gpus": whole(0, 1024),
+}
+LIMITS: Mapping[str, Reader] = {"time": duration(), "output": size()}
+RETRY: Mapping[str, Reader] = {
+    "max": whole(0, 1000),
+    "backoff": duration(least=0, most=3600),
+    "memory": _factor,
+    "on": list_of(_retry_word),
+}
+PLACE: Mapping[str, Reader] = {
+    "agents": list_of(matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "an agent's name")),
+    "interpreter": matching(r"/[^\x00-\x1f\x7f]+", "an absolute path"),
+    "python": matching(r"3\.\d{1,2}", 'a minor version such as "3.11"'),
+    "platform": matching(r"[a-z0-9]+-[a-z0-9_]+", 'a platform such as "linux-x86_64"'),
+}
+
+#: What the model calls a key, where that is another word.
+_FIELD_NAMES = {
+    ("resources", "memory"): "memory_bytes",
+    ("limits", "time"): "time_s",
+    ("limits", "output"): "output_bytes",
+    ("retry", "backoff"): "backoff_s",
+    ("retry", "memory"): "memory_factor",
+}
+
+#: Every section: its record, its empty record, the readers of its keys.
+SECTIONS: dict[str, tuple[Callable[..., object], object, Mapping[str, Reader]]] = {
+    "run": (Run, Run(), RUN),
+    "files": (Files, Files(), FILES),
+    "resources": (Resources, Resources(), RESOURCES),
+    "limits": (Limits, Limits(), LIMITS),
+    "retry": (Retry, Retry(), RETRY),
+    "place": (Place, Place(), PLACE),
+}
+#: Keys that stand in no section.
+PLAIN: Mapping[str, Reader] = {
+    "name": text(most=128),
+    "key": text(most=512),
+    "priority": whole(-1_000_000_000, 1_000_000_000),
+}
+KNOWN = (*PLAIN, *SECTIONS)
+
+_cache: dict[tuple[str, bytes], object] = {}
+
+
+def read_spec(tree: Mapping[str, object], *, name: str, accepted: bool = False) -> Spec:
+    """The `Spec` that `tree` asks for; `name` is taken where it says none.
+
+    `accepted`: the tree is our own, from `active/`, where inputs have digests. Raises `Unfit`.
+    """
+    fields: dict[str, Any] = {key: empty for key, (_, empty, _) in SECTIONS.items()}
+    fields["name"] = name
+    for key, raw in tree.items():
+        if key in SECTIONS:
+            fields[key] = _section(key, raw, accepted=accepted)
+        elif key in PLAIN:
+            try:
+                fields[key] = PLAIN[key](raw)
+            except Unfit as problem:
+                raise problem.below(key) from None
+        else:
+            raise _unknown(key)
+    return Spec(**fields)
+
+
+def _section(key: str, raw: object, *, accepted: bool) -> object:
+    kept_as = _cache_key(key, raw, accepted=accepted)
+    if kept_as is not None and (known := _cache.get(kept_as)) is not None:
+        return known
+    record, _, readers = SECTIONS[key]
+    if accepted and key == "files":
+        readers = ACCEPTED_FILES
+    try:
+        values = read_table(raw, readers)
+    except Unfit as problem:
+        raise problem.below(key) from None
+    section = record(**{_FIELD_NAMES.get((key, each), each): values[each] for each in values})
+    if kept_as is not None:
+        if len(_cache) >= _MOST_CACHED:
+            _cache.clear()
+        _cache[kept_as] = section
+    return section
+
+
+def _cache_key(key: str, raw: object, *, accepted: bool) -> tuple[str, bytes] | None:
+    try:
+        dumped = marshal.dumps(raw, 2)  # version 2 has no references: equal trees, equal bytes
+    except ValueError:  # too deep, or a date: the reader will say so
+        return None
+    if len(dumped) > _MOST_CACHED_BYTES:
+        return None
+    return (key + "!" if accepted else key), dumped
+
+
+def _unknown(key: str) -> Unfit:
+    if key in NOT_BUILT:
+        return Unfit(
+            f"{NOT_BUILT[key]} are not built yet"
+            if key != "redundancy"
+            else f"{NOT_BUILT[key]} is not built yet",
+            f'leave "{key}" out; it is refused because ignoring it would be worse',
+            (key,),
+        )
+    near = nearest(key, (*KNOWN, *NOT_BUILT))
+    fix = f'did you mean "{near}"?' if near else f"known keys are {', '.join(KNOWN)}"
+    return Unfit("the key is unknown", fix, (key,))

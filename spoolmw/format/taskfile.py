@@ -1,0 +1,476 @@
+"""Reads and writes task files: the magic line, one line of JSON, the body.
+
+Untrusted input is parsed once, here, from its first 64 KiB; behind `read_header` nobody
+checks again. The body is bytes: nothing here unpickles. Its sha256 is checked by the worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from spoolmw.errors import BadTaskFile
+from spoolmw.format.forms import BadForm, Written, decode, read_script, read_toml
+from spoolmw.format.ids import is_task_id
+from spoolmw.format.keyed import Path, Unfit, dotted, nearest, read_table
+from spoolmw.format.names import escape, name_problem
+from spoolmw.format.schema import KNOWN, NOT_BUILT, read_spec
+from spoolmw.format.values import checked, matching, one_of, whole
+from spoolmw.model.ids import TaskId
+from spoolmw.model.spec import Body, Input, Run, Spec
+
+VERSION = 1
+MAGIC = b"SPOOLMW-TASK 1\n"
+#: The magic line and the header's line together; a whole `*.toml` too.
+HEADER_BYTES = 64 * 1024
+SUFFIX = ".task"
+TOML_SUFFIX = ".toml"
+_DOCS = "see docs/taskfile.md"
+
+
+class Incomplete(BadTaskFile):
+    """The file is shorter than it says; the rest may still be on its way."""
+
+
+class TaskFile(NamedTuple):
+    """What a dropped file, or one in `active/`, asks for."""
+
+    spec: Spec
+    id: TaskId | None
+    submitted_at: float | None
+    result_name: str
+    body: Body
+    body_offset: int
+    form: str  #: "task", "toml" or "script"
+    source: bytes | dict[str, object]  #: the header's line, or the tree
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The header's tree as the user wrote it."""
+        if isinstance(self.source, dict):
+            return dict(self.source)
+        return dict(json.loads(self.source))
+
+
+def default_result_name(dropped: str) -> str:
+    """What a dropped file's result is called (without `.result`): its name, `.task` taken off."""
+    return dropped[: -len(SUFFIX)] if dropped.endswith(SUFFIX) else dropped
+
+
+def read_header(data: bytes, *, size: int, dropped: str, accepted: bool = False) -> TaskFile:
+    """What the file `dropped` asks for; `data` is its beginning (64 KiB), `size` its whole length.
+
+    `accepted` is for files of `active/`: always in the `.task` form whatever their name, with
+    the keys that only the daemon writes. Raises `BadTaskFile`, or `Incomplete`.
+    """
+    if accepted or dropped.endswith(SUFFIX):
+        hit = _HELPERS.match(data)
+        if hit is not None:
+            known = _known(hit, data, size, dropped)
+            if known is not None:
+                return known
+        return _read_task(data, size, dropped, accepted=accepted)
+    if not data:
+        raise BadTaskFile(f"{escape(dropped)} was refused: it is empty.", fix=_DOCS)
+    if dropped.endswith(TOML_SUFFIX):
+        return _read_toml(data, size, dropped)
+    return _read_script(data, size, dropped)
+
+
+#: A header as `write` and `Template` begin it; what follows is mostly the same for many tasks.
+_HELPERS = re.compile(
+    rb'SPOOLMW-TASK 1\n\{"id": "([0-9a-f]{32})", "name": "([A-Za-z0-9][A-Za-z0-9 ._-]{0,127})", '
+    rb'"body": \{"codec": "pickle", "bytes": ([1-9]\d{0,14}), "sha256": "([0-9a-f]{64})"\}'
+)
+#: What follows (it was read strictly once) -> the spec that it made.
+_specs: dict[bytes, Spec] = {}
+_MOST_SPECS = 1024
+_MOST_SPEC_BYTES = 4096
+
+
+def _known(hit: re.Match[bytes], data: bytes, size: int, dropped: str) -> TaskFile | None:
+    end = data.find(b"\n", hit.end())
+    spec = _specs.get(data[hit.end() : end])
+    if spec is None or end < 0:
+        return None
+    task_id, name, length, sha256 = (part.decode() for part in hit.groups())
+    if name != spec.name:
+        spec = _renamed(spec, name)
+    body = Body(codec="pickle", size_bytes=int(length), sha256=sha256)
+    offset = end + 1
+    if offset + body.size_bytes != size:
+        _check_length(body.size_bytes, size - offset, dropped)
+    return TaskFile(
+        spec,
+        TaskId(task_id),
+        None,
+        default_result_name(dropped),
+        body,
+        offset,
+        "task",
+        data[len(MAGIC) : end],
+    )
+
+
+def _renamed(spec: Spec, name: str) -> Spec:
+    return Spec(
+        name=name,
+        key=spec.key,
+        priority=spec.priority,
+        run=spec.run,
+        files=spec.files,
+        resources=spec.resources,
+        limits=spec.limits,
+        retry=spec.retry,
+        place=spec.place,
+    )
+
+
+def _read_task(data: bytes, size: int, dropped: str, *, accepted: bool) -> TaskFile:
+    line = _header_line(data, size, dropped)
+    try:
+        tree = parse_json(line)
+        own, rest = _own_keys(tree, accepted=accepted)
+        body: Body = own.get("body", Body())
+        default_name = default_result_name(dropped)
+        spec = read_spec(rest, name=default_name, accepted=accepted)
+        offset = len(MAGIC) + len(line) + 1
+        _check_length(body.size_bytes, size - offset, dropped)
+        if body.codec == "script":
+            spec = _as_script(spec)
+            _check_shebang(data[offset:], body.size_bytes)
+        _check_run(spec, body)
+    except (Unfit, BadForm) as problem:
+        _refuse(dropped, problem, line=2)
+    if not accepted and not spec.files.inputs:  # what only the daemon may write stays outside
+        _keep(data[: offset - 1], spec)
+    return TaskFile(
+        spec,
+        own.get("id"),
+        own.get("submitted_at"),
+        own.get("result_name", default_name),
+        body,
+        offset,
+        "task",
+        line,
+    )
+
+
+def _header_line(data: bytes, size: int, dropped: str) -> bytes:
+    if not data.startswith(MAGIC):
+        if size < len(MAGIC) and MAGIC.startswith(data):
+            raise Incomplete(
+                f"{escape(dropped)} was refused: it is {'empty' if not data else 'not whole'}.",
+                why=f"it has {size} bytes, less than its first line",
+                fix="write it under another name first, then rename it",
+            )
+        _refuse(dropped, _no_magic(data), line=1)
+    end = data.find(b"\n", len(MAGIC), HEADER_BYTES)
+    if end >= 0:
+        return data[len(MAGIC) : end]
+    if size >= HEADER_BYTES:
+        _refuse(dropped, BadForm("its header is longer than 64 KiB"), line=2)
+    raise Incomplete(
+        f"{escape(dropped)} was refused: it is not whole.",
+        why="its header has no end",
+        fix="write it under another name first, then rename it",
+    )
+
+
+def _no_magic(data: bytes) -> BadForm:
+    other = re.match(rb"SPOOLMW-TASK (\d{1,9})\n", data)
+    if other:
+        return BadForm(
+            f"it has version {int(other[1])} of the format; this daemon knows version {VERSION}",
+            "write it with an older helper, or install a newer spoolmw",
+        )
+    return BadForm(
+        "it is not a task file: its first line is not SPOOLMW-TASK 1",
+        f"write it with spool.submit(), or {_DOCS}",
+    )
+
+
+def _check_length(said: int, there: int, dropped: str) -> None:
+    if there < said:
+        raise Incomplete(
+            f"{escape(dropped)} was refused: it is not whole.",
+            why=f"its header says {said} bytes of body, {there} are there",
+            fix="write it under another name first, then rename it",
+        )
+    if there > said:
+        _refuse(dropped, BadForm(f"{there - said} bytes follow the end that its header says"))
+
+
+def _keep(header: bytes, spec: Spec) -> None:
+    hit = _HELPERS.match(header)
+    if hit is None or len(header) - hit.end() > _MOST_SPEC_BYTES:
+        return
+    if len(_specs) >= _MOST_SPECS:
+        _specs.clear()
+    _specs[header[hit.end() :]] = spec
+
+
+def _read_sha(raw: object) -> object:
+    return matching(r"[0-9a-f]{64}", "a sha256 in hexadecimal digits")(raw)
+
+
+_BODY = {
+    "codec": one_of("pickle", "script"),
+    "bytes": whole(1, 2**50),
+    "sha256": _read_sha,
+}
+
+
+def _read_body(raw: object) -> Body:
+    values: dict[str, Any] = read_table(raw, _BODY)
+    for key in _BODY:
+        if key not in values:
+            raise Unfit(f'"{key}" is missing', "a body has codec, bytes and sha256")
+    return Body(codec=values["codec"], size_bytes=values["bytes"], sha256=values["sha256"])
+
+
+def _read_id(raw: object) -> object:
+    if not isinstance(raw, str) or not is_task_id(raw):
+        raise Unfit("an id is 32 lowercase hexadecimal digits", "leave it out; it is then made")
+    return raw
+
+
+def _read_time(raw: object) -> object:
+    if type(raw) not in (int, float) or not 0 <= raw <= 1e11:  # type: ignore[operator]
+        raise Unfit("it is no time in seconds since 1970")
+    return float(raw)  # type: ignore[arg-type]
+
+
+#: Keys of a `.task` beside those of people; the latter two are the daemon's alone.
+_OWN = {"id": _read_id, "body": _read_body}
+_ACCEPTED = {
+    **_OWN,
+    "submitted_at": _read_time,
+    "result_name": checked(lambda name: name_problem(name[:128]), "a result's name"),
+}
+
+
+def _own_keys(
+    tree: dict[str, object], *, accepted: bool
+) -> tuple[dict[str, Any], dict[str, object]]:
+    readers = _ACCEPTED if accepted else _OWN
+    own = read_table({key: tree[key] for key in readers if key in tree}, readers)
+    rest = {key: value for key, value in tree.items() if key not in readers}
+    for key in rest:
+        if key not in KNOWN and key not in NOT_BUILT:
+            known = (*KNOWN, *readers)
+            near = nearest(key, known)
+            fix = f'did you mean "{near}"?' if near else f"known keys are {', '.join(known)}"
+            raise Unfit("the key is unknown", fix, (key,))
+    return own, rest
+
+
+def _read_toml(data: bytes, size: int, dropped: str) -> TaskFile:
+    written: Written | None = None
+    try:
+        if size > HEADER_BYTES:
+            raise BadForm("it is longer than 64 KiB", "put data into NAME.in/ beside it")
+        written = read_toml(data)
+        spec = read_spec(written.tree, name=dropped)
+        _check_run(spec, Body())
+    except (Unfit, BadForm) as problem:
+        _refuse(dropped, problem, written)
+    return TaskFile(spec, None, None, dropped, Body(), 0, "toml", written.tree)
+
+
+def _read_script(data: bytes, size: int, dropped: str) -> TaskFile:
+    written: Written | None = None
+    try:
+        _check_shebang(data, size)
+        written = read_script(data[:HEADER_BYTES])
+        tree = dict(written.tree)
+        spec = _as_script(read_spec(tree, name=dropped))
+    except (Unfit, BadForm) as problem:
+        _refuse(dropped, problem, written)
+    sha256 = hashlib.sha256(data).hexdigest() if len(data) == size else ""
+    body = Body(codec="script", size_bytes=size, sha256=sha256)
+    return TaskFile(spec, None, None, dropped, body, 0, "script", tree)
+
+
+def _check_shebang(data: bytes, size: int) -> None:
+    if data.startswith(b"#!"):
+        first = data[:256].partition(b"\n")[0]
+        if first.endswith(b"\r"):
+            raise BadForm(
+                "its first line ends as on Windows, so its interpreter would not be found",
+                "convert it with dos2unix",
+                1,
+            )
+        if not first[2:].strip():
+            raise BadForm("its first line names no interpreter", "#!/bin/sh for instance", 1)
+        return
+    if size > 1 or not b"#!".startswith(data):
+        if data.startswith(b"\xef\xbb\xbf"):
+            raise BadForm("it begins with a byte-order mark", "save it as UTF-8 without BOM", 1)
+        if data.startswith(b"SPOOLMW-TASK "):
+            raise BadForm("it is a task file, but its name does not end in .task", "rename it")
+    raise BadForm(
+        "it is neither a .task nor a .toml, and its first line is no #!",
+        "begin a script with #!/bin/sh; send data in NAME.in/ beside the file that needs it",
+        1,
+    )
+
+
+def _as_script(spec: Spec) -> Spec:
+    run = spec.run
+    script = Run(command=run.command, script=True, env=run.env, result=run.result)
+    return Spec(
+        name=spec.name,
+        key=spec.key,
+        priority=spec.priority,
+        run=script,
+        files=spec.files,
+        resources=spec.resources,
+        limits=spec.limits,
+        retry=spec.retry,
+        place=spec.place,
+    )
+
+
+def _check_run(spec: Spec, body: Body) -> None:
+    if body.codec == "script":
+        return
+    if spec.run.command and body.codec:
+        raise Unfit(
+            "there are both a command and a Python call", "leave one out", ("run", "command")
+        )
+    if not spec.run.command and not body.codec:
+        raise Unfit("nothing to run is named", 'add [run] command = ["./fold", "17"]', ("run",))
+    if body.codec and spec.files.outputs:
+        raise Unfit("a Python call has no output files", "return a value", ("files", "outputs"))
+
+
+def _refuse(
+    dropped: str, problem: Unfit | BadForm, written: Written | None = None, line: int = 0
+) -> NoReturn:
+    path: Path = ()
+    if isinstance(problem, Unfit):
+        path = problem.path
+        line = written.line(path) if written else line
+    else:
+        line = problem.line or line
+    where = ", ".join(part for part in (dotted(path), f"line {line}" if line else "") if part)
+    raise BadTaskFile(
+        f"{escape(dropped)} was refused: {where + ': ' if where else ''}{escape(problem.why)}.",
+        why=_why(path, line, problem.why),
+        fix=escape(problem.fix) or _DOCS,
+    )
+
+
+def _why(path: Path, line: int, why: str) -> str:
+    return f"{dotted(path)}: {escape(why)}" if path else escape(why)
+
+
+def parse_json(data: bytes) -> dict[str, object]:
+    """A JSON object, strictly: no duplicate keys, no NaN, bounded; or `BadForm`."""
+    try:
+        tree = _DECODER.decode(decode(data))
+    except RecursionError:
+        raise BadForm("it is nested too deeply") from None
+    except BadForm:
+        raise
+    except ValueError as problem:
+        raise BadForm(f"its header is not JSON: {problem}", _DOCS) from None
+    if not isinstance(tree, dict):
+        raise BadForm("its header is not a JSON object", _DOCS)
+    return tree
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    tree = dict(pairs)
+    if len(tree) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise BadForm(f'the key "{escape(twice, 64)}" is there twice', "leave one out")
+    return tree
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise BadForm(f"{word} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_no_constant)
+
+
+def write(header: Mapping[str, object], body: bytes, *, codec: str = "pickle") -> bytes:
+    """A whole task file; `header` is the tree without `body`, which is made here."""
+    return Template(header).fill(str(header["id"]), body, codec=codec)
+
+
+class Template:
+    """Writes many task files that differ only in id and body; the rest is encoded once."""
+
+    def __init__(self, header: Mapping[str, object]) -> None:
+        rest = {
+            key: value for key, value in header.items() if key not in ("id", "name", "body")
+        }
+        name = f'"name": {json.dumps(header["name"])}, ' if "name" in header else ""
+        self._start = 'SPOOLMW-TASK 1\n{"id": "'
+        self._middle = f'", {name}"body": {{"codec": "'
+        self._end = '"}' + (", " + json.dumps(rest)[1:] if rest else "}") + "\n"
+        self._end_bodiless = (", " + json.dumps(rest)[1:] if rest else "}") + "\n"
+        self._bodiless = f'", {name}'.removesuffix(", ")
+
+    def fill(self, task_id: str, body: bytes, *, codec: str = "pickle") -> bytes:
+        """The file of one task. An empty body is left out (a command)."""
+        if not body:
+            return f"{self._start}{task_id}{self._bodiless}{self._end_bodiless}".encode()
+        sha256 = hashlib.sha256(body).hexdigest()
+        head = (
+            f'{self._start}{task_id}{self._middle}{codec}", "bytes": {len(body)}, '
+            f'"sha256": "{sha256}{self._end}'
+        )
+        return head.encode() + body
+
+
+def canonical(
+    taskfile: TaskFile,
+    *,
+    task_id: TaskId,
+    name: str,
+    submitted_at: float,
+    result_name: str,
+    inputs: Sequence[Input] = (),
+    body_sha256: str = "",
+) -> bytes:
+    """Magic line and header of the copy in `active/`, resolved; the body follows unchanged.
+
+    `body_sha256` is needed where `read_header` did not see the whole of a script.
+    """
+    user = taskfile.header
+    tree: dict[str, object] = {"id": task_id, "name": name}
+    body = taskfile.body
+    if body.codec:
+        sha256 = body.sha256 or body_sha256
+        assert sha256, "the digest of a long script is the caller's to give"
+        tree["body"] = {"codec": body.codec, "bytes": body.size_bytes, "sha256": sha256}
+    tree["submitted_at"] = submitted_at
+    if result_name != taskfile.result_name:
+        tree["result_name"] = result_name
+    tree.update({key: user[key] for key in user if key not in (*_ACCEPTED, "name", "files")})
+    files = dict(user.get("files", {}))
+    files.pop("inputs", None)
+    if inputs:
+        files["inputs"] = [_input_tree(each) for each in inputs]
+    if files:
+        tree["files"] = files
+    return MAGIC + json.dumps(tree).encode() + b"\n"
+
+
+def _input_tree(each: Input) -> dict[str, object]:
+    tree: dict[str, object] = {
+        "name": each.name,
+        "sha256": each.digest,
+        "bytes": each.size_bytes,
+    }
+    if each.executable:
+        tree["executable"] = True
+    return tree

@@ -1,0 +1,57 @@
+"""What passes between the daemon and its agents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.spec import Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """Room at an agent.
+
+    `queue` is how many plain attempts (one cpu, no memory, no gpu) it likes to hold beyond
+    its slots, so that short ones follow each other without a round trip; 0 when attempts are long.
+    """
+
+    slots: int
+    memory_bytes: int = 0
+    gpus: int = 0
+    queue: int = 0
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One attempt to start. `path` is the task's file, relative to the spool."""
+
+    attempt: AttemptId
+    token: str
+    path: str
+    spec: Spec
+    memory_bytes: int = 0  #: limit of this attempt (may be more than `spec` asked for); 0: none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What an agent knows of one attempt when asked."""
+
+    attempt: AttemptId
+    running: bool  #: False: it waits at the agent
+    host: str = ""
+    slot: str = ""
+    pid: int = 0
+    started_at: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityChanged:
+    """An agent has other room than before; `capacity.slots == 0` means it can take nothing."""
+
+    agent: AgentName
+    capacity: Capacity
+    reason: str = ""  #: why there is no room, one line

@@ -1,0 +1,52 @@
+"""Orders, named in the imperative: what the world must be told once the state is committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Launch the task's newest attempt on its lease's agent. Idempotent in the attempt's id."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End an attempt, with its whole tree of processes. Stopping an unknown one is no error."""
+
+    agent: AgentName
+    attempt: AttemptId
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Publish the result under `task.result_name`; then `Delivered` follows."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Remove what an attempt left in `stage/`: it will not be delivered."""
+
+    attempt: AttemptId
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The task is delivered: it may leave memory, and its markers the disk.
+
+    With `payload` (it ended DONE) its file in `active/` and its inputs go too; without (FAILED,
+    CANCELLED) they stay, because the user may retry the task until it is pruned.
+    """
+
+    task: Task
+    payload: bool = True
+
+
+Effect = Start | Stop | Deliver | Discard | Forget

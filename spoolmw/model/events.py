@@ -1,0 +1,158 @@
+"""Facts, named in the past tense. `at` is the boot-time clock in seconds: the only "now" rules see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.task import Blame, Cause, Outcome, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A file was accepted; `task` is the whole new record (QUEUED, HELD, or WAITING for its twin)."""
+
+    at: float
+    task: Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned:
+    """A slot was found: the attempt gets its number and its token before anything starts."""
+
+    at: float
+    agent: AgentName
+    token: str
+    wall: float  #: wall clock of the assignment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The agent says that the attempt really runs (sent only for attempts longer than 0.1 s)."""
+
+    at: float
+    attempt: AttemptId
+    started_at: float
+    host: str = ""
+    slot: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """An attempt ended by itself or by a limit; its result file stands whole in `stage/`."""
+
+    at: float
+    attempt: AttemptId
+    token: str
+    outcome: Outcome  #: SUCCESS or ERROR
+    cause: Cause
+    blame: Blame
+    message: str = ""
+    exit_code: int | None = None
+    body_bytes: int = 0
+    digest: str = ""
+    files: bool = False
+    host: str = ""
+    slot: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes: int = 0
+    jitter: float = 0.5  #: uniform in [0, 1); the reactor's, so that rules stay pure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """An attempt ended without a result and through no (proven) fault of the task."""
+
+    at: float
+    attempt: AttemptId
+    cause: Cause
+    blame: Blame
+    message: str = ""
+    host: str = ""
+    slot: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    counts: bool = True  #: False: not one of the three losses (our own shutdown, a daemon's death)
+    jitter: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinEnded:
+    """The first task with the same key ended; `ending_state` tells how."""
+
+    at: float
+    first: Task
+    copied: bool  #: its result file is still there and was copied to `stage/`
+    body_bytes: int = 0
+    digest: str = ""
+    files: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    at: float
+    by: str = ""
+    wall: float = 0.0  #: wall clock, for the record of an attempt that it stops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    at: float
+    by: str = ""
+    wall: float = 0.0  #: wall clock, for the record of an attempt that it stops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    at: float
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reprioritised:
+    at: float
+    priority: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """The user wants a failed or cancelled task to run once more; its next result has a name of its own."""
+
+    at: float
+    result_name: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameTaken:
+    """Somebody put a file where the result was to go; it gets another name."""
+
+    at: float
+    result_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """The result file stands under its name in `results/`."""
+
+    at: float
+
+
+Event = (
+    Submitted
+    | Assigned
+    | Started
+    | Reported
+    | Lost
+    | TwinEnded
+    | Cancelled
+    | Held
+    | Released
+    | Reprioritised
+    | Retried
+    | NameTaken
+    | Delivered
+)

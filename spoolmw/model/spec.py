@@ -1,0 +1,99 @@
+"""What a user asked for: the resolved header of a task file.
+
+Every field has the default that an empty header gives. Sizes are in bytes, durations in
+seconds. The sections are shared between tasks that asked for the same (`format` interns them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+GB = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What to execute.
+
+    With `script` the body is a script's text, started through its own shebang (`command` then
+    holds further arguments); else `command` when there is one; else the Python call in the body.
+    """
+
+    command: tuple[str, ...] = ()
+    script: bool = False
+    env: tuple[tuple[str, str], ...] = ()
+    result: str = "auto"  #: codec of a call's value: "auto", "safe" or "pickle"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input file: where the attempt finds it, and its content (hex sha256 in `inputs/`)."""
+
+    name: str
+    digest: str = ""
+    size_bytes: int = 0
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[str, ...] = ()  #: glob patterns; empty: every file that is new at the end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    cpus: int = 1
+    memory_bytes: int = 0  #: 0: no limit and no reservation
+    gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    time_s: float = 0.0  #: wall time of one attempt; 0: none
+    output_bytes: int = GB  #: stdout, stderr and outputs together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Further attempts after a failure blamed on the task.
+
+    `on` holds "exit:N", "exit" (any non-zero), "exception", "signal", "timeout", "memory".
+    """
+
+    max: int = 2
+    backoff_s: float = 10.0  #: doubles with each failure, with jitter, up to one hour
+    memory_factor: float = 2.0  #: asked for after running out of memory
+    on: tuple[str, ...] = ("signal", "timeout", "memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    agents: tuple[str, ...] = ()  #: empty: any
+    interpreter: str = ""
+    python: str = ""  #: minor version, as "3.11"
+    platform: str = ""  #: as "linux-x86_64"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """The bytes behind the header: `codec` is "pickle" (a call), "script", or "" (none)."""
+
+    codec: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A task as asked for. `name` is never empty once parsed."""
+
+    name: str
+    key: str = ""
+    priority: int = 0
+    run: Run = field(default_factory=Run)
+    files: Files = field(default_factory=Files)
+    resources: Resources = field(default_factory=Resources)
+    limits: Limits = field(default_factory=Limits)
+    retry: Retry = field(default_factory=Retry)
+    place: Place = field(default_factory=Place)

@@ -1,0 +1,153 @@
+"""Where a task stands. A task without redundancy is one record: its only replica stands inline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.spec import Spec
+
+
+class TaskState(Enum):
+    """Where one task stands. Every task ends in one of the FINAL states, with one result file."""
+
+    WAITING = "waiting"  #: for the first task with the same key
+    QUEUED = "queued"  #: ready; waits for a slot, or for `not_before`
+    HELD = "held"  #: by the user, until released
+    RUNNING = "running"  #: an attempt holds a lease on an agent
+    DELIVERING = "delivering"  #: the end is decided; the result file is on its way
+    DONE = "done"  #: delivered as success
+    FAILED = "failed"  #: delivered as failure
+    CANCELLED = "cancelled"  #: delivered as cancelled
+
+
+FINAL = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED})
+
+
+class Outcome(Enum):
+    """How an attempt ended."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    LOST = "lost"
+    STOPPED = "stopped"
+
+
+class Blame(Enum):
+    """Whose fault a failed attempt was. Only TASK uses up the user's retries."""
+
+    NONE = ""
+    TASK = "task"
+    HOST = "host"
+    AGENT = "agent"
+    USER = "user"
+    DEADLINE = "deadline"
+
+
+class Cause(Enum):
+    """What ended an attempt, as `[retry] on` and the messages name it."""
+
+    FINISHED = "finished"
+    EXCEPTION = "exception"
+    EXIT = "exit"
+    SIGNAL = "signal"
+    MEMORY = "memory"
+    TIMEOUT = "timeout"
+    OUTPUT = "output"  #: more output than `[limits] output`
+    MISSING_OUTPUT = "missing-output"
+    CODEC = "codec"  #: the value cannot be encoded, or the call cannot be decoded
+    INTERPRETER = "interpreter"  #: no fitting Python on the host
+    VANISHED = "vanished"  #: the worker was killed from outside
+    CONNECTION = "connection"  #: runner, connection, host or daemon died
+    LAUNCH = "launch"  #: the attempt could not be started
+    CANCELLED = "cancelled"
+    HELD = "held"
+    SHUTDOWN = "shutdown"  #: the daemon stopped and the grace period ended
+    SUPERSEDED = "superseded"  #: an earlier attempt reported after all
+    GONE = "gone"  #: the result that was to be copied (same key) was taken away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """An attempt's right to run. `token` (32 hex digits) proves a report to be the attempt's own."""
+
+    agent: AgentName
+    token: str
+    assigned_at: float  #: wall clock, seconds since 1970
+    started_at: float = 0.0  #: wall clock; 0 until the agent says so
+    host: str = ""
+    slot: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """One ended attempt, as the trailer and `show` tell it. Times are wall clock, in seconds."""
+
+    attempt: int
+    agent: str
+    outcome: Outcome
+    cause: Cause
+    blame: Blame
+    message: str = ""
+    exit_code: int | None = None
+    host: str = ""
+    slot: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes: int = 0  #: peak resident size
+    token: str = ""  #: kept while a late report of this attempt would still count; never shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What is to be delivered, and as what the task then ends.
+
+    `staged` is the attempt whose file in `stage/` is the result; None: the daemon writes
+    the body itself from this record (cancelled before a start, lost three times).
+    """
+
+    state: TaskState  #: DONE, FAILED or CANCELLED
+    cause: Cause
+    blame: Blame
+    message: str = ""
+    staged: AttemptId | None = None
+    body_bytes: int = 0  #: length of the staged file without its trailer
+    digest: str = ""  #: hex sha256 of the staged body (header and value)
+    files: bool = False  #: a folder `stage/ATTEMPT.files` goes with it
+    copy_of: TaskId | None = None  #: the result is a copy of this task's (same key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task and its one replica.
+
+    `attempt` counts launches; it is also the fencing token. `lease` is set exactly in
+    RUNNING, `ending` exactly in DELIVERING and the final states.
+    """
+
+    seq: int  #: order of acceptance; the row's number in the journal
+    id: TaskId
+    box: str  #: "" for none
+    dropped: str  #: the dropped file's name; `active/xx/ID~BOX~DROPPED`
+    result_name: str  #: `results/BOX/RESULT_NAME.result`
+    spec: Spec
+    body_sha256: str = ""
+    submitted_at: float  #: wall clock
+    priority: int = 0
+    state: TaskState = TaskState.QUEUED
+    attempt: int = 0
+    lease: Lease | None = None
+    failures: int = 0  #: attempts blamed on the task since the last user's retry
+    losses: int = 0  #: in a row
+    not_before: float = 0.0  #: boot-time clock; a backoff ends then
+    memory_bytes: int = 0  #: asked for now; grows by `[retry] memory`
+    ending: Ending | None = None
+    history: tuple[Ran, ...] = ()
+    twin_of: TaskId | None = None  #: the task with this key before it; only in WAITING and HELD
+
+    @property
+    def attempt_id(self) -> AttemptId:
+        """The name of the newest attempt (number 0: none yet)."""
+        return AttemptId(self.id, 0, self.attempt)

@@ -1,0 +1,1 @@
+"""What must happen: pure functions without I/O, clock or randomness."""

@@ -1,0 +1,79 @@
+"""Makes the next record of a task from the last one, quickly.
+
+A transition names the new state and what else changes. `lease`, `ending` and `twin_of` belong
+to certain states, so they end unless a transition names them. Writing the slots directly takes
+a third of the time of `dataclasses.replace`, and three steps lie on each task's way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final
+
+from spoolmw.model.ids import TaskId
+from spoolmw.model.task import Ending, Lease, Ran, Task, TaskState
+
+_new: Final = object.__new__
+_slot: Final[dict[str, Any]] = {
+    each.name: getattr(Task, each.name).__set__ for each in fields(Task)
+}
+
+_seq = _slot["seq"]
+_id = _slot["id"]
+_box = _slot["box"]
+_dropped = _slot["dropped"]
+_result_name = _slot["result_name"]
+_spec = _slot["spec"]
+_body_sha256 = _slot["body_sha256"]
+_submitted_at = _slot["submitted_at"]
+_priority = _slot["priority"]
+_state = _slot["state"]
+_attempt = _slot["attempt"]
+_lease = _slot["lease"]
+_failures = _slot["failures"]
+_losses = _slot["losses"]
+_not_before = _slot["not_before"]
+_memory_bytes = _slot["memory_bytes"]
+_ending = _slot["ending"]
+_history = _slot["history"]
+_twin_of = _slot["twin_of"]
+
+
+def become(  # noqa: PLR0913
+    task: Task,
+    state: TaskState,
+    *,
+    attempt: int | None = None,
+    lease: Lease | None = None,
+    ending: Ending | None = None,
+    failures: int | None = None,
+    losses: int | None = None,
+    not_before: float | None = None,
+    memory_bytes: int | None = None,
+    history: tuple[Ran, ...] | None = None,
+    priority: int | None = None,
+    result_name: str | None = None,
+    twin_of: TaskId | None = None,
+) -> Task:
+    """`task` in `state`; None keeps a field, but ends `lease`, `ending` and `twin_of`."""
+    after = _new(Task)
+    _seq(after, task.seq)
+    _id(after, task.id)
+    _box(after, task.box)
+    _dropped(after, task.dropped)
+    _spec(after, task.spec)
+    _body_sha256(after, task.body_sha256)
+    _submitted_at(after, task.submitted_at)
+    _state(after, state)
+    _lease(after, lease)
+    _ending(after, ending)
+    _twin_of(after, twin_of)
+    _attempt(after, task.attempt if attempt is None else attempt)
+    _failures(after, task.failures if failures is None else failures)
+    _losses(after, task.losses if losses is None else losses)
+    _not_before(after, task.not_before if not_before is None else not_before)
+    _memory_bytes(after, task.memory_bytes if memory_bytes is None else memory_bytes)
+    _history(after, task.history if history is None else history)
+    _priority(after, task.priority if priority is None else priority)
+    _result_name(after, task.result_name if result_name is None else result_name)
+    return after

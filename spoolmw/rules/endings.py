@@ -1,0 +1,79 @@
+"""How a task ends: the record of each sort of ending, with the sentence that the user reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from spoolmw.model.events import Cancelled, Lost, Reported, TwinEnded
+from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.task import Blame, Cause, Ending, Task, TaskState
+
+
+def of_report(state: TaskState, event: Reported) -> Ending:
+    """The attempt's file in `stage/` is the result; without one the daemon writes it."""
+    has_file = event.body_bytes > 0 or state is TaskState.DONE
+    return Ending(
+        state=state,
+        cause=event.cause,
+        blame=event.blame,
+        message=event.message,
+        staged=event.attempt if has_file else None,
+        body_bytes=event.body_bytes,
+        digest=event.digest,
+        files=event.files,
+    )
+
+
+def of_losses(event: Lost | Reported, losses: int) -> Ending:
+    """So many losses in a row are no accident: the blame is the task's."""
+    said = f" The last time: {event.message}" if event.message else ""
+    return Ending(
+        state=TaskState.FAILED,
+        cause=event.cause,
+        blame=Blame.TASK,
+        message=f"The task killed its worker {losses} times in a row"
+        f" (the last cause: {event.cause.value}), so it is not tried again.{said}",
+    )
+
+
+def of_cancel(event: Cancelled) -> Ending:
+    """The user did not want it any more."""
+    return Ending(
+        state=TaskState.CANCELLED,
+        cause=Cause.CANCELLED,
+        blame=Blame.USER,
+        message=f"cancelled by {event.by}" if event.by else "cancelled",
+    )
+
+
+def of_copy(task: TaskId, event: TwinEnded) -> Ending:
+    """A copy of the first task's result; it is staged as the attempt number 0 of this one."""
+    return Ending(
+        state=TaskState.DONE,
+        cause=Cause.FINISHED,
+        blame=Blame.NONE,
+        staged=AttemptId(task, 0, 0),
+        body_bytes=event.body_bytes,
+        digest=event.digest,
+        files=event.files,
+        copy_of=event.first.id,
+    )
+
+
+def of_missing_copy(first: Task) -> Ending:
+    """The first task with this key succeeded, but there is nothing left to copy."""
+    where = f"results/{first.box}/" if first.box else "results/"
+    ended_at = first.history[-1].ended_at if first.history else 0.0
+    when = f" on {_utc(ended_at)}" if ended_at else ""
+    return Ending(
+        state=TaskState.FAILED,
+        cause=Cause.GONE,
+        blame=Blame.USER,
+        message=f"Task {first.id} had the same key and was delivered{when} as"
+        f" {where}{first.result_name}.result, but who consumed that result took it away,"
+        " so there is nothing to copy. `spoolmw-ctl retry` runs this task once more.",
+    )
+
+
+def _utc(wall: float) -> str:
+    return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,181 @@
+"""The ready queue: which tasks wait for a slot, in order, at little cost for each.
+
+The order is (highest priority, then first accepted). Tasks with equal demand share a lane, so
+that what does not fit is skipped as a whole. A lane is a heap of plain integers that hold
+priority and `seq`; a task that leaves is only forgotten, and its integer is dropped when it
+comes to the top. Tasks in a backoff are kept aside until it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from typing import Final, NamedTuple
+
+from spoolmw.model.task import Task
+
+_SEQ_BITS: Final = 48
+_SEQ_MASK: Final = (1 << _SEQ_BITS) - 1
+_STALE_AT_LEAST: Final = 1024  #: forgotten entries, before a lane is built anew
+
+
+class Demand(NamedTuple):
+    """What an attempt needs of the agent that runs it. Tasks with equal demand share a lane.
+
+    `memory_bytes` may have grown by `[retry] memory`; the user asked for `least_memory_bytes`.
+    """
+
+    agents: tuple[str, ...]
+    cpus: int
+    memory_bytes: int
+    gpus: int
+    least_memory_bytes: int
+
+    @property
+    def is_plain(self) -> bool:
+        """One cpu and nothing else: such attempts may also wait at the agent itself."""
+        return self.cpus == 1 and not self.memory_bytes and not self.gpus
+
+
+def demand_of(task: Task) -> Demand:
+    """What the next attempt of `task` needs."""
+    wants = task.spec.resources
+    return Demand(
+        task.spec.place.agents, wants.cpus, task.memory_bytes, wants.gpus, wants.memory_bytes
+    )
+
+
+def rank(task: Task) -> int:
+    """The task's place in the order: a smaller number goes first."""
+    return (-task.priority << _SEQ_BITS) + task.seq
+
+
+class Lane:
+    """The tasks of one demand, first in order on top."""
+
+    __slots__ = ("_heap", "_tasks", "demand", "is_plain")
+
+    def __init__(self, demand: Demand, tasks: dict[int, Task]) -> None:
+        self.demand = demand
+        self.is_plain = demand.is_plain
+        self._tasks = tasks
+        self._heap: list[int] = []
+
+    def push(self, task: Task) -> None:
+        heappush(self._heap, rank(task))
+
+    def head(self) -> int | None:
+        """The rank of the first task, or None; drops what was forgotten."""
+        heap = self._heap
+        while heap:
+            if self._task(heap[0]) is not None:
+                return heap[0]
+            heappop(heap)
+        return None
+
+    def pop(self) -> Task:
+        """Take out the first task; `head()` was just asked and is not None."""
+        return self._tasks.pop(heappop(self._heap) & _SEQ_MASK)
+
+    def tidy(self) -> None:
+        """Build the heap anew without what was forgotten."""
+        self._heap = list({each for each in self._heap if self._task(each) is not None})
+        heapify(self._heap)
+
+    def _task(self, entry: int) -> Task | None:
+        task = self._tasks.get(entry & _SEQ_MASK)
+        if task is None or rank(task) != entry or task.memory_bytes != self.demand.memory_bytes:
+            return None
+        return task
+
+
+class ReadyQueue:
+    """All QUEUED tasks: those that may start now, and those whose backoff has not ended."""
+
+    def __init__(self) -> None:
+        self._ready: dict[int, Task] = {}
+        self._later: dict[int, Task] = {}
+        self._due: list[tuple[float, int]] = []
+        self._lanes: dict[Demand, Lane] = {}
+        self._stale = 0
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._later)
+
+    def __contains__(self, task: Task) -> bool:
+        return task.seq in self._ready or task.seq in self._later
+
+    @property
+    def ready_count(self) -> int:
+        """How many may start now."""
+        return len(self._ready)
+
+    def push(self, task: Task, now: float) -> None:
+        """Let `task` wait for a slot from `not_before` on; replaces an older record of it."""
+        self.discard(task)
+        if task.not_before > now:
+            self._later[task.seq] = task
+            heappush(self._due, (task.not_before, task.seq))
+        else:
+            self._make_ready(task)
+
+    def discard(self, task: Task) -> None:
+        """Forget `task`, whichever record of it is given; it need not be here."""
+        if self._ready.pop(task.seq, None) is not None:
+            self._stale += 1
+            if self._stale > max(_STALE_AT_LEAST, len(self._ready)):
+                self._tidy()
+        else:
+            self._later.pop(task.seq, None)
+
+    def wake(self, now: float) -> int:
+        """Let those whose backoff has ended join the others; how many these were."""
+        woken = 0
+        while self._due and self._due[0][0] <= now:
+            not_before, seq = heappop(self._due)
+            task = self._later.get(seq)
+            if task is not None and task.not_before == not_before:
+                del self._later[seq]
+                self._make_ready(task)
+                woken += 1
+        return woken
+
+    def next_due(self) -> float | None:
+        """When the next backoff ends, on the clock of `not_before`; None if there is none."""
+        while self._due:
+            not_before, seq = self._due[0]
+            task = self._later.get(seq)
+            if task is not None and task.not_before == not_before:
+                return not_before
+            heappop(self._due)
+        return None
+
+    def lanes(self) -> Iterator[tuple[int, Lane]]:
+        """Each lane in which a task may start now, with the rank of its first one."""
+        empty = []
+        for demand, lane in self._lanes.items():
+            head = lane.head()
+            if head is None:
+                empty.append(demand)
+            else:
+                yield head, lane
+        for demand in empty:
+            del self._lanes[demand]
+
+    def before(self, task: Task) -> Iterator[Task]:
+        """The tasks that may start now and go before `task`, in no order; looks at each one."""
+        mine = rank(task)
+        return (each for each in self._ready.values() if rank(each) < mine)
+
+    def _make_ready(self, task: Task) -> None:
+        self._ready[task.seq] = task
+        demand = demand_of(task)
+        lane = self._lanes.get(demand)
+        if lane is None:
+            lane = self._lanes[demand] = Lane(demand, self._ready)
+        lane.push(task)
+
+    def _tidy(self) -> None:
+        for lane in self._lanes.values():
+            lane.tidy()
+        self._stale = 0

@@ -1,0 +1,48 @@
+"""Retry policy: whether a failed attempt is followed by another, and after how long."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from spoolmw.model.spec import Retry
+from spoolmw.model.task import Cause, Task
+
+LONGEST_BACKOFF_S: Final = 3600.0  #: no backoff grows beyond this
+AGENT_BACKOFF_S: Final = 1.0  #: the first pause after a loss that is an agent's fault
+LOSSES_AT_MOST: Final = 3  #: in a row; the last one is blamed on the task
+
+#: Causes that a repetition can mend, by the word that names them in `[retry] on`.
+_WORDS: Final = {
+    Cause.EXCEPTION: "exception",
+    Cause.EXIT: "exit",
+    Cause.SIGNAL: "signal",
+    Cause.TIMEOUT: "timeout",
+    Cause.MEMORY: "memory",
+}
+
+
+def is_named(retry: Retry, cause: Cause, exit_code: int | None) -> bool:
+    """Whether `[retry] on` asks for another attempt after `cause`; some never get one."""
+    word = _WORDS.get(cause)
+    if word is None:
+        return False
+    return word in retry.on or (cause is Cause.EXIT and f"exit:{exit_code}" in retry.on)
+
+
+def is_worth_another(task: Task, cause: Cause, exit_code: int | None) -> bool:
+    """Whether one more failure, after the `task.failures` before it, gets another attempt."""
+    retry = task.spec.retry
+    return task.failures < retry.max and is_named(retry, cause, exit_code)
+
+
+def backoff_s(first_s: float, failures: int, jitter: float) -> float:
+    """The pause after the n-th failure: `first_s` doubled each time, up to half of it less."""
+    longest = min(first_s * 2.0 ** min(failures - 1, 60), LONGEST_BACKOFF_S)
+    return longest * (1.0 - jitter / 2)
+
+
+def memory_after(task: Task, cause: Cause) -> int:
+    """What the next attempt asks for: more, if memory was what the last one lacked."""
+    if cause is not Cause.MEMORY:
+        return task.memory_bytes
+    return int(task.memory_bytes * task.spec.retry.memory_factor)

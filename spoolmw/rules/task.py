@@ -1,0 +1,332 @@
+"""The task's state machine: what an event makes of a task, and what the world must be told.
+
+Rule 1: whatever changes a task's state stands in this file, and in one table, `TRANSITIONS`.
+Rule 2: no clock and no chance: `event.at` is the only "now", `event.jitter` the only luck.
+Rule 3: what `step` orders is owed by the state it leads to, so a crash before an order is
+carried out loses nothing: `owed` repeats it. `Stop` alone is not owed: an attempt without a
+lease shows up as an orphan in its agent's sightings.
+Rule 4: what comes too late, twice or with a wrong token changes nothing; it may only order that
+a file which nobody wants is removed from `stage/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from spoolmw.errors import IllegalTransition
+from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
+from spoolmw.model.events import (
+    Assigned,
+    Cancelled,
+    Delivered,
+    Event,
+    Held,
+    Lost,
+    NameTaken,
+    Released,
+    Reported,
+    Reprioritised,
+    Retried,
+    Started,
+    TwinEnded,
+)
+from spoolmw.model.task import FINAL, Blame, Cause, Ending, Lease, Outcome, Task, TaskState
+from spoolmw.rules import endings
+from spoolmw.rules import history as past
+from spoolmw.rules.become import become
+from spoolmw.rules.retry import (
+    AGENT_BACKOFF_S,
+    LOSSES_AT_MOST,
+    backoff_s,
+    is_worth_another,
+    memory_after,
+)
+
+WAITING = TaskState.WAITING
+QUEUED = TaskState.QUEUED
+HELD = TaskState.HELD
+RUNNING = TaskState.RUNNING
+DELIVERING = TaskState.DELIVERING
+DONE = TaskState.DONE
+FAILED = TaskState.FAILED
+CANCELLED = TaskState.CANCELLED
+
+Step = tuple[Task, tuple[Effect, ...]]
+
+
+def step(task: Task, event: Event) -> Step:
+    """What `event` makes of `task`, and what the world must then be told to do.
+
+    The very same `task` comes back where the event changes nothing.
+    """
+    if is_late(task, event):
+        return task, _left_behind(task, event)
+    rule = TRANSITIONS.get((task.state, type(event)))
+    if rule is None:
+        name = type(event).__name__
+        raise IllegalTransition(
+            f"Task {task.id} is {task.state.value}: {name} cannot happen to it.",
+            why="This is a bug in spoolmw: an event reached a state where it has no meaning.",
+            fix="Please report it, with the output of `spoolmw-ctl show` for this task.",
+        )
+    return rule.apply(task, event)
+
+
+def owed(task: Task) -> tuple[Effect, ...]:
+    """What the world must be told again after a crash, read off the state alone."""
+    discards = tuple(Discard(attempt) for attempt in past.unwanted(task))
+    match task.state:
+        case TaskState.WAITING | TaskState.QUEUED | TaskState.HELD:
+            return discards
+        case TaskState.RUNNING:
+            return (Start(task), *discards)
+        case TaskState.DELIVERING:
+            return (Deliver(task), *discards)
+        case TaskState.DONE | TaskState.FAILED | TaskState.CANCELLED:
+            return (Forget(task, payload=task.state is DONE), *discards)
+
+
+def is_late(task: Task, event: Event) -> bool:
+    """Whether `event` comes too late or twice, is forged, or wants what is so already."""
+    if isinstance(event, Reported):
+        return not (_is_own(task, event) or _is_late_success(task, event))
+    if isinstance(event, Started | Lost):
+        return task.lease is None or event.attempt != task.attempt_id
+    if isinstance(event, TwinEnded):
+        return task.twin_of is None or event.first.id != task.twin_of
+    kind = type(event)
+    if kind in _ONCE:
+        return task.state in FINAL
+    return kind is not Assigned and (task.state, kind) not in TRANSITIONS
+
+
+def _is_own(task: Task, event: Reported) -> bool:
+    lease = task.lease
+    return (
+        lease is not None
+        and event.attempt.attempt == task.attempt
+        and event.token == lease.token
+        and event.attempt.task == task.id
+    )
+
+
+def _is_late_success(task: Task, event: Reported) -> bool:
+    return (
+        event.outcome is Outcome.SUCCESS
+        and task.ending is None
+        and event.attempt.task == task.id
+        and past.may_still_report(task, event.attempt.attempt, event.token)
+    )
+
+
+def _left_behind(task: Task, event: Event) -> tuple[Effect, ...]:
+    """Files in `stage/` that came with a late event and that nobody wants."""
+    if isinstance(event, Reported) and event.attempt in past.unwanted(task):
+        return (Discard(event.attempt),)
+    return ()
+
+
+def _assign(task: Task, event: Assigned) -> Step:
+    """A slot is free: the attempt gets its number and its token, then it starts."""
+    lease = Lease(agent=event.agent, token=event.token, assigned_at=event.wall)
+    after = become(task, RUNNING, attempt=task.attempt + 1, lease=lease)
+    return after, (Start(after),)
+
+
+def _begin(task: Task, event: Started) -> Step:
+    """The agent says since when and where the attempt really runs."""
+    assert task.lease is not None
+    lease = replace(task.lease, started_at=event.started_at, host=event.host, slot=event.slot)
+    return become(task, RUNNING, lease=lease), ()
+
+
+def _report(task: Task, event: Reported) -> Step:
+    """The attempt ended by itself: its result is delivered, or it is tried again."""
+    if event.attempt.attempt != task.attempt:
+        return _report_late(task, event)
+    history = past.with_report(task, event)
+    if event.outcome is Outcome.SUCCESS:
+        return _deliver(task, endings.of_report(DONE, event), history, losses=0)
+    if event.blame is not Blame.TASK:
+        return _lose(task, event, history)
+    failures = task.failures + 1
+    if not is_worth_another(task, event.cause, event.exit_code):
+        return _deliver(
+            task, endings.of_report(FAILED, event), history, failures=failures, losses=0
+        )
+    pause_s = backoff_s(task.spec.retry.backoff_s, failures, event.jitter)
+    after = become(
+        task,
+        QUEUED,
+        failures=failures,
+        losses=0,
+        history=history,
+        not_before=event.at + pause_s,
+        memory_bytes=memory_after(task, event.cause),
+    )
+    return after, (Discard(event.attempt),)
+
+
+def _report_late(task: Task, event: Reported) -> Step:
+    """An attempt that was given up succeeded after all; a newer one is stopped."""
+    history = task.history
+    if task.lease is not None:
+        why = f"attempt {event.attempt.attempt} reported after all"
+        history = past.with_stop(task, Cause.SUPERSEDED, Blame.NONE, why, event.ended_at)
+    history = past.with_late_success(history, event)
+    return _deliver(task, endings.of_report(DONE, event), history, stop=True, losses=0)
+
+
+def _lose_attempt(task: Task, event: Lost) -> Step:
+    """The attempt is gone without a result: a free repetition, but for the third in a row."""
+    return _lose(task, event, past.with_loss(task, event))
+
+
+def _lose(task: Task, event: Lost | Reported, history: past.History) -> Step:
+    counts = event.counts if isinstance(event, Lost) else True
+    losses = task.losses + counts
+    if counts and losses >= LOSSES_AT_MOST:
+        return _deliver(task, endings.of_losses(event, losses), history, losses=losses)
+    pause_s = 0.0
+    if event.blame is Blame.AGENT:
+        faults = past.agent_faults_in_a_row(history)
+        pause_s = backoff_s(AGENT_BACKOFF_S, faults, event.jitter)
+    after = become(task, QUEUED, losses=losses, history=history, not_before=event.at + pause_s)
+    return after, tuple(Discard(each) for each in past.unwanted(after))
+
+
+def _hear_of_twin(task: Task, event: TwinEnded) -> Step:
+    """The task before it with its key ended: its success is copied, else this one runs."""
+    first = event.first
+    state = first.ending.state if first.ending is not None else first.state
+    if state is not DONE:
+        return become(task, HELD if task.state is HELD else QUEUED), ()
+    if not event.copied:
+        return _deliver(task, endings.of_missing_copy(first), task.history)
+    return _deliver(task, endings.of_copy(task.id, event), task.history)
+
+
+def _cancel(task: Task, event: Cancelled) -> Step:
+    """The user's will: a running attempt is stopped, and a result that says so is delivered."""
+    ending = endings.of_cancel(event)
+    if task.lease is None:
+        return _deliver(task, ending, task.history)
+    history = past.with_stop(task, Cause.CANCELLED, Blame.USER, ending.message, event.wall)
+    return _deliver(task, ending, history, stop=True)
+
+
+def _hold(task: Task, event: Held) -> Step:
+    """The user wants it to wait: a running attempt is stopped."""
+    if task.lease is None:
+        return become(task, HELD, twin_of=task.twin_of), ()
+    message = f"held by {event.by}" if event.by else "held"
+    history = past.with_stop(task, Cause.HELD, Blame.USER, message, event.wall)
+    after = become(task, HELD, history=history)
+    discards = (Discard(each) for each in past.unwanted(after))
+    return after, (Stop(task.lease.agent, task.attempt_id), *discards)
+
+
+def _release(task: Task, event: Released) -> Step:
+    """The user lets it go on: to its place in the queue, or to wait for its twin."""
+    if task.twin_of is None:
+        return become(task, QUEUED), ()
+    return become(task, WAITING, twin_of=task.twin_of), ()
+
+
+def _reprioritise(task: Task, event: Reprioritised) -> Step:
+    """The user wants it sooner or later than others; a running attempt is left alone."""
+    after = become(
+        task, task.state, lease=task.lease, twin_of=task.twin_of, priority=event.priority
+    )
+    return after, ()
+
+
+def _retry(task: Task, event: Retried) -> Step:
+    """The user wants it once more: as if new, but its attempts are counted on."""
+    after = become(
+        task,
+        QUEUED,
+        failures=0,
+        losses=0,
+        not_before=0.0,
+        memory_bytes=task.spec.resources.memory_bytes,
+        result_name=event.result_name,
+    )
+    return after, ()
+
+
+def _rename(task: Task, event: NameTaken) -> Step:
+    """A foreign file stands where the result was to go: it goes there under another name."""
+    after = become(task, DELIVERING, ending=task.ending, result_name=event.result_name)
+    return after, (Deliver(after),)
+
+
+def _finish(task: Task, event: Delivered) -> Step:
+    """The result stands in `results/`: the task ends as its ending says."""
+    assert task.ending is not None
+    after = become(task, task.ending.state, ending=task.ending)
+    return after, (Forget(after, payload=after.state is DONE),)
+
+
+def _deliver(
+    task: Task,
+    ending: Ending,
+    history: past.History,
+    *,
+    stop: bool = False,
+    failures: int | None = None,
+    losses: int | None = None,
+) -> Step:
+    """The end is decided: no report counts any more, and the files of other attempts may go."""
+    if len(history) > 1 or ending.staged is None:
+        history = past.closed(history)
+    after = become(
+        task, DELIVERING, ending=ending, history=history, failures=failures, losses=losses
+    )
+    effects: tuple[Effect, ...] = (Deliver(after),)
+    for attempt in past.unwanted(after):
+        effects += (Discard(attempt),)
+    if stop and task.lease is not None:
+        effects = (Stop(task.lease.agent, task.attempt_id), *effects)
+    return after, effects
+
+
+class Rule(NamedTuple):
+    """What an event does in a state, as the function's docstring says, and where it leads."""
+
+    apply: Callable[[Task, Any], Step]
+    to: tuple[TaskState, ...]
+
+
+#: The whole machine. docs/states.md is generated from this table.
+TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
+    (WAITING, TwinEnded): Rule(_hear_of_twin, (DELIVERING, QUEUED)),
+    (WAITING, Held): Rule(_hold, (HELD,)),
+    (WAITING, Reprioritised): Rule(_reprioritise, (WAITING,)),
+    (WAITING, Cancelled): Rule(_cancel, (DELIVERING,)),
+    (QUEUED, Assigned): Rule(_assign, (RUNNING,)),
+    (QUEUED, Reported): Rule(_report_late, (DELIVERING,)),
+    (QUEUED, Held): Rule(_hold, (HELD,)),
+    (QUEUED, Reprioritised): Rule(_reprioritise, (QUEUED,)),
+    (QUEUED, Cancelled): Rule(_cancel, (DELIVERING,)),
+    (HELD, TwinEnded): Rule(_hear_of_twin, (DELIVERING, HELD)),
+    (HELD, Reported): Rule(_report_late, (DELIVERING,)),
+    (HELD, Released): Rule(_release, (QUEUED, WAITING)),
+    (HELD, Reprioritised): Rule(_reprioritise, (HELD,)),
+    (HELD, Cancelled): Rule(_cancel, (DELIVERING,)),
+    (RUNNING, Started): Rule(_begin, (RUNNING,)),
+    (RUNNING, Reported): Rule(_report, (DELIVERING, QUEUED)),
+    (RUNNING, Lost): Rule(_lose_attempt, (QUEUED, DELIVERING)),
+    (RUNNING, Held): Rule(_hold, (HELD,)),
+    (RUNNING, Reprioritised): Rule(_reprioritise, (RUNNING,)),
+    (RUNNING, Cancelled): Rule(_cancel, (DELIVERING,)),
+    (DELIVERING, NameTaken): Rule(_rename, (DELIVERING,)),
+    (DELIVERING, Delivered): Rule(_finish, (DONE, FAILED, CANCELLED)),
+    (FAILED, Retried): Rule(_retry, (QUEUED,)),
+    (CANCELLED, Retried): Rule(_retry, (QUEUED,)),
+}
+
+#: Facts that our own delivery tells; told again when the task has ended, they are late.
+_ONCE: Final = frozenset({Delivered, NameTaken})

@@ -1,0 +1,147 @@
+"""Runs a Python call: decodes it, calls it, encodes what it returned or raised.
+
+Here, in a worker process with the submitter's rights, is the only place where a call is unpickled.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import pickle
+import sys
+import traceback
+from typing import Any, Callable, Dict, Optional, Tuple, Union
+
+from . import results, safe
+from .results import Ended
+
+_PROTOCOL = 5
+
+Body = Union[bytes, bytearray]
+
+
+def run(body: Body, wish: str, *, memory_limited: bool) -> Tuple[Ended, Any]:
+    """Run the call in `body`; the value is encoded as `wish` says ("auto", "safe", "pickle").
+
+    Also gives back the value itself, so that the caller decides when it is destroyed.
+    """
+    try:
+        function, args, kwargs = pickle.loads(body)  # noqa: S301  that is the worker's trade
+    except BaseException as error:  # noqa: BLE001  whatever the submitter's own classes raise
+        return _not_decoded(error), None
+    try:
+        value = function(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001  the task's exception is its result
+        return _raised(error, memory_limited=memory_limited), None
+    return encode(value, wish), value
+
+
+def encode(value: Any, wish: str) -> Ended:
+    """A success with this value, or a failure that says why the value cannot travel."""
+    ended = Ended()
+    try:
+        if wish == "safe":
+            ended.codec, ended.value = "safe", safe.dumps(value)
+            return ended
+        encoded = safe.dumps_if_unchanged(value) if wish == "auto" else None
+        if encoded is None:
+            ended.codec, ended.value = "pickle", _pickle(value)
+        else:
+            ended.codec, ended.value = "safe", encoded
+    except BaseException as error:  # noqa: BLE001  the value's own __reduce__ may raise anything
+        kind = type(value).__name__
+        return results.failed(
+            "codec",
+            f"the value that the function returned (a {kind}) cannot be encoded: "
+            f"{type(error).__name__}: {error}",
+        )
+    return ended
+
+
+def _pickle(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value, _PROTOCOL)
+    except Exception:  # noqa: BLE001  a lambda, a class that travelled by value: cloudpickle's turn
+        cloudpickle: Any = importlib.import_module("cloudpickle")
+        encoded: bytes = cloudpickle.dumps(value, protocol=_PROTOCOL)
+        return encoded
+
+
+def _not_decoded(error: BaseException) -> Ended:
+    text = f"the call could not be decoded here: {type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError):
+        text = (
+            f"the call needs the module {error.name!r}, which {sys.executable} does not have: "
+            "install it there, or submit from an environment that has it"
+        )
+    ended = results.failed("codec", text)
+    ended.exception = _told(error)
+    return ended
+
+
+def _raised(error: BaseException, *, memory_limited: bool) -> Ended:
+    if isinstance(error, SystemExit):
+        return _exited(error)
+    if isinstance(error, MemoryError) and memory_limited:
+        ended = results.failed("memory", "the task ran out of the memory that it asked for")
+    elif isinstance(error, OSError) and error.errno == errno.EFBIG:
+        ended = results.failed("output", "the task wrote more than its [limits] output")
+    else:
+        ended = results.failed("exception", results.one_line(_last_line(error)))
+    ended.exception = _told(error)
+    if isinstance(error, Exception):
+        encoded = _pickled_exception(error)
+        if encoded is not None:
+            ended.codec, ended.value = "pickle-exception", encoded
+    return ended
+
+
+def _exited(error: SystemExit) -> Ended:
+    code = error.code
+    number = code if isinstance(code, int) else 0 if code is None else 1
+    said = f": {code}" if isinstance(code, str) else ""
+    ended = results.failed(
+        "exit", f"the function called sys.exit({number}) instead of returning{said}", exit_code=number
+    )
+    ended.exception = _told(error)
+    return ended
+
+
+def _pickled_exception(error: Exception) -> Optional[bytes]:
+    """The exception pickled, if what comes out of the pickle is one of the same type again."""
+    try:
+        encoded = _pickle(error)
+        again = pickle.loads(encoded)  # noqa: S301  our own bytes
+    except BaseException:  # noqa: BLE001  many exceptions cannot: their text travels anyway
+        return None
+    return encoded if type(again).__name__ == type(error).__name__ else None
+
+
+def _told(error: BaseException) -> Dict[str, str]:
+    kind = type(error)
+    return {
+        "type": kind.__qualname__,
+        "module": kind.__module__,
+        "message": _guarded(lambda: str(error))[: results.MAX_TEXT],
+        "traceback": _guarded(lambda: _traceback(error))[-results.MAX_TEXT :],
+    }
+
+
+def _traceback(error: BaseException) -> str:
+    frames = error.__traceback__
+    own = frames.tb_next if frames is not None else None  # the first frame is ours
+    return "".join(traceback.format_exception(type(error), error, own))
+
+
+def _last_line(error: BaseException) -> str:
+    text = _guarded(lambda: str(error))
+    kind = type(error).__name__
+    return f"{kind}: {text}" if text else kind
+
+
+def _guarded(text: Callable[[], str]) -> str:
+    """A text made by the task's own code, which may raise."""
+    try:
+        return text()
+    except BaseException as error:  # noqa: BLE001  a broken __str__ must not hide the exception
+        return f"<no text: {type(error).__name__}>"

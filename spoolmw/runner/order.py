@@ -1,0 +1,52 @@
+"""What a worker is told: one packet for one attempt.
+
+Three lines of text (attempt, token, path of the task's file) and, for what is not plain, one
+line of JSON with the rest. The agent writes the lines, the runner adds the JSON, the worker reads.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, NamedTuple, Tuple
+
+DEFAULT_OUTPUT_BYTES = 1_000_000_000
+MAX_PACKET = 64 << 10  #: bytes
+
+
+class Order(NamedTuple):
+    """One attempt to run, as a worker gets it."""
+
+    attempt: str
+    token: str
+    path: str  #: of the task's file, relative to the spool
+    memory: int = 0  #: bytes; 0: no limit
+    output: int = DEFAULT_OUTPUT_BYTES
+    cpus: int = 1
+    devices: Tuple[str, ...] = ()  #: gpus
+
+
+def parse(packet: bytes) -> Order:
+    """Read a packet of our own runner."""
+    lines = packet.decode().split("\n", 3)
+    if len(lines) == 3:
+        return Order(lines[0], lines[1], lines[2])
+    extra: Dict[str, Any] = json.loads(lines[3])
+    return Order(
+        lines[0],
+        lines[1],
+        lines[2],
+        memory=extra.get("memory", 0),
+        output=extra.get("output", DEFAULT_OUTPUT_BYTES),
+        cpus=extra.get("cpus", 1),
+        devices=tuple(extra.get("devices", ())),
+    )
+
+
+def lines(attempt: str, token: str, path: str) -> str:
+    """The part of a packet that every attempt has."""
+    return f"{attempt}\n{token}\n{path}"
+
+
+def attempt_of(packet: str) -> str:
+    """Which attempt a packet is for."""
+    return packet[: packet.index("\n")]

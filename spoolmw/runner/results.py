@@ -1,0 +1,191 @@
+"""Writes the body of a result file: magic line, header, value. The daemon adds the trailer.
+
+Used by the worker for what ends in it, and by the runner for a worker that died or was stopped.
+Nothing is synced here: the daemon's next sync covers the folder before it commits the report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+from . import wire
+
+MAGIC = b"SPOOLMW-RESULT 1\n"
+TAIL_BYTES = 8 << 10  #: of stdout and stderr kept in the header
+MAX_MESSAGE = 400  #: characters of a report's one-line message
+MAX_TEXT = 64 << 10  #: characters of an exception's message and traceback, each
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_EMPTY = hashlib.sha256(b"").hexdigest()
+_PYTHON = "{}.{}.{}".format(*sys.version_info[:3])
+_HOST = os.uname().nodename
+
+Value = Union[bytes, bytearray, memoryview]
+
+
+class Ended:
+    """How an attempt ended. What is not set has the value of a plain success without a value."""
+
+    outcome = "success"
+    cause = "finished"
+    blame = ""
+    message = ""
+    exit_code: Optional[int] = None
+    signal = 0
+    exception: Optional[Dict[str, str]] = None
+    codec = ""
+    value: Value = b""
+    stdout_tail = ""
+    stderr_tail = ""
+    files: Optional[List[Dict[str, Any]]] = None
+    cpu_s = 0.0
+    memory_bytes = 0
+
+
+def failed(cause: str, message: str, *, exit_code: Optional[int] = None, number: int = 0) -> Ended:
+    """An end that is the task's own fault."""
+    ended = Ended()
+    ended.outcome = "error"
+    ended.cause = cause
+    ended.blame = "task"
+    ended.message = message
+    ended.exit_code = exit_code
+    ended.signal = number
+    return ended
+
+
+def lost(cause: str, message: str, *, number: int = 0) -> Ended:
+    """An end that is not the task's fault; no result is written."""
+    ended = Ended()
+    ended.outcome = "lost"
+    ended.cause = cause
+    ended.blame = "host"
+    ended.message = message
+    ended.signal = number
+    return ended
+
+
+def write(path: str, name: str, attempt: str, ended: Ended) -> Tuple[int, str]:
+    """Write the result's body to `path`; returns its length and its digest."""
+    value = ended.value
+    size = len(value)
+    head = MAGIC + wire.encode(_header(name, attempt, ended, size)) + b"\n"
+    fd = os.open(path, _FLAGS, 0o666)
+    try:
+        if size:
+            _write_all(fd, head, value)
+        else:
+            os.write(fd, head)
+    finally:
+        os.close(fd)
+    digest = hashlib.sha256(head)
+    if size:
+        digest.update(value)
+    return len(head) + size, digest.hexdigest()
+
+
+def _header(name: str, attempt: str, ended: Ended, size: int) -> Dict[str, Any]:
+    task, _, number = attempt.split(".")
+    header: Dict[str, Any] = {
+        "task": task,
+        "name": name,
+        "attempt": int(number),
+        "outcome": ended.outcome,
+        "cause": ended.cause,
+        "codec": ended.codec,
+        "bytes": size,
+        "sha256": hashlib.sha256(ended.value).hexdigest() if size else _EMPTY,
+        "stdout_tail": ended.stdout_tail,
+        "stderr_tail": ended.stderr_tail,
+        "python": _PYTHON,
+        "host": _HOST,
+    }
+    if ended.message:
+        header["message"] = ended.message
+    if ended.exit_code is not None:
+        header["exit_code"] = ended.exit_code
+    if ended.signal:
+        header["signal"] = ended.signal
+    if ended.exception is not None:
+        header["exception"] = ended.exception
+    if ended.files is not None:
+        header["files"] = ended.files
+    return header
+
+
+def _write_all(fd: int, head: bytes, value: Value) -> None:
+    sent = os.writev(fd, [head, value])
+    total = len(head) + len(value)
+    rest = memoryview(value)
+    while sent < total:
+        if sent < len(head):
+            sent += os.writev(fd, [head[sent:], value])
+        else:
+            sent += os.write(fd, rest[sent - len(head) :])
+
+
+def report(attempt: str, token: str, ended: Ended, times: Tuple[float, float]) -> Dict[str, Any]:
+    """What the daemon is told of an end; what has its default is left out."""
+    told: Dict[str, Any] = {
+        "attempt": attempt,
+        "token": token,
+        "outcome": ended.outcome,
+        "cause": ended.cause,
+        "started": times[0],
+        "ended": times[1],
+        "cpu_s": ended.cpu_s,
+        "memory_bytes": ended.memory_bytes,
+    }
+    if ended.outcome != "success":
+        told["blame"] = ended.blame
+        told["message"] = one_line(ended.message)
+    if ended.exit_code is not None:
+        told["exit_code"] = ended.exit_code
+    if ended.files is not None:
+        told["files"] = True
+    return told
+
+
+def one_line(text: str) -> str:
+    """A text as the one line of a report, shortened in the middle when it is long."""
+    line = " ".join(text.split())
+    if len(line) <= MAX_MESSAGE:
+        return line
+    half = MAX_MESSAGE // 2 - 3
+    return f"{line[:half]} ... {line[-half:]}"
+
+
+def tail(path: str, limit: int = TAIL_BYTES) -> str:
+    """The last bytes of a file as text; empty when there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return tail_of(fd, limit)
+    finally:
+        os.close(fd)
+
+
+def tail_of(fd: int, limit: int = TAIL_BYTES) -> str:
+    """The last bytes of an open file as text, cut at a character."""
+    size = os.fstat(fd).st_size
+    data = os.pread(fd, limit, max(0, size - limit))
+    if size > limit:
+        data = data.lstrip(bytes(range(0x80, 0xC0)))  # the rest of a character that was cut
+    return data.decode("utf-8", "replace")
+
+
+def digest_of(path: str) -> Tuple[int, str]:
+    """Length and digest of a file."""
+    digest = hashlib.sha256()
+    size = 0
+    with open(path, "rb", buffering=0) as file:
+        while True:
+            data = file.read(1 << 20)
+            if not data:
+                return size, digest.hexdigest()
+            digest.update(data)
+            size += len(data)

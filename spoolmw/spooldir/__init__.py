@@ -1,0 +1,1 @@
+"""Where files lie: the spool's paths, publish and claim, taking drops, the watch. Only here is watchdog."""

@@ -1,0 +1,82 @@
+"""Puts refused files aside, each with a text beside it that says what, why and how to mend it.
+
+Nothing is deleted. The text stands before the file does, so who sees the file finds the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from pathlib import Path
+
+from spoolmw.errors import SpoolmwError
+from spoolmw.format.names import name_problem
+from spoolmw.spooldir.layout import Layout
+from spoolmw.spooldir.publish import publish, rename_noreplace
+
+#: Longest name kept as it is, so that `.N.reason` still fits into 255 bytes.
+_MOST_BYTES = 200
+
+
+def reject(
+    layout: Layout,
+    path: Path | str,
+    box: str,
+    name: str,
+    error: SpoolmwError,
+    *,
+    inputs: Path | None = None,
+) -> Path | None:
+    """Move the file at `path` to `rejected/[BOX/]NAME`, with `NAME.reason`; where it stands then.
+
+    A name that is taken gets a number. `inputs`, a folder that came with it, goes along.
+    None: the file was gone already.
+    """
+    folder = layout.rejected / safe_name(box) if box else layout.rejected
+    folder.mkdir(mode=0o750, exist_ok=True)
+    base = safe_name(name)
+    for target in itertools.chain([base], (f"{base}.{n}" for n in itertools.count(1))):
+        place = folder / target
+        if os.path.lexists(place):
+            continue
+        reason = folder / f"{target}.reason"
+        publish(f"{error}\n".encode("utf-8", "backslashreplace"), reason, tmp=layout.tmp, sync=False)
+        try:
+            rename_noreplace(path, place)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            reason.unlink(missing_ok=True)
+            return None
+        if inputs is not None:
+            _take_along(inputs, folder / f"{target}.in")
+        return place
+    raise AssertionError("unreachable: numbers do not end")
+
+
+def _take_along(inputs: Path, target: Path) -> None:
+    try:
+        rename_noreplace(inputs, target)
+    except FileNotFoundError:
+        return
+    except FileExistsError:
+        rename_noreplace(inputs, target.with_name(f"{target.name}.{os.getpid()}"))
+
+
+def safe_name(name: str) -> str:
+    """`name` if it is one of ours; else with every doubtful byte as %XX, and cut when too long."""
+    if not name_problem(name):
+        return name
+    raw = os.fsencode(name)
+    text = "".join(chr(b) if _is_plain(b, first=i == 0) else f"%{b:02X}" for i, b in enumerate(raw))
+    if len(text) <= _MOST_BYTES:
+        return text
+    return f"{text[:150]}-{hashlib.sha256(raw).hexdigest()[:16]}"
+
+
+def _is_plain(byte: int, *, first: bool) -> bool:
+    sign = chr(byte)
+    if byte < 128 and sign.isalnum():
+        return True
+    return not first and sign in "._-+=,@ "

@@ -1,0 +1,145 @@
+"""Reads the names in `incoming/` and its boxes, bounded in memory and fair between boxes.
+
+One pass goes over every folder in turns. Each folder's entries are read through one kept
+iterator, a window of names at a time; within a window the helper's names go by the time in
+their ids, so that what was submitted first is accepted first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from spoolmw.format.names import box_problem
+
+#: Names held of one folder at a time.
+WINDOW = 16_384
+#: Names that a folder gives in one turn at least while others wait.
+QUANTUM = 32
+#: Beginnings and endings of names that are nobody's task (yet).
+IGNORED_END = (".part", ".tmp", "~")
+INPUTS_END = ".in"
+_ID_SLICE = slice(-37, -5)  # of NAME-ID.task
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Turn(NamedTuple):
+    """Some names of one folder. `fd` is open until the next turn."""
+
+    box: str
+    box_problem: str
+    folder: str
+    fd: int
+    files: list[str]
+    odd: list[str]  #: entries that are neither files nor boxes nor input folders
+
+
+class _Folder:
+    """One folder on its pass."""
+
+    def __init__(self, path: str, box: str) -> None:
+        self.path = path
+        self.box = box
+        self.problem = box_problem(box) if box else ""
+        self.odd: list[str] = []
+        self.found_boxes: list[str] = []
+        self._entries: Iterator[os.DirEntry[str]] | None = None
+        self._names: list[str] = []  # the next one is the last
+        self._read_all = False
+
+    def open(self) -> int | None:
+        """A descriptor of the folder; None when it is gone."""
+        try:
+            return os.open(self.path, _FOLDER)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def some(self, fd: int, count: int) -> list[str]:
+        """The next names, at most `count`; empty when the pass over this folder is done."""
+        while not self._names and not self._read_all:
+            self._read_window(fd)
+        names = self._names[-count:][::-1]
+        del self._names[-count:]
+        return names
+
+    def _read_window(self, fd: int) -> None:
+        if self._entries is None:
+            self._entries = os.scandir(fd)
+        names = self._names
+        for entry in self._entries:
+            name = entry.name
+            if name[0] == "." or name.endswith(IGNORED_END):
+                continue
+            if entry.is_file(follow_symlinks=False):
+                names.append(name)
+                if len(names) >= WINDOW:
+                    break
+            elif not entry.is_dir(follow_symlinks=False):
+                self.odd.append(name)
+            elif not name.endswith(INPUTS_END):
+                (self.odd if self.box else self.found_boxes).append(name)
+        else:
+            self._read_all = True
+            self._entries = None
+        names.sort(key=_order, reverse=True)
+
+
+def _order(name: str) -> str:
+    return name[_ID_SLICE] if len(name) > 37 and name.endswith(".task") else name
+
+
+class Scan:
+    """Passes over `incoming/`; one folder's turn after the other."""
+
+    def __init__(self, incoming: str) -> None:
+        self._incoming = incoming
+        self._boxes: set[str] = set()
+        self._waiting: deque[_Folder] = deque()
+        self._fd = -1
+
+    def begin(self) -> None:
+        """Start a new pass; the boxes known from the last one take part from its beginning."""
+        self._waiting.clear()
+        self._waiting.append(_Folder(self._incoming, ""))
+        for box in sorted(self._boxes):
+            self._waiting.append(self._box(box))
+
+    def turn(self, count: int) -> Turn | None:
+        """The next folder's next names, at most `count`; None when the pass is complete."""
+        self.close()
+        while self._waiting:
+            folder = self._waiting.popleft()
+            fd = folder.open()
+            if fd is None:
+                self._boxes.discard(folder.box)
+                continue
+            self._fd = fd
+            share = max(QUANTUM, count // (len(self._waiting) + 1))
+            names = folder.some(fd, min(count, share))
+            odd, folder.odd = folder.odd, []
+            self._enter(folder)
+            if names:
+                self._waiting.append(folder)
+            if names or odd:
+                return Turn(folder.box, folder.problem, folder.path, fd, names, odd)
+            self.close()
+        return None
+
+    def close(self) -> None:
+        """Give back the descriptor of the last turn."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _enter(self, root: _Folder) -> None:
+        """Boxes that this pass found join it."""
+        for box in root.found_boxes:
+            if box not in self._boxes:
+                self._boxes.add(box)
+                self._waiting.append(self._box(box))
+        root.found_boxes.clear()
+
+    def _box(self, box: str) -> _Folder:
+        return _Folder(f"{self._incoming}/{box}", box)

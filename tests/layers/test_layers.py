@@ -1,0 +1,147 @@
+"""The architecture of DESIGN is a test: imports go one way, each package has one home.
+
+Rule 1: a layer imports only what `MAY_IMPORT` lists for it.
+Rule 2: a third-party package is imported only at its home.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import defaultdict
+from graphlib import TopologicalSorter
+
+import pytest
+
+from tests.layers.source import ROOT, Module, modules, names, own_imports, third_party
+
+#: The layers, each with those that it may import besides itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "model": {"errors"},
+    "runner": set(),  # it travels to hosts that have nothing else of us
+    "format": {"errors", "model", "runner"},
+    "rules": {"errors", "model"},
+    "config": {"errors", "format", "model"},
+    "spooldir": {"errors", "model", "format", "runner"},
+    "store": {"errors", "model", "format", "spooldir"},
+    "agents": {"errors", "model", "format", "spooldir", "runner", "config"},
+    "client": {"errors", "model", "format", "spooldir", "runner"},
+    "ctl": {"errors", "model", "format", "spooldir", "config", "store", "client"},
+    "daemon": {
+        *("errors", "model", "format", "rules", "config"),
+        *("spooldir", "store", "agents", "runner"),
+    },
+    "": set(),  # the package's face is lazy: it imports nothing before it is asked
+}
+
+#: Third-party packages and the layers at home with them.
+HOMES: dict[str, set[str]] = {
+    "watchdog": {"spooldir"},
+    "sqlite_utils": {"store"},
+    "cloudpickle": {"format", "runner"},
+    "click": {"ctl"},
+    "rich": {"ctl", "client"},  # client: the progress bar of map()
+}
+
+
+def by_name(module: Module) -> str:
+    return module.name
+
+
+@pytest.mark.parametrize("module", modules(), ids=by_name)
+def test_imports_go_one_way(module: Module) -> None:
+    allowed = MAY_IMPORT[module.layer] | {module.layer, ""}
+    wrong = {name for name in own_imports(module) if (*name.split("."), "")[1] not in allowed}
+    assert not wrong, f"{module.layer} may not import {sorted(wrong)}"
+
+
+def test_every_layer_is_one_of_the_design() -> None:
+    assert {module.layer for module in modules()} <= set(MAY_IMPORT)
+
+
+def test_the_layers_themselves_have_no_circle() -> None:
+    TopologicalSorter(MAY_IMPORT).prepare()
+
+
+def test_modules_have_no_import_circle() -> None:
+    graph = defaultdict(set)
+    for module in modules():
+        graph[module.name] |= own_imports(module) & names()
+    TopologicalSorter(graph).prepare()  # raises CycleError and names the circle
+
+
+def test_agents_never_import_each_other() -> None:
+    """Only the contract, the table of kinds and their own pieces are theirs to import."""
+    kinds = {"local", "fake", "ssh", "condor", "boinc"}
+    for module in modules():
+        parts = module.name.split(".")
+        if module.layer != "agents" or len(parts) < 3:
+            continue
+        others = {f"spoolmw.agents.{kind}" for kind in kinds - {parts[2]}}
+        if parts[2] in kinds:
+            assert not own_imports(module) & others, module.name
+
+
+def test_ctl_knows_of_the_store_only_its_reports() -> None:
+    for module in modules():
+        if module.layer == "ctl":
+            found = {name for name in own_imports(module) if name.startswith("spoolmw.store")}
+            assert found <= {"spoolmw.store", "spoolmw.store.reports"}, module.name
+
+
+@pytest.mark.parametrize("module", modules(), ids=by_name)
+def test_each_third_party_package_has_one_home(module: Module) -> None:
+    for package in third_party(module):
+        assert package in HOMES, f"{package} has no home yet: name one in HOMES"
+        assert module.layer in HOMES[package], f"{package} is at home in {HOMES[package]}"
+
+
+@pytest.mark.parametrize("module", modules(), ids=by_name)
+def test_sqlite_is_opened_only_in_the_store(module: Module) -> None:
+    if module.layer != "store":
+        assert "import sqlite3" not in module.text
+        assert "from sqlite3" not in module.text
+
+
+@pytest.mark.parametrize("module", modules(), ids=by_name)
+def test_the_daemon_and_what_it_decides_with_cannot_unpickle(module: Module) -> None:
+    """Whoever unpickles is a worker or a caller: `runner` and `format.call`, nobody else."""
+    if module.layer == "runner" or module.name == "spoolmw.format.call":
+        return
+    assert not {"pickle", "cloudpickle", "marshal", "shelve"} & _tops(module), module.name
+
+
+def _tops(module: Module) -> set[str]:
+    return third_party(module) | {
+        line.split()[1].split(".")[0]
+        for line in module.text.splitlines()
+        if line.startswith(("import ", "from "))
+    }
+
+
+def test_the_daemon_does_not_load_what_pickles_calls() -> None:
+    loaded = _loaded_by("import spoolmw.daemon.main")
+    assert "spoolmw.format.call" not in loaded
+    assert "cloudpickle" not in loaded
+
+
+def test_importing_spoolmw_loads_neither_watchdog_nor_sqlite() -> None:
+    loaded = _loaded_by("import spoolmw")
+    assert not loaded & {"watchdog", "sqlite3", "sqlite_utils", "cloudpickle", "click", "rich"}
+    assert {name for name in loaded if name.startswith("spoolmw")} == {"spoolmw"}
+
+
+def test_the_helper_loads_no_sqlite() -> None:
+    loaded = _loaded_by("from spoolmw import Spool")
+    assert not loaded & {"sqlite3", "sqlite_utils", "click"}
+
+
+def _loaded_by(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after `statement`."""
+    program = f"{statement}\nimport sys\nprint(*sys.modules, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())

@@ -1,0 +1,66 @@
+"""Files that are no tasks yet, or never became any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spoolmw.ctl.drops import count_waiting, find_dropped, refused, waiting
+from spoolmw.spooldir.layout import Layout
+
+ID = "0193f3a1b2c4" + "0" * 20
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path)
+    for folder in (layout.incoming, layout.rejected):
+        (folder / "box").mkdir(parents=True)
+    return layout
+
+
+def test_only_what_the_daemon_takes_counts_as_waiting(layout: Layout) -> None:
+    for name in ("a.task", "b.sh", "box/c.toml", ".hidden", "d.part", "e.tmp", "f~"):
+        (layout.incoming / name).touch()
+    (layout.incoming / "b.sh.in").mkdir()
+    (layout.incoming / "b.sh.in" / "input").touch()
+    assert {(file.box, file.name) for file in waiting(layout)} == {
+        ("", "a.task"),
+        ("", "b.sh"),
+        ("box", "c.toml"),
+    }
+    assert count_waiting(layout) == 3
+
+
+def test_counting_stops_at_the_limit(layout: Layout) -> None:
+    for number in range(9):
+        (layout.incoming / f"{number}.sh").touch()
+    assert count_waiting(layout, 4) == 4
+
+
+def test_a_spool_without_folders_has_no_files(tmp_path: Path) -> None:
+    assert count_waiting(Layout(tmp_path / "none")) == 0
+
+
+def test_a_file_is_found_by_its_id_its_name_and_its_box(layout: Layout) -> None:
+    (layout.incoming / "box" / f"fold-{ID}.task").touch()
+    (layout.incoming / "job.sh").touch()
+    for word in (ID, f"fold-{ID}", f"box/fold-{ID}.task"):
+        found = find_dropped(layout, word)
+        assert found is not None
+        assert (found.task_id, found.box, found.refused) == (ID, "box", False)
+    script = find_dropped(layout, "job.sh")
+    assert script is not None
+    assert script.task_id == ""
+    assert find_dropped(layout, "other") is None
+
+
+def test_a_refused_file_comes_with_its_reason(layout: Layout) -> None:
+    (layout.rejected / f"fold-{ID}.task").touch()
+    (layout.rejected / f"fold-{ID}.task.reason").write_text("It is not whole.\nWhy: ...\n")
+    found = find_dropped(layout, ID)
+    assert found is not None
+    assert found.refused
+    assert found.text == "It was refused: It is not whole."
+    assert [file.name for file in refused(layout)] == [f"fold-{ID}.task"]
