@@ -66,9 +66,9 @@ clean: ## remove the virtual environment, caches, and what the demo made
 
 .venv/.demo: pyproject.toml | .venv/pyvenv.cfg
 	@echo "Installing spoolmw into .venv ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
 .venv/.test: .venv/.demo
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[demo,test]'
 	@touch $@

@@ -20,7 +20,7 @@ PAGE = Path(__file__).with_name("cli.md")
 HEAD = """\
 # The command line
 
-<!-- Written by docs/generate_cli.py from the program. Do not edit; `make docs` writes it anew. -->
+<!-- Written by docs/generate_cli.py from the program. Do not edit: `make docs` does. -->
 
 ```
 spoolmw-ctl [--spool DIR] [--config FILE] VERB [OPTIONS] [TASK...]
@@ -28,14 +28,15 @@ spoolmw-ctl [--spool DIR] [--config FILE] VERB [OPTIONS] [TASK...]
 
 {intro}
 
-Every verb takes `--json` (JSON Lines with stable keys) and `--spool`, before the verb or behind it. Data goes to
-stdout, remarks and errors to stderr. Text that came from outside is escaped on a terminal.
+Every verb takes `--json` (JSON Lines with stable keys) and `--spool`, before the verb or
+behind it. Data goes to stdout, remarks and errors to stderr. Text that came from outside is
+escaped on a terminal.
 
 | exit code | meaning |
 |---|---|
 | 0 | all is well; `wait`: all tasks succeeded |
-| 1 | what was asked for failed or is unknown; `wait`, `result`: a task failed; `doctor`, `fsck`: something is bad |
-| 2 | the daemon does not answer, the spool or the configuration cannot be used, or the command line is wrong |
+| 1 | it failed or is unknown; a task failed (`wait`, `result`); `doctor`, `fsck`: not well |
+| 2 | the daemon does not answer, spool or configuration cannot be used, or wrong usage |
 | 124 | `wait`: time-out |
 | 130 | interrupted |
 """
@@ -61,7 +62,9 @@ def _verb_page(name: str, command: click.Command | None) -> Iterator[str]:
     yield "```sh\n" + "\n".join(command.examples) + "\n```\n"
     if isinstance(command, click.Group):
         for sub in command.list_commands(click.Context(command)):
-            yield from _verb_page(f"{name} {sub}", command.get_command(click.Context(command), sub))
+            yield from _verb_page(
+                f"{name} {sub}", command.get_command(click.Context(command), sub)
+            )
 
 
 def _text(command: click.Command) -> str:

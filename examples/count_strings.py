@@ -21,20 +21,20 @@ def main() -> None:
     parser.add_argument("files", nargs="+", type=Path)
     args = parser.parse_args()
 
-    spool = Spool(args.spool).options(agents=args.agents)
-    # awk, because grep counts lines and says with its exit code whether there were any. Each
-    # command runs in an empty folder with its inputs in it, so it sees the file by its bare name.
+    spool = Spool(args.spool)
+    grid = spool.options(agents=args.agents) if args.agents else spool
+    # awk, because grep counts lines and fails where there are none. A command runs in an empty
+    # folder with its inputs in it, so it sees the file by its bare name.
     program = "BEGIN { FS = word } NF { n += NF - 1 } END { print n + 0 }"
     tasks = {
-        spool.command(
+        grid.command(
             ["awk", "-v", f"word={args.string}", program, file.name], inputs=[file]
         ): file
         for file in args.files
     }
     total = 0
     for task, file in tasks.items():
-        task.result()  # raises if the command failed
-        count = int((task.files / "stdout").read_text())
+        count = int(task.result().stdout)  # raises if the command failed
         total += count
         print(f"{count:7}  {file}")
     print(f"{total:7}  in all")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+from itertools import pairwise, repeat
 
 from spoolmw import Spool
 
@@ -19,11 +20,11 @@ CITIES = [(math.cos(k * 2.4) * k, math.sin(k * 2.4) * k) for k in range(1, 21)]
 
 def length(tour: Tour) -> float:
     """The length of the round trip."""
-    return sum(math.dist(CITIES[a], CITIES[b]) for a, b in zip(tour, tour[1:] + tour[:1]))
+    return sum(math.dist(CITIES[a], CITIES[b]) for a, b in pairwise([*tour, tour[0]]))
 
 
-def improved(tour: Tour, seed: int, tries: int) -> Tour:
-    """The best tour that turning random pieces of `tour` around leads to. This is the real work."""
+def improved(tour: Tour, seed: float, tries: int) -> Tour:
+    """The real work: the best tour that turning random pieces of `tour` around leads to."""
     rng = random.Random(seed)
     for _ in range(tries):
         start, end = sorted(rng.sample(range(len(tour) + 1), 2))
@@ -32,7 +33,7 @@ def improved(tour: Tour, seed: int, tries: int) -> Tour:
     return tour
 
 
-def child(mother: Tour, father: Tour, rng: random.Random) -> Tour:
+def child(rng: random.Random, mother: Tour, father: Tour) -> Tour:
     """A piece of the mother's tour, and the rest in the father's order."""
     start, end = sorted(rng.sample(range(len(mother) + 1), 2))
     piece = mother[start:end]
@@ -50,14 +51,17 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=500, help="of each task")
     args = parser.parse_args()
 
-    spool, rng = Spool(args.spool).options(agents=args.agents), random.Random(1)
+    spool = Spool(args.spool)
+    grid = spool.options(agents=args.agents) if args.agents else spool
+    rng = random.Random(1)
     population = [rng.sample(range(len(CITIES)), len(CITIES)) for _ in range(args.population)]
     for generation in range(args.generations):
-        tasks = [spool.submit(improved, tour, rng.random(), args.tries) for tour in population]
-        ranked = sorted((task.result() for task in tasks), key=length)  # the barrier
+        seeds = [rng.random() for _ in population]
+        better = grid.map(improved, population, seeds, repeat(args.tries))
+        ranked = sorted(better, key=length)  # the barrier: all have to be there
         print(f"generation {generation}: {length(ranked[0]):.2f}")
         parents = ranked[: args.population // 2]
-        children = [child(*rng.sample(parents, 2), rng) for _ in parents]
+        children = [child(rng, *rng.sample(parents, 2)) for _ in parents]
         population = parents + children
     print("the best tour:", *ranked[0])
 

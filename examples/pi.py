@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import random
+from itertools import repeat
 
 from spoolmw import Spool
 
@@ -27,10 +28,10 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=200_000, help="of each task")
     args = parser.parse_args()
 
-    spool = Spool(args.spool).options(agents=args.agents)
+    spool = Spool(args.spool)
+    grid = spool.options(agents=args.agents) if args.agents else spool
     # A seed of its own for each task makes the answer the same in every run and on every host.
-    tasks = [spool.submit(hits, seed, args.points) for seed in range(args.tasks)]
-    total = sum(task.result() for task in tasks)
+    total = sum(grid.map(hits, range(args.tasks), repeat(args.points)))
     print(f"pi is about {4 * total / (args.tasks * args.points):.5f}")
 
 

@@ -13,42 +13,38 @@ while [ $# -gt 0 ]; do
         *) break ;;
     esac
 done
-run=pipeline-$$ # its name is also the box: a folder in incoming/ and in results/
-box=$spool/incoming/$run
-mkdir "$box"
+box=words-$$ # a folder in incoming/, and in results/
+mkdir "$spool/incoming/$box"
 
-# drop NAME INPUT...: the script on standard input becomes a task with these input files.
-# The inputs go first, into NAME.in; the rename makes the script appear whole.
+# drop NAME: the script on standard input becomes a task. Its inputs are there already, in
+# NAME.in; the rename makes the script appear whole.
 drop() {
-    name=$1
-    shift
-    mkdir "$box/$name.in"
-    cp "$@" "$box/$name.in/"
-    cat >"$box/$name.part"
-    mv "$box/$name.part" "$box/$name"
+    cat >"$spool/incoming/$box/$1.part"
+    mv "$spool/incoming/$box/$1.part" "$spool/incoming/$box/$1"
 }
 
-names=""
+tasks=""
 for file in "$@"; do
-    name=count-$(basename "$file")
-    drop "$name" "$file" <<END
+    task=$box-$(basename "$file")
+    mkdir "$spool/incoming/$box/$task.in"
+    cp "$file" "$spool/incoming/$box/$task.in/text"
+    drop "$task" <<END
 #!/bin/sh
 $agents
-tr -cs '[:alpha:]' '[\n*]' <"$(basename "$file")" | tr '[:upper:]' '[:lower:]' | sort | uniq -c >$name.txt
+tr -cs '[:alpha:]' '[\n*]' <text | tr '[:upper:]' '[:lower:]' | sort | uniq -c >counts
 END
-    names="$names $name"
+    tasks="$tasks $task"
 done
-spoolmw-ctl --spool "$spool" wait --quiet $names # ends with an error if one of them failed
+spoolmw-ctl --spool "$spool" wait --quiet $tasks # fails if one of them failed
 
-set --
-for name in $names; do
-    set -- "$@" "$spool/results/$run/$name.files/$name.txt"
+mkdir "$spool/incoming/$box/$box-merge.in"
+for task in $tasks; do
+    cp "$spool/results/$box/$task.files/counts" "$spool/incoming/$box/$box-merge.in/$task"
 done
-drop merge "$@" <<END
+drop "$box-merge" <<END
 #!/bin/sh
 $agents
-cat *.txt | awk '{ n[\$2] += \$1 } END { for (w in n) print n[w], w }' | sort -k1,1nr -k2 | head -n 10
+cat $box-* | awk '\$2 { n[\$2] += \$1 } END { for (w in n) print n[w], w }' | sort -k1,1nr -k2 | head
 END
-spoolmw-ctl --spool "$spool" wait --quiet merge
-cat "$spool/results/$run/merge.files/stdout"
-rmdir "$box"
+spoolmw-ctl --spool "$spool" wait --quiet "$box-merge"
+cat "$spool/results/$box/$box-merge.files/stdout"

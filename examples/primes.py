@@ -28,10 +28,11 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=10_000, help="numbers in one task")
     args = parser.parse_args()
 
-    spool = Spool(args.spool).options(agents=args.agents)
+    spool = Spool(args.spool)
+    grid = spool.options(agents=args.agents) if args.agents else spool
     starts = range(0, args.below, args.step)
     ranges = [range(start, min(start + args.step, args.below)) for start in starts]
-    with spool.executor() as pool:  # before: with ProcessPoolExecutor() as pool:
+    with grid.executor() as pool:  # before: with ProcessPoolExecutor() as pool:
         found = [prime for primes in pool.map(primes_in, ranges) for prime in primes]
     print(f"{len(found)} primes below {args.below}, the largest is {found[-1]}")
 

@@ -1,7 +1,7 @@
 """A parameter sweep: at which temperature does a magnet stop being one?
 
-The two-dimensional Ising model, simulated at several temperatures, one task for each. Between 2.0
-and 2.6 the order breaks down (in an infinite magnet exactly at 2.269).
+The two-dimensional Ising model, simulated at several temperatures, one task for each. Between
+2.0 and 2.6 the order breaks down (in an infinite magnet at 2.269).
 
     python examples/sweep.py --spool spool --temperatures 12 --sweeps 500
 """
@@ -49,9 +49,10 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=500)
     args = parser.parse_args()
 
-    spool = Spool(args.spool).options(agents=args.agents, time="10m")
+    spool = Spool(args.spool)
+    grid = spool.options(agents=args.agents) if args.agents else spool
     tasks = {
-        spool.submit(magnetisation, t, sweeps=args.sweeps): t
+        grid.submit(magnetisation, t, sweeps=args.sweeps): t
         for t in temperatures(args.temperatures)
     }
     found = {}

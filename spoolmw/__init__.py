@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import importlib
 
+TYPE_CHECKING = False  # as typing's, without the price of loading it
+if TYPE_CHECKING:
+    from spoolmw.client.future import SpoolTask
+    from spoolmw.client.outcome import CommandResult
+    from spoolmw.client.spool import Spool
+    from spoolmw.errors import NotServed, ResultGone, SpoolmwError, TaskFailed, TaskRejected
+
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CommandResult": "spoolmw.client",
     "Spool": "spoolmw.client",
     "SpoolTask": "spoolmw.client",
     "SpoolmwError": "spoolmw.errors",
@@ -20,7 +28,16 @@ _HOMES = {
     "NotServed": "spoolmw.errors",
 }
 
-__all__ = ["NotServed", "ResultGone", "Spool", "SpoolTask", "SpoolmwError", "TaskFailed", "TaskRejected"]
+__all__ = [
+    "CommandResult",
+    "NotServed",
+    "ResultGone",
+    "Spool",
+    "SpoolTask",
+    "SpoolmwError",
+    "TaskFailed",
+    "TaskRejected",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,7 @@ from typing import Any
 
 from spoolmw.errors import BadConfig
 from spoolmw.format.forms import BadForm, Written, read_toml
-from spoolmw.format.keyed import Reader, Unfit, dotted, nearest, read_table, unknown_key
+from spoolmw.format.keyed import Reader, Unfit, nearest, place_of, read_table, unknown_key
 from spoolmw.format.names import escape
 from spoolmw.format.values import (
     duration,
@@ -123,7 +123,7 @@ class Config:
 
     @staticmethod
     def find(spool: Path, given: Path | str | None = None) -> Config:
-        """The configuration `given`, else `spoolmw.toml` beside the spool, else the defaults."""
+        """The configuration `given`, else `spoolmw.toml` beside the spool, else none."""
         if given is not None:
             return Config.load(given)
         beside = spool.absolute().parent / FILE_NAME
@@ -147,10 +147,8 @@ def _refusal(problem: Unfit | BadForm, written: Written | None, source: Path) ->
     line = (
         written.line(path) if written else problem.line if isinstance(problem, BadForm) else 0
     )
-    where = ", ".join(part for part in (dotted(path), f"line {line}" if line else "") if part)
     return BadConfig(
-        f"The configuration {escape(str(source))} cannot be used"
-        f"{': ' + where if where else ''}.",
+        f"The configuration {escape(str(source))} cannot be used{place_of(path, line)}.",
         why=escape(problem.why),
         fix=escape(problem.fix) or "see docs/configuration.md",
     )

@@ -197,4 +197,6 @@ def _data(answer: Mapping[str, Any]) -> Any:
     kind = getattr(errors, str(told.get("type")), SpoolmwError)
     if not (isinstance(kind, type) and issubclass(kind, SpoolmwError)):
         kind = SpoolmwError
-    return kind(str(told.get("what", "")), why=str(told.get("why", "")), fix=str(told.get("fix", "")))
+    return kind(
+        str(told.get("what", "")), why=str(told.get("why", "")), fix=str(told.get("fix", ""))
+    )

@@ -109,7 +109,7 @@ class Dropper:
                 _make_box(self._folder)
                 os.rename(half, target)
         except OSError as error:
-            if os.path.isfile(half):
+            if Path(half).is_file():
                 os.unlink(half)
             raise _cannot_write(error) from error
 
@@ -123,10 +123,10 @@ class Dropper:
 
 def _make_box(folder: str) -> None:
     """A box that nobody used before. It is shared with whom `incoming/` is shared with."""
-    mode = os.stat(os.path.dirname(folder)).st_mode
+    box = Path(folder)
     try:
-        os.mkdir(folder)
-        os.chmod(folder, mode & 0o7777)
+        box.mkdir()
+        box.chmod(box.parent.stat().st_mode & 0o7777)
     except FileExistsError:
         return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,10 @@ class SpoolTask(Future[Any]):
         self.box = ""
         self.keep = keep  #: the result file stays when it has been read
         self.skipped = 0  #: how often a later task's result was found first
+        self.number = 0  #: which one it is of those that are waited for
         self.added_at = 0.0  #: monotonic clock, when the waiter took it up
+        self.record: Mapping[str, Any] = {}  #: what the daemon knew of it when it was found
+        self.is_attached = False  #: somebody else submitted it, its result may be there
         self._keeper = keeper
 
     @property

@@ -11,6 +11,7 @@ import errno
 import os
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from spoolmw.client.future import SpoolTask
 
@@ -62,11 +63,15 @@ class Pending:
         self.by_path: dict[str, SpoolTask] = {}
         self._front: deque[SpoolTask] = deque()
         self._late: deque[SpoolTask] = deque()
+        self._asked = 0  #: how many in turn were asked about
+        self._added = 0
 
     def __len__(self) -> int:
         return len(self.by_path)
 
     def add(self, task: SpoolTask) -> None:
+        self._added += 1
+        task.number = self._added
         self.by_path[task.result_file] = task
         self._front.append(task)
 
@@ -83,14 +88,19 @@ class Pending:
         self._late.append(task)
 
     def oldest(self, number: int) -> list[SpoolTask]:
-        """Some tasks to ask about: the late ones first, other ones at each call."""
+        """Some tasks to ask about: half of them late ones, the others in turn."""
+        late = self._late
         some: dict[SpoolTask, None] = {}
-        for queue in (self._late, self._front):
-            for _ in range(min(len(queue), number - len(some))):
-                task = queue.popleft()
-                if self._is_waited_for(task):
-                    queue.append(task)
-                    some[task] = None
+        for _ in range(min(len(late), number // 2)):
+            task = late.popleft()
+            if self._is_waited_for(task):
+                late.append(task)
+                some[task] = None
+        if self._asked >= len(self.by_path):
+            self._asked = 0
+        end = self._asked + number - len(some)
+        some.update(dict.fromkeys(islice(self.by_path.values(), self._asked, end)))
+        self._asked = end
         return list(some)
 
     def in_turn(self) -> list[Found]:
@@ -144,7 +154,7 @@ class Pending:
         """A result came out of turn: those in front of it should not be looked for first."""
         front = self._front
         for _ in range(min(len(front), BATCH)):
-            if front[0].added >= task.added - FRONT_MISSES // 2:
+            if front[0].number >= task.number - FRONT_MISSES // 2:
                 return
             self._late.append(front.popleft())
 

@@ -7,18 +7,12 @@ from pathlib import Path
 
 from spoolmw.errors import BadSpool
 from spoolmw.spooldir.layout import Layout
-
-SYSTEM_SPOOL = Path("/var/spool/spoolmw")
+from spoolmw.spooldir.where import default_spool
 
 
 def find_spool(given: str | os.PathLike[str] | None) -> Layout:
-    """The spool as given, at `$SPOOLMW_SPOOL`, the system's where it exists, or `./spool`."""
-    if given is not None:
-        root = Path(given)
-    elif named := os.environ.get("SPOOLMW_SPOOL"):
-        root = Path(named)
-    else:
-        root = SYSTEM_SPOOL if SYSTEM_SPOOL.is_dir() else Path("spool")
+    """The spool at `given`, or the one that is meant when nobody names one; it must exist."""
+    root = default_spool() if given is None else Path(given)
     layout = Layout(root.absolute())
     if not layout.incoming.is_dir():
         raise BadSpool(

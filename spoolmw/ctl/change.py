@@ -5,7 +5,7 @@ Each asks the daemon, task by task in one request, and tells for each what came 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -21,25 +21,25 @@ BATCH = 5000
 
 
 def change(session: Session, name: str, tasks: Sequence[str], **args: object) -> int:
-    """Ask the daemon for the change; tell each task's answer. 1 when one could not be changed."""
+    """Ask the daemon for the change and tell each answer; 1 when one could not be changed."""
     control = session.control()
     ids = pick(session, tasks)
     refused = 0
     for start in range(0, len(ids), BATCH):
         answer = control.request(name, {"ids": ids[start : start + BATCH], **args})
-        for result in answer["results"]:
-            refused += not result["ok"]
-            _tell(session, result)
+        for told in answer["results"]:
+            refused += not told["ok"]
+            _tell(session, told)
     return 1 if refused else 0
 
 
-def _tell(session: Session, result: dict[str, Any]) -> None:
+def _tell(session: Session, told: Mapping[str, Any]) -> None:
     if session.screen.json:
-        session.screen.record(result)
-    elif result["ok"]:
-        session.screen.line(f"{short(result['id'])}  {result['text']}")
+        session.screen.record(told)
+    elif told["ok"]:
+        session.screen.line(f"{short(told['id'])}  {told['text']}")
     else:
-        session.screen.say(f"{short(result['id'])}  {result['text']}", style="red")
+        session.screen.say(f"{short(told['id'])}  not changed: {told['text']}", style="red")
 
 
 @verb(
@@ -50,13 +50,12 @@ def _tell(session: Session, result: dict[str, Any]) -> None:
     """,
 )
 @_TASKS
-@click.pass_context
-def cancel_verb(ctx: click.Context, session: Session, tasks: tuple[str, ...]) -> None:
+def cancel_verb(session: Session, tasks: tuple[str, ...]) -> int:
     """End tasks for good; a running one is stopped with all its processes.
 
     Each still gets its result file, which says that it was cancelled.
     """
-    ctx.exit(change(session, "cancel", tasks))
+    return change(session, "cancel", tasks)
 
 
 @verb(
@@ -67,13 +66,12 @@ def cancel_verb(ctx: click.Context, session: Session, tasks: tuple[str, ...]) ->
     """,
 )
 @_TASKS
-@click.pass_context
-def hold_verb(ctx: click.Context, session: Session, tasks: tuple[str, ...]) -> None:
+def hold_verb(session: Session, tasks: tuple[str, ...]) -> int:
     """Keep tasks from running until they are released; a running attempt is stopped.
 
     What a stopped attempt has computed is lost; it does not count as a failure.
     """
-    ctx.exit(change(session, "hold", tasks))
+    return change(session, "hold", tasks)
 
 
 @verb(
@@ -84,10 +82,9 @@ def hold_verb(ctx: click.Context, session: Session, tasks: tuple[str, ...]) -> N
     """,
 )
 @_TASKS
-@click.pass_context
-def release_verb(ctx: click.Context, session: Session, tasks: tuple[str, ...]) -> None:
+def release_verb(session: Session, tasks: tuple[str, ...]) -> int:
     """Let held tasks run again."""
-    ctx.exit(change(session, "release", tasks))
+    return change(session, "release", tasks)
 
 
 @verb(
@@ -98,13 +95,12 @@ def release_verb(ctx: click.Context, session: Session, tasks: tuple[str, ...]) -
     """,
 )
 @_TASKS
-@click.pass_context
-def retry_verb(ctx: click.Context, session: Session, tasks: tuple[str, ...]) -> None:
+def retry_verb(session: Session, tasks: tuple[str, ...]) -> int:
     """Run failed or cancelled tasks once more, with all their attempts to go.
 
     The next result gets a name of its own; the first one stays where it is.
     """
-    ctx.exit(change(session, "retry", tasks))
+    return change(session, "retry", tasks)
 
 
 @verb(
@@ -117,12 +113,9 @@ def retry_verb(ctx: click.Context, session: Session, tasks: tuple[str, ...]) -> 
 )
 @click.argument("priority", type=int)
 @_TASKS
-@click.pass_context
-def prio_verb(
-    ctx: click.Context, session: Session, priority: int, tasks: tuple[str, ...]
-) -> None:
+def prio_verb(session: Session, priority: int, tasks: tuple[str, ...]) -> int:
     """Set the priority of tasks: higher ones run first, then first come.
 
     What runs already is not stopped. A negative one goes behind `--`.
     """
-    ctx.exit(change(session, "prio", tasks, priority=priority))
+    return change(session, "prio", tasks, priority=priority)

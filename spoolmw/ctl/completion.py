@@ -24,8 +24,7 @@ VARIABLE = "_SPOOLMW_CTL_COMPLETE"
     """,
 )
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
-@click.pass_context
-def completion_verb(ctx: click.Context, session: Session, *, shell: str | None) -> None:
+def completion_verb(session: Session, *, shell: str | None) -> None:
     """Print the code that teaches a shell to complete; put it where your shell reads it.
 
     SHELL is bash, zsh or fish; without it the one that $SHELL names.
@@ -38,7 +37,7 @@ def completion_verb(ctx: click.Context, session: Session, *, shell: str | None) 
             why=f"$SHELL is {os.environ.get('SHELL', 'not set')}.",
             fix=f"Name one: spoolmw-ctl completion {'|'.join(SHELLS)}",
         )
-    root = ctx.find_root()
+    root = click.get_current_context().find_root()
     source = kind(root.command, {}, "spoolmw-ctl", VARIABLE).source()
     if session.screen.json:
         session.screen.record({"shell": name, "source": source})

@@ -9,7 +9,7 @@ from typing import Any
 
 from spoolmw.ctl.words import FINAL_STATES
 from spoolmw.errors import ResultGone, SpoolmwError
-from spoolmw.format.resultfile import ResultFile, read
+from spoolmw.format.resultfile import SUFFIX, ResultFile, files_folder, read
 from spoolmw.spooldir.layout import Layout
 
 STREAMS = ("stdout", "stderr")
@@ -43,8 +43,7 @@ def delivery_of(layout: Layout, task: Mapping[str, Any]) -> Delivery:
             why=f"It is {task['state']}.",
             fix=f"Wait for it: spoolmw-ctl wait {task['id']}",
         )
-    folder = Path(layout.results) / task["box"]
-    path = folder / f"{task['result_name']}.result"
+    path = layout.results / task["box"] / f"{task['result_name']}{SUFFIX}"
     try:
         parsed = read(path)
     except FileNotFoundError:
@@ -53,4 +52,4 @@ def delivery_of(layout: Layout, task: Mapping[str, Any]) -> Delivery:
             why=f"It was delivered to {path} and somebody took it away.",
             fix="Ask who reads the results; spoolmw-ctl show tells how the task ended.",
         ) from None
-    return Delivery(path, folder / f"{task['result_name']}.files", parsed)
+    return Delivery(path, files_folder(path), parsed)

@@ -1,11 +1,10 @@
-"""The verb `doctor`: checks the installation and says what to do about each thing that is not well."""
+"""The verb `doctor`: checks the installation and says what to do about what is not well."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 
-import click
 from rich.text import Text
 
 from spoolmw.config import Config
@@ -27,8 +26,7 @@ STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
     spoolmw-ctl doctor --json | jq 'select(.level != "ok")'
     """,
 )
-@click.pass_context
-def doctor_verb(ctx: click.Context, session: Session) -> None:
+def doctor_verb(session: Session) -> int:
     """Check the installation: spool, disk, journal, daemon, Pythons, limits, clock, service.
 
     Each finding is ok, warn or bad, with what to do. Exit code 1 when one is bad. Nothing is
@@ -38,7 +36,7 @@ def doctor_verb(ctx: click.Context, session: Session) -> None:
     for finding in examine(session):
         worst |= finding.level == "bad"
         _show(session, finding)
-    ctx.exit(1 if worst else 0)
+    return 1 if worst else 0
 
 
 def examine(session: Session) -> Iterator[Finding]:
@@ -49,8 +47,8 @@ def examine(session: Session) -> Iterator[Finding]:
     except BadSpool as error:
         yield bad("spool", " ".join([error.what, error.why]), error.fix)
         return
-    config, findings = _config(session)
-    yield from findings
+    config, finding = _config(session)
+    yield finding
     yield from _of_the_spool(session, layout, config)
     yield from machine_checks.check_interpreters(config)
     yield from machine_checks.check_inotify()
@@ -69,15 +67,14 @@ def _of_the_spool(session: Session, layout: Layout, config: Config | None) -> It
     yield from spool_checks.check_rejected(layout)
 
 
-def _config(session: Session) -> tuple[Config | None, Iterable[Finding]]:
-    path = session.config_path()
+def _config(session: Session) -> tuple[Config | None, Finding]:
     try:
-        config = Config.load(path if path.exists() or session.given_config else None)
+        config = session.config()
     except BadConfig as error:
-        says = f"{path}: {error.what} {error.why}"
-        return None, [bad("configuration", says, error.fix or "See docs/configuration.md.")]
-    says = f"{path} is fine." if path.exists() else f"None at {path}: the defaults hold."
-    return config, [ok("configuration", says)]
+        says = f"{error.what} {error.why}".strip()
+        return None, bad("configuration", says, error.fix)
+    says = f"{config.source} is fine." if config.source else "No file; the defaults hold."
+    return config, ok("configuration", says)
 
 
 def _show(session: Session, finding: Finding) -> None:

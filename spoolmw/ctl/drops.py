@@ -34,6 +34,14 @@ class Dropped:
         return candidate if stem != self.name and is_task_id(candidate) else ""
 
     @property
+    def changed_at(self) -> float:
+        """When the file came to where it is (wall clock); 0 when it is gone."""
+        try:
+            return self.path.stat(follow_symlinks=False).st_ctime
+        except OSError:
+            return 0.0
+
+    @property
     def text(self) -> str:
         """Where it stands, one sentence."""
         if self.refused:
@@ -61,7 +69,7 @@ class Dropped:
 
 def waiting(layout: Layout, limit: int = 1_000_000) -> Iterator[Dropped]:
     """Files in `incoming/` and its boxes that the daemon will take, in no order."""
-    yield from _files(Path(layout.incoming), refused=False, limit=limit)
+    yield from _files(layout.incoming, refused=False, limit=limit)
 
 
 def count_waiting(layout: Layout, limit: int = 1_000_000) -> int:
@@ -71,7 +79,7 @@ def count_waiting(layout: Layout, limit: int = 1_000_000) -> int:
 
 def refused(layout: Layout, limit: int = 1_000_000) -> Iterator[Dropped]:
     """Files in `rejected/` that were refused, in no order."""
-    yield from _files(Path(layout.rejected), refused=True, limit=limit)
+    yield from _files(layout.rejected, refused=True, limit=limit)
 
 
 def find_dropped(layout: Layout, word: str) -> Dropped | None:

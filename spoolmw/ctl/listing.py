@@ -51,7 +51,7 @@ def took(task: Mapping[str, Any]) -> float | None:
 def says(task: Mapping[str, Any]) -> str:
     """What there is to say about a task besides its state, one line."""
     if task["state"] == "running" and task.get("started_at"):
-        return f"on {task.get('agent') or '?'} since {ago(task['started_at']).removesuffix(' ago')}"
+        return f"on {task.get('agent') or '?'}, started {ago(task['started_at'])}"
     return str(task.get("message") or "").split("\n", 1)[0]
 
 
@@ -96,7 +96,11 @@ def _list_tasks(  # noqa: PLR0913  one for each option
     all_of_them = everything or quiet or session.screen.json
     with session.reports() as reports:
         found = reports.tasks(
-            state=state, box=box, name=name, newest=True, limit=None if all_of_them else limit + 1
+            state=state,
+            box=box,
+            name=name,
+            newest=True,
+            limit=None if all_of_them else limit + 1,
         )
         if session.screen.json or quiet:
             for task in found:

@@ -43,19 +43,21 @@ def log_verb(session: Session, *, task: str, follow: bool, stream: str | None) -
     Of a Python call that has ended only the last 8 KiB are kept. (The story of a task is in
     `show --story`.)
     """
-    [task_id] = pick(session, [task])
+    [task_id] = pick(session, [task], newest=True)
     log = Log(session, task_id, STREAMS[stream == "stderr"])
-    if follow:
-        log.follow()
-    else:
-        log.once()
+    try:
+        if follow:
+            log.follow()
+        else:
+            log.once()
+    finally:
+        log.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
     data: bytes
     attempt: int
-    running: bool
 
 
 class Log:
@@ -69,6 +71,7 @@ class Log:
         self._attempt = 0
         self._offset = 0
         self._printed = b""
+        self._half_line = b""
 
     def once(self) -> None:
         """Print what there is now."""
@@ -79,7 +82,9 @@ class Log:
             while (piece := self._tail()) is not None and piece.data:
                 self._print(piece)
         else:
-            self._session.screen.say(f"{task['name']} has written nothing: it is {task['state']}.")
+            self._session.screen.say(
+                f"{task['name']} has written nothing: it is {task['state']}."
+            )
 
     def follow(self) -> None:
         """Print until the task has ended, over all its attempts."""
@@ -108,13 +113,15 @@ class Log:
             raise
         except SpoolmwError:
             return None  # it ended between two looks
-        piece = _Piece(base64.b64decode(answer["data"]), answer["attempt"], answer["running"])
+        if not answer["running"]:
+            return None
+        piece = _Piece(base64.b64decode(answer["data"]), answer["attempt"])
         if piece.attempt != self._attempt:
             fresh = self._attempt == 0
             self._attempt, self._offset, self._printed = piece.attempt, 0, b""
             if not fresh:
                 self._session.screen.say(f"--- attempt {piece.attempt} ---")
-                return _Piece(b"", piece.attempt, piece.running)
+                return _Piece(b"", piece.attempt)
         return piece
 
     def _print(self, piece: _Piece) -> None:
@@ -140,19 +147,26 @@ class Log:
     def _write(self, data: bytes) -> None:
         self._printed = (self._printed + data)[-REMEMBERED:]
         if self._session.screen.json:
-            text = data.decode(errors="replace")
-            for line in text.splitlines():
-                self._session.screen.record(
-                    {"id": self._id, "stream": self._stream, "line": line}
-                )
-            return
-        if self._session.screen.out.is_terminal:
+            *whole, self._half_line = (self._half_line + data).split(b"\n")
+            for line in whole:
+                self._record(line)
+        elif self._session.screen.out.is_terminal:
             text = data.decode(errors="replace").expandtabs()
             sys.stdout.write("".join(map(_shown, text.splitlines(keepends=True))))
             sys.stdout.flush()
-            return
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        else:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+    def _record(self, line: bytes) -> None:
+        text = line.decode(errors="replace")
+        self._session.screen.record({"id": self._id, "stream": self._stream, "line": text})
+
+    def close(self) -> None:
+        """Print what is left of a last line without an end."""
+        if self._half_line:
+            self._record(self._half_line)
+            self._half_line = b""
 
 
 def _shown(line: str) -> str:

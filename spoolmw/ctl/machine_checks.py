@@ -47,13 +47,9 @@ def _installed(package: str) -> bool:
 
 def check_interpreters(config: Config | None) -> Iterator[Finding]:
     """The interpreters that the agents are configured with can run calls."""
-    named = [
-        (name, path)
-        for name, agent in (config.agents if config is not None else {}).items()
-        for path in agent.interpreters
-    ]
-    for agent, path in named:
-        yield _interpreter(agent, str(path))
+    for agent in config.agents if config is not None else ():
+        for path in agent.interpreters:
+            yield _interpreter(agent.name, path)
 
 
 def _interpreter(agent: str, path: str) -> Finding:

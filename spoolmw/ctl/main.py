@@ -16,7 +16,7 @@ from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import shared_options
 from spoolmw.errors import BadConfig, BadSpool, JournalCorrupt, NotServed, SpoolmwError
 
-#: The verbs by what they are for: verb -> module of `spoolmw.ctl` that has it under the same name.
+#: The verbs by what they are for: verb -> the module of `spoolmw.ctl` that has it.
 SECTIONS: dict[str, dict[str, str]] = {
     "Look": {
         "status": "status",

@@ -26,7 +26,7 @@ MANY = 8
 OFFERED = 100
 
 
-class TaskParam(click.ParamType):
+class TaskParam(click.ParamType):  # type: ignore[type-arg]  # not generic in click 8.1
     """A task on the command line; completes ids, with names as help."""
 
     name = "task"
@@ -84,32 +84,59 @@ def _id_in(line: str) -> str:
     )
 
 
-def pick(session: Session, words: Iterable[str]) -> list[str]:
-    """The full ids of the tasks meant, each once, in the order given."""
+def pick(session: Session, words: Iterable[str], *, newest: bool = False) -> list[str]:
+    """The full ids of the tasks meant, each once, in the order given.
+
+    Of several tasks with one name the `newest` is meant where nothing is changed; else it is
+    an error.
+    """
     with session.reports() as reports:
-        picked = [pick_one(session, reports, word) for word in words_of(words)]
+        picked = [_pick_one(session, reports, word, newest=newest) for word in words_of(words)]
     return list(dict.fromkeys(picked))
 
 
-def pick_one(session: Session, reports: Reports, word: str) -> str:
-    """The full id of the one task that `word` means."""
-    found = [str(task_id) for task_id in reports.resolve(word)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise _ambiguous(reports, word, found)
+def _pick_one(session: Session, reports: Reports, word: str, *, newest: bool) -> str:
+    found = known_id(session, reports, word, newest=newest)
+    if found is not None:
+        return found
     if is_task_id(word):
         return word
     dropped = find_dropped(session.layout, word)
-    if dropped is not None and dropped.task_id:
-        return dropped.task_id
-    if dropped is not None:
-        raise UnknownTask(
-            f"{word} has no task yet.", why=dropped.text, fix=dropped.fix
-        )
-    raise UnknownTask(
+    if dropped is None:
+        raise unknown(word)
+    if not dropped.task_id:
+        raise UnknownTask(f"{word} is no task yet.", why=dropped.text, fix=dropped.fix)
+    return dropped.task_id
+
+
+def known_id(
+    session: Session, reports: Reports, word: str, *, newest: bool, since: float = 0.0
+) -> str | None:
+    """The id of the one task in the journal that `word` means; None when there is none.
+
+    Only tasks that were made after `since` (wall clock) count.
+    """
+    found = [str(task_id) for task_id in reports.resolve(word) if made_at(task_id) >= since]
+    if len(found) <= 1:
+        return found[0] if found else None
+    by_name = not all(task_id.startswith(word) for task_id in found)
+    if not (newest and by_name):
+        raise _ambiguous(reports, word, found)
+    latest = max(found)  # ids sort by time
+    session.screen.say(f"{len(found)} tasks are called {word}; the newest is {short(latest)}.")
+    return latest
+
+
+def made_at(task_id: str) -> float:
+    """When an id was made, in seconds since 1970."""
+    return int(task_id[:12], 16) / 1000
+
+
+def unknown(word: str) -> UnknownTask:
+    """Nobody knows a task of this name."""
+    return UnknownTask(
         f"There is no task {word}.",
-        why="No task's id begins so, and none has this name or key.",
+        why="No task's id begins so, none has this name or key, and no such file was dropped.",
         fix="See which there are: spoolmw-ctl ls --all",
     )
 

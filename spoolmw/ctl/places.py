@@ -1,4 +1,4 @@
-"""The verbs `agents` (who runs attempts, and with how many slots) and `hosts` (how they did)."""
+"""The verbs `agents` (who runs attempts, with how many slots) and `hosts` (how they did)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ AGENTS = (
     Column("HOST"),
     Column("SLOTS", right=True),
     Column("RUNNING", right=True),
+    Column("QUEUED", right=True),
     Column("MEMORY", right=True),
     Column("GPUS", right=True),
     Column("SAYS"),
@@ -36,18 +37,24 @@ HOSTS = (
 
 def agent_row(agent: Mapping[str, Any]) -> tuple[str, ...]:
     """An agent as a row of the table."""
-    says = "paused" if agent.get("paused") else ""
-    reason = agent.get("reason") or ""
     return (
         agent["name"],
-        agent.get("kind") or "",
-        agent.get("host") or "",
+        agent["kind"],
+        agent["host"],
         str(agent["slots"]),
-        str(agent.get("running", 0)),
-        size(agent["memory_bytes"]) if agent.get("memory_bytes") else "",
-        str(agent.get("gpus") or ""),
-        ": ".join(part for part in (says, reason) if part),
+        str(agent["running"]),
+        str(agent["queued"] or ""),
+        size(agent["memory_bytes"]) if agent["memory_bytes"] else "",
+        str(agent["gpus"] or ""),
+        agent_says(agent),
     )
+
+
+def agent_says(agent: Mapping[str, Any]) -> str:
+    """What there is to say about an agent besides its numbers."""
+    if agent["paused"]:
+        return "paused" if agent["reason"] in ("", "paused") else f"paused: {agent['reason']}"
+    return str(agent["reason"])
 
 
 def _show(session: Session, agents: list[dict[str, Any]]) -> None:
@@ -77,7 +84,7 @@ def agents_verb(ctx: click.Context) -> None:
     """List the agents: slots, what runs, whether they are paused and why."""
     if ctx.invoked_subcommand is None:
         session = ctx.ensure_object(Session)
-        _show(session, session.control().request("agents", {})["agents"])
+        _show(session, session.control().request("agents")["agents"])
 
 
 @verb("set", examples="spoolmw-ctl agents set local --slots 4")
@@ -88,7 +95,11 @@ def agents_set(session: Session, *, agent: str, slots: int) -> None:
 
     With fewer slots than attempts that run, these go on to their end.
     """
-    _show(session, [session.control().request("agents_set", {"agent": agent, "slots": slots})])
+    control = session.control()
+    answer = control.request("agents_set", {"agent": agent, "slots": slots})
+    _show(
+        session, [row for row in control.request("agents") if row["agent"] in answer["agents"]]
+    )
 
 
 agents_verb.add_command(agents_set)
@@ -96,7 +107,10 @@ agents_verb.add_command(agents_set)
 
 @verb("hosts", examples="spoolmw-ctl hosts --json | jq 'select(.lost > 0)'")
 def hosts_verb(session: Session) -> None:
-    """Show what each host has done: attempts, failures, losses, time; works with the daemon down."""
+    """Show what each host has done: attempts, failures, losses, time.
+
+    Works while the daemon is down.
+    """
     with session.reports() as reports:
         hosts = list(reports.stats())
     if session.screen.json:

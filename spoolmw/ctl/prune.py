@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from spoolmw.ctl.durations import DURATION
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
-from spoolmw.ctl.wait import DURATION
 from spoolmw.ctl.words import count, size
 
 
@@ -17,7 +17,9 @@ from spoolmw.ctl.words import count, size
     spoolmw-ctl prune --results 30d --story 90d
     """,
 )
-@click.option("--results", "results_s", type=DURATION, help="Delivered results older than this.")
+@click.option(
+    "--results", "results_s", type=DURATION, help="Delivered results older than this."
+)
 @click.option(
     "--story", "story_s", type=DURATION, help="Ended tasks and their events older than this."
 )

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spoolmw.ctl.drops import Dropped, find_dropped
+from spoolmw.ctl.picks import unknown
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.words import FINAL_STATES, clock
-from spoolmw.errors import NotServed, UnknownTask
+from spoolmw.errors import NotServed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def reason_for(session: Session, task_id: str) -> Reason:
         answer = session.control().request("why", {"id": task_id})
     except NotServed:
         return _reason(task, _without_daemon(task))
-    return Reason(task_id, task["name"], answer.get("state", task["state"]), answer["reason"])
+    return Reason(task_id, task["name"], answer["state"], answer["reason"])
 
 
 def _reason(task: Mapping[str, Any], text: str) -> Reason:
@@ -62,11 +63,7 @@ def _without_daemon(task: Mapping[str, Any]) -> str:
 def _of_a_file(session: Session, task_id: str) -> Reason:
     file = find_dropped(session.layout, task_id)
     if file is None:
-        raise UnknownTask(
-            f"There is no task {task_id}.",
-            why="The journal does not know it and no file in incoming/ has this id.",
-            fix="See which there are: spoolmw-ctl ls --all",
-        )
+        raise unknown(task_id)
     state = "rejected" if file.refused else "dropped"
     return Reason(task_id, file.name.removesuffix(".task"), state, _of_file(session, file))
 
@@ -78,7 +75,6 @@ def _of_file(session: Session, file: Dropped) -> str:
         status = session.control().request("status", {})
     except NotServed:
         return "Its file lies in incoming/ and the daemon does not run."
-    intake = status.get("intake") or {}
-    if not intake.get("open", True):
-        return f"Its file lies in incoming/ and the intake is closed: {intake.get('reason')}"
+    if not status["intake"]["open"]:
+        return f"Its file lies in incoming/; the intake is closed: {status['intake']['reason']}"
     return "Its file lies in incoming/; the daemon takes files in turn and will come to it."

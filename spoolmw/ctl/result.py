@@ -46,23 +46,23 @@ _AS_JSON = (str, int, float, bool, type(None))
     type=click.Path(path_type=Path, file_okay=False),
     help="Copy the result file and the output files into DIR.",
 )
-@click.option("--unpickle", is_flag=True, help="Load pickled values too: this may run code of theirs.")
-@click.pass_context
-def result_verb(  # noqa: PLR0913  one for each option
-    ctx: click.Context,
+@click.option(
+    "--unpickle", is_flag=True, help="Load pickled values too: this may run code of theirs."
+)
+def result_verb(
     session: Session,
     *,
     tasks: tuple[str, ...],
     stream: str | None,
     save: Path | None,
     unpickle: bool,
-) -> None:
+) -> int:
     """Print what tasks delivered. Exit code 1 when one of them did not succeed.
 
     The result files stay where they are. Works while the daemon is down.
     """
     good = True
-    for task_id in pick(session, tasks):
+    for task_id in pick(session, tasks, newest=True):
         task = task_record(session, task_id)
         delivery = delivery_of(session.layout, task)
         good = good and task["state"] == "done"
@@ -74,7 +74,7 @@ def result_verb(  # noqa: PLR0913  one for each option
             session.screen.record(_record(task, delivery, unpickle=unpickle))
         else:
             _summary(session, task, delivery, unpickle=unpickle)
-    ctx.exit(0 if good else 1)
+    return 0 if good else 1
 
 
 def _copy_out(session: Session, data: bytes) -> None:
@@ -140,7 +140,9 @@ def _summary(
     header = delivery.file.header
     code = header.get("exit_code")
     exception = header.get("exception") or {}
-    outputs = [f"{p.relative_to(delivery.folder)}  {size(p.stat().st_size)}" for p in _files(delivery)]
+    outputs = [
+        f"{p.relative_to(delivery.folder)}  {size(p.stat().st_size)}" for p in _files(delivery)
+    ]
     session.screen.line(f"{task['name']}: {task['state']}", style=STATE_STYLES[task["state"]])
     session.screen.facts(
         [
@@ -180,7 +182,7 @@ def _save(session: Session, task: Mapping[str, Any], delivery: Delivery, target:
     copies = [(delivery.path, target / delivery.path.name)]
     if delivery.has_files():
         copies.append((delivery.folder, target / delivery.folder.name))
-    for source, copy in copies:
+    for _, copy in copies:
         if copy.exists():
             raise SpoolmwError(
                 f"{copy} exists already.",

@@ -96,8 +96,12 @@ def rich_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Tabl
     """The same rows as a rich table, for terminals and the live view."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        justify = "right" if column.right else "left"
-        table.add_column(column.title, justify=justify, overflow="ellipsis", no_wrap=True)
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            overflow="ellipsis",
+            no_wrap=True,
+        )
     for row in rows:
         table.add_row(*map(_cell, columns, row))
     return table

@@ -9,13 +9,12 @@ import click
 
 from spoolmw.ctl.drops import find_dropped
 from spoolmw.ctl.listing import says, took
-from spoolmw.ctl.picks import TASK, pick
+from spoolmw.ctl.picks import TASK, pick, unknown
 from spoolmw.ctl.reasons import Reason, reason_for
 from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import STATE_STYLES, ago, clock, duration, size
-from spoolmw.errors import UnknownTask
 
 ATTEMPTS = (
     Column("ATTEMPT", right=True),
@@ -40,11 +39,7 @@ def task_record(session: Session, task_id: str) -> dict[str, Any]:
         return dict(task)
     dropped = find_dropped(session.layout, task_id)
     if dropped is None:
-        raise UnknownTask(
-            f"There is no task {task_id}.",
-            why="The journal does not know it and no file in incoming/ has this id.",
-            fix="See which there are: spoolmw-ctl ls --all",
-        )
+        raise unknown(task_id)
     return {
         "id": task_id,
         "name": dropped.name.removesuffix(".task"),
@@ -66,7 +61,7 @@ def task_record(session: Session, task_id: str) -> dict[str, Any]:
 @click.option("--story", is_flag=True, help="Also every event, in order.")
 def show_verb(session: Session, tasks: tuple[str, ...], *, story: bool) -> None:
     """Tell everything about tasks; works while the daemon is down."""
-    for number, task_id in enumerate(pick(session, tasks)):
+    for number, task_id in enumerate(pick(session, tasks, newest=True)):
         task = task_record(session, task_id)
         events = _story(session, task_id) if story else []
         if session.screen.json:
@@ -172,7 +167,7 @@ def why_verb(session: Session, tasks: tuple[str, ...]) -> None:
 
     Also of files that were dropped and not taken, and with the daemon down.
     """
-    ids = pick(session, tasks)
+    ids = pick(session, tasks, newest=True)
     for task_id in ids:
         reason = reason_for(session, task_id)
         if session.screen.json:

@@ -1,4 +1,4 @@
-"""What `doctor` looks at in the spool and its daemon: each check yields findings and changes nothing."""
+"""What `doctor` looks at in the spool and its daemon. No check changes anything."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from spoolmw.config import Config
 from spoolmw.ctl.drops import refused, waiting
@@ -71,7 +72,9 @@ def _of_others(folders: list[Path], owner: int) -> Iterator[Finding]:
 
 def check_may_drop(layout: Layout) -> Iterator[Finding]:
     """Whether who asks may submit tasks."""
-    if os.access(layout.incoming, os.W_OK | os.X_OK) and os.access(layout.tmp, os.W_OK | os.X_OK):
+    if os.access(layout.incoming, os.W_OK | os.X_OK) and os.access(
+        layout.tmp, os.W_OK | os.X_OK
+    ):
         yield ok("submitting", "You may drop files into incoming/.")
         return
     fix = "Become a member of the group that [intake] group names, or ask the spool's owner."
@@ -82,7 +85,9 @@ def check_file_system(layout: Layout) -> Iterator[Finding]:
     """Renames, locks and the journal need a local file system."""
     root = layout.root.resolve()
     kind, source = file_system(root)
-    devices = {(root / name).stat().st_dev for name in SHARED + PRIVATE if (root / name).exists()}
+    devices = {
+        (root / name).stat().st_dev for name in SHARED + PRIVATE if (root / name).exists()
+    }
     if len(devices) > 1:
         fix = "Keep the whole spool on one file system."
         yield bad("file system", "The spool's folders are on several devices.", fix)
@@ -127,14 +132,16 @@ def check_journal(session: Session) -> Iterator[Finding]:
         fix = "Stop the daemon, then: spoolmw-ctl fsck; spoolmw-ctl rebuild"
         yield bad("journal", f"It cannot be read: {' '.join(str(error).splitlines())}", fix)
         return
-    yield ok("journal", f"{count(tasks, 'task')}, {size(session.layout.journal.stat().st_size)}.")
+    yield ok(
+        "journal", f"{count(tasks, 'task')}, {size(session.layout.journal.stat().st_size)}."
+    )
 
 
 def check_daemon(session: Session) -> Iterator[Finding]:
     """The daemon runs and answers."""
     layout = session.layout
     try:
-        answer = session.control().request("ping", {})
+        answer = session.control().request("status")
     except NotServed as error:
         pid = holder(layout.lock)
         if pid is None:
@@ -144,30 +151,23 @@ def check_daemon(session: Session) -> Iterator[Finding]:
             fix = f"May you open {layout.control}? Else look at its log; it may be starting."
             yield bad("daemon", f"Process {pid} holds the spool but: {error.why}", fix)
         return
-    yield ok("daemon", f"Process {answer.get('pid')} answers, version {answer.get('version')}.")
-    yield from _intake(session, layout)
+    yield ok("daemon", f"Process {answer['pid']} answers.")
+    yield from _intake(layout, answer["intake"])
 
 
-def _intake(session: Session, layout: Layout) -> Iterator[Finding]:
-    intake = session.control().request("status", {}).get("intake") or {}
-    if not intake.get("open", True):
-        fix = "Mend what it says, or: spoolmw-ctl resume --intake"
-        yield warn("intake", f"It is closed: {intake.get('reason')}", fix)
+def _intake(layout: Layout, intake: Mapping[str, Any]) -> Iterator[Finding]:
+    if not intake["open"]:
+        fix = "Mend what it says; when it was paused: spoolmw-ctl resume --intake"
+        yield bad("intake", f"It is closed: {intake['reason']}", fix)
     now = time.time()
-    ages = [now - age for age in map(_changed, itertools.islice(waiting(layout), 1000)) if age]
+    files = itertools.islice(waiting(layout), 1000)
+    ages = [now - file.changed_at for file in files if file.changed_at]
     old = [age for age in ages if age > STUCK_S]
     if old:
         says = f"{count(len(old), 'file')} in incoming/ for up to {duration(max(old))}."
         yield warn("intake", says, "May the daemon read them? See its log.")
-    elif intake.get("open", True):
+    elif intake["open"]:
         yield ok("intake", f"Open, {count(len(ages), 'file')} in incoming/.")
-
-
-def _changed(file: object) -> float:
-    try:
-        return Path(getattr(file, "path")).stat().st_ctime
-    except OSError:
-        return 0.0
 
 
 def check_rejected(layout: Layout) -> Iterator[Finding]:

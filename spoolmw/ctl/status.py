@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import STATES, ago, size
 from spoolmw.errors import NotServed
+from spoolmw.spooldir.layout import Layout
 
 #: Files that are counted in a folder before `status` says "at least".
 COUNTED = 100_000
@@ -43,38 +45,33 @@ def status_verb(session: Session) -> None:
 def gather(session: Session) -> dict[str, Any]:
     """What the daemon tells; with the daemon down, what the journal and the folders tell."""
     layout = session.layout
-    live = live_status(session)
-    if live is None:
-        with session.reports() as reports:
-            tasks: Mapping[str, int] = reports.counts()
-    else:
+    try:
+        live = dict(session.control().request("status"))
         tasks = live["tasks"]
-    known = live or {}
+    except NotServed:
+        live = {}
+        with session.reports() as reports:
+            tasks = reports.counts()
     return {
         "spool": str(layout.root),
-        "daemon": None if live is None else _daemon(live),
+        "daemon": {key: live[key] for key in ("pid", "version", "started_at")}
+        if live
+        else None,
         "tasks": {state: int(tasks.get(state, 0)) for state in STATES},
         "incoming": count_waiting(layout, COUNTED),
         "rejected": sum(1 for _ in itertools.islice(refused(layout), COUNTED)),
-        "intake": known.get("intake") or {"open": False, "reason": "the daemon does not run"},
-        "draining": bool(known.get("draining")),
-        "done_per_s": known.get("done_per_s"),
-        "disk": known.get("disk") or {},
-        "agents": known.get("agents") or [],
-        "warnings": list(known.get("warnings") or ()),
+        "intake": live.get("intake", {"open": False, "reason": "the daemon does not run"}),
+        "draining": bool(live.get("draining")),
+        "done_per_s": live.get("done_per_s"),
+        "disk": live.get("disk") or {"free_bytes": _free_bytes(layout), "low_bytes": None},
+        "agents": live.get("agents", []),
+        "warnings": live.get("warnings", []),
     }
 
 
-def live_status(session: Session) -> dict[str, Any] | None:
-    """The daemon's own status; None when it does not answer."""
-    try:
-        return dict(session.control().request("status", {}))
-    except NotServed:
-        return None
-
-
-def _daemon(live: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: live.get(name) for name in ("pid", "version", "started_at")}
+def _free_bytes(layout: Layout) -> int:
+    room = os.statvfs(layout.root)
+    return room.f_bavail * room.f_frsize
 
 
 def _facts(status: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -91,29 +88,25 @@ def _daemon_text(status: Mapping[str, Any]) -> str:
     daemon = status["daemon"]
     if daemon is None:
         return f"not running; start it: spoolmwd --spool {status['spool']}"
-    since = f", started {ago(daemon['started_at'])}" if daemon.get("started_at") else ""
     draining = "; draining: nothing new is started" if status["draining"] else ""
-    return f"running as process {daemon['pid']}, version {daemon['version']}{since}{draining}"
+    since = f"started {ago(daemon['started_at'])}"
+    return f"process {daemon['pid']}, version {daemon['version']}, {since}{draining}"
 
 
 def _intake_text(status: Mapping[str, Any]) -> str:
-    waiting = status["incoming"]
-    files = f"{waiting:,}{'+' if waiting >= COUNTED else ''} in incoming/"
-    if status["intake"].get("open"):
-        return f"open; {files}"
-    return f"closed: {status['intake'].get('reason')}; {files}"
+    waiting, intake = status["incoming"], status["intake"]
+    state = "open" if intake["open"] else f"closed: {intake['reason']}"
+    return f"{state}; {waiting:,}{'+' if waiting >= COUNTED else ''} in incoming/"
+
+
+def _disk_text(disk: Mapping[str, Any]) -> str:
+    low = f"; the intake stops below {size(disk['low_bytes'])}" if disk["low_bytes"] else ""
+    return f"{size(disk['free_bytes'])} free{low}"
 
 
 def _rejected_text(number: int) -> str:
     more = "+" if number >= COUNTED else ""
     return f"{number:,}{more} refused; see spoolmw-ctl ls --rejected" if number else ""
-
-
-def _disk_text(disk: Mapping[str, Any]) -> str:
-    if not disk.get("free_bytes"):
-        return ""
-    low = f"; intake stops below {size(disk['low_bytes'])}" if disk.get("low_bytes") else ""
-    return f"{size(disk['free_bytes'])} free{low}"
 
 
 def _tasks(tasks: Mapping[str, int]) -> Sequence[tuple[str, str]]:

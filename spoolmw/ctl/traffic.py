@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import click
 
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import count
 
-
-def _traffic(session: Session, name: str, agent: str | None, *, intake: bool) -> None:
-    answer = session.control().request(name, {"agent": agent, "intake": intake})
-    if session.screen.json:
-        session.screen.record(answer)
-        return
-    what = "the intake" if intake else f"agent {agent}" if agent else "every agent"
-    done = "is paused" if name == "pause" else "goes on"
-    session.screen.line(f"{what[0].upper()}{what[1:]} {done}.")
-
-
 _AGENT = click.argument("agent", required=False)
 _INTAKE = click.option("--intake", is_flag=True, help="The intake of files, not an agent.")
 
 
-def _one_of(agent: str | None, *, intake: bool) -> None:
+def _ask(
+    session: Session, name: str, args: Mapping[str, object], say: Callable[[Any], str]
+) -> None:
+    answer = session.control().request(name, args)
+    if session.screen.json:
+        session.screen.record(answer)
+    else:
+        session.screen.line(say(answer))
+
+
+def _agent_or_intake(agent: str | None, *, intake: bool) -> dict[str, object]:
     if agent and intake:
         raise click.UsageError("Give an agent or --intake, not both.")
+    return {"agent": agent, "intake": intake}
+
+
+def _paused(answer: Mapping[str, Any]) -> str:
+    agents = (
+        f"Paused: {', '.join(answer['paused'])}." if answer["paused"] else "No agent is paused."
+    )
+    return f"{agents} The intake is {answer['intake']}."
 
 
 @verb(
@@ -39,12 +49,12 @@ def _one_of(agent: str | None, *, intake: bool) -> None:
 @_AGENT
 @_INTAKE
 def pause_verb(session: Session, *, agent: str | None, intake: bool) -> None:
-    """Start nothing new on one agent, or on all; what runs goes on.
+    """Start nothing new on an agent, or on all of them; what runs goes on.
 
-    With --intake dropped files stay in incoming/ and what was accepted goes on.
+    With --intake dropped files stay in incoming/ and what was accepted goes on. It holds
+    until `resume`, also over a restart.
     """
-    _one_of(agent, intake=intake)
-    _traffic(session, "pause", agent, intake=intake)
+    _ask(session, "pause", _agent_or_intake(agent, intake=intake), _paused)
 
 
 @verb(
@@ -58,31 +68,30 @@ def pause_verb(session: Session, *, agent: str | None, intake: bool) -> None:
 @_AGENT
 @_INTAKE
 def resume_verb(session: Session, *, agent: str | None, intake: bool) -> None:
-    """Undo `pause` and `drain`."""
-    _one_of(agent, intake=intake)
-    _traffic(session, "resume", agent, intake=intake)
+    """Undo `pause`; without an argument `drain` too."""
+    _ask(session, "resume", _agent_or_intake(agent, intake=intake), _paused)
 
 
-@verb("drain", examples="spoolmw-ctl drain && systemctl stop spoolmwd")
+@verb("drain", examples="spoolmw-ctl drain && spoolmw-ctl watch")
 def drain_verb(session: Session) -> None:
-    """Assign nothing new anywhere and let what runs end; `resume` undoes it.
+    """Start nothing new anywhere and let what runs end; `resume` undoes it.
 
-    Files are still accepted and wait. `spoolmw-ctl status` tells how many attempts still run.
+    Files are still accepted and wait. `status` tells how many attempts still run.
     """
-    answer = session.control().request("drain", {})
-    if session.screen.json:
-        session.screen.record(answer)
-        return
-    running = int(answer.get("running", 0))
-    session.screen.line(f"Draining: {count(running, 'attempt')} still to end.")
+    _ask(
+        session,
+        "drain",
+        {},
+        lambda answer: f"Draining; {count(int(answer['running']), 'attempt')} still to end.",
+    )
 
 
-@verb("reload", examples="spoolmw-ctl reload")
+@verb("reload", examples="spoolmw-ctl config && spoolmw-ctl reload")
 def reload_verb(session: Session) -> None:
-    """Let the daemon read its configuration again; a wrong one is refused and the old one kept."""
-    answer = session.control().request("reload", {})
-    if session.screen.json:
-        session.screen.record(answer)
-        return
-    changed = answer.get("changed") or []
-    session.screen.line("Reloaded. " + ("; ".join(changed) if changed else "Nothing changed."))
+    """Let the daemon read its configuration again; a wrong one is refused, the old one kept."""
+    _ask(
+        session,
+        "reload",
+        {},
+        lambda answer: "Reloaded: " + ("; ".join(answer["changed"]) or "nothing changed") + ".",
+    )

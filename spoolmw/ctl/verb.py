@@ -5,6 +5,7 @@ Rule 1: every verb has an example. Rule 2: every verb has `--json` and `--spool`
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -63,11 +64,23 @@ def shared_options(function: F) -> F:
     return function
 
 
-def verb(name: str, *, examples: str) -> Callable[[Callable[..., Any]], Verb]:
-    """Make a function a verb of the program; its docstring is the help."""
+def verb(
+    name: str, *, examples: str, options_first: bool = False
+) -> Callable[[Callable[..., int | None]], Verb]:
+    """Make a function a verb: its docstring is the help, what it returns the exit code.
 
-    def wrap(function: Callable[..., Any]) -> Verb:
-        make = click.command(name, cls=Verb, examples=examples)
-        return make(shared_options(click.pass_obj(function)))
+    With `options_first` everything from the first argument on is an argument.
+    """
+    settings = {"allow_interspersed_args": not options_first}
+
+    def wrap(function: Callable[..., int | None]) -> Verb:
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            ctx = click.get_current_context()
+            if code := function(ctx.ensure_object(Session), **given):
+                ctx.exit(code)
+
+        make = click.command(name, cls=Verb, examples=examples, context_settings=settings)
+        return make(shared_options(run))
 
     return wrap

@@ -10,10 +10,10 @@ from typing import Any
 import click
 from rich.live import Live
 
+from spoolmw.ctl.durations import DURATION
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.status import gather
 from spoolmw.ctl.verb import verb
-from spoolmw.ctl.wait import DURATION
 from spoolmw.ctl.watch_view import render
 from spoolmw.ctl.words import FINAL_STATES, STATES, count, duration
 
@@ -33,7 +33,12 @@ WINDOW_S = 10.0
 )
 @click.option("--box", "-b", help="Show tasks of this box only (the counts are of all).")
 @click.option(
-    "--interval", "-i", type=DURATION, default="1s", show_default=True, help="Between two looks."
+    "--interval",
+    "-i",
+    type=DURATION,
+    default="1s",
+    show_default=True,
+    help="Between two looks.",
 )
 @click.option("--once", is_flag=True, help="Look once and end.")
 @click.option("--until-idle", is_flag=True, help="End when no task is open any more.")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spoolmw.ctl.listing import says, took
+from spoolmw.ctl.places import agent_says
 from spoolmw.ctl.screen import Column, rich_table
 from spoolmw.ctl.words import STATE_STYLES, STATES, clock, count, duration, short, size
 from spoolmw.format.names import escape
@@ -46,7 +47,10 @@ def render(view: Mapping[str, Any]) -> RenderableType:
         rows = [_running_row(task, now) for task in view["running"][:10]]
         parts += [Text(), rich_table(RUNNING, rows)]
     if view["recent"]:
-        parts += [Text(), rich_table(RECENT, [_recent_row(task) for task in view["recent"][:8]])]
+        parts += [
+            Text(),
+            rich_table(RECENT, [_recent_row(task) for task in view["recent"][:8]]),
+        ]
     parts += [Text(escape(warning), style="yellow") for warning in view["warnings"]]
     return Group(*parts)
 
@@ -55,13 +59,11 @@ def _head(view: Mapping[str, Any]) -> Text:
     daemon = view["daemon"]
     state = ("not running", "bold red") if daemon is None else ("running", "green")
     text = Text.assemble((escape(view["spool"]), "bold"), "  spoolmwd ", state)
-    if daemon is not None and not view["intake"].get("open"):
-        text.append(f"  intake closed: {escape(str(view['intake'].get('reason')))}", "yellow")
+    if daemon is not None and not view["intake"]["open"]:
+        text.append(f"  intake closed: {escape(view['intake']['reason'])}", "yellow")
     if view["draining"]:
         text.append("  draining", "yellow")
-    if free := view["disk"].get("free_bytes"):
-        text.append(f"  {size(free)} free", "dim")
-    return text
+    return text.append(f"  {size(view['disk']['free_bytes'])} free", "dim")
 
 
 def _states(tasks: Mapping[str, int]) -> Text:
@@ -77,7 +79,9 @@ def _progress(view: Mapping[str, Any]) -> Table:
     total = view["open"] + view["ended"]
     grid = Table.grid(padding=(0, 1))
     grid.add_row(
-        ProgressBar(total=max(1, total), completed=view["ended"] if total else 1, width=BAR_WIDTH),
+        ProgressBar(
+            total=max(1, total), completed=view["ended"] if total else 1, width=BAR_WIDTH
+        ),
         Text(f"{view['ended']:,} of {total:,}" if total else "nothing open"),
         Text(f"{view['per_s']:.1f}/s" if view["per_s"] else "", "cyan"),
         Text(f"{duration(view['eta_s'])} to go" if view["eta_s"] else "", "dim"),
@@ -88,13 +92,15 @@ def _progress(view: Mapping[str, Any]) -> Table:
 def _agents(agents: Sequence[Mapping[str, Any]]) -> Table:
     grid = Table.grid(padding=(0, 1))
     for agent in agents:
-        slots, running = int(agent["slots"]), int(agent.get("running", 0))
-        says = "paused" if agent.get("paused") else str(agent.get("reason") or "")
+        slots = int(agent["slots"])
+        running = int(agent["running"])
         grid.add_row(
             Text(escape(agent["name"]), "bold"),
-            ProgressBar(total=max(1, slots), completed=min(running, slots), width=BAR_WIDTH // 2),
+            ProgressBar(
+                total=max(1, slots), completed=min(running, slots), width=BAR_WIDTH // 2
+            ),
             Text(f"{running} in {count(slots, 'slot')}"),
-            Text(escape(says), "yellow"),
+            Text(escape(agent_says(agent)), "yellow"),
         )
     return grid
 

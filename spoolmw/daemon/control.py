@@ -61,7 +61,9 @@ class _Client:
 class ControlServer:
     """Listens on `control.sock`. `handle` takes each request; it must not block."""
 
-    def __init__(self, path: Path, handle: Callable[[Request], None], mode: int = 0o660) -> None:
+    def __init__(
+        self, path: Path, handle: Callable[[Request], None], mode: int = 0o660
+    ) -> None:
         self._handle = handle
         self._path = path
         self._listener = _bind(path, mode)
@@ -239,7 +241,10 @@ def _encode(number: object, answer: object) -> bytes:
     if isinstance(answer, SpoolmwError):
         kind = type(answer).__name__
         reply["error"] = {
-            "type": kind, "what": answer.what, "why": answer.why, "fix": answer.fix,
+            "type": kind,
+            "what": answer.what,
+            "why": answer.why,
+            "fix": answer.fix,
         }
     else:
         reply["data"] = answer

@@ -60,9 +60,8 @@ class Delivery:
         source = self._stage / staged_name(task)
         target = self._folder(task.box) / f"{task.result_name}.result"
         files, place = self._folders(task)
-        if task.ending.files:
-            if not self._move_files(files, place):
-                return False
+        if task.ending.files and not self._move_files(files, place):
+            return False
         try:
             rename_noreplace(source, target)
         except FileNotFoundError:

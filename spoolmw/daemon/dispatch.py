@@ -1,45 +1,75 @@
-"""Finds room for what is ready: capacities and usage in, assignments out."""
+"""Finds room for what is ready: the agents' rooms in, assignments out."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
-from spoolmw.daemon.table import Table
-from spoolmw.model.agent import Capacity
+from spoolmw.model.agent import Capacity, CapacityChanged
 from spoolmw.model.ids import AgentName, TaskId
-from spoolmw.rules.placement import Room, assign
+from spoolmw.model.task import Task, TaskState
+from spoolmw.rules.placement import Room, assign, memory_limit, why
+from spoolmw.rules.ready import ReadyQueue
+from spoolmw.store.upkeep import Upkeep
+
+PAUSED = "paused by hand"
+DRAINING = "the daemon drains (spoolmw-ctl resume undoes it)"
 
 
 class Dispatch:
-    """Knows each agent's capacity and who is paused; asks the rules who goes where."""
+    """The room at each agent, who is paused, and whether the daemon starts anything at all."""
 
     def __init__(self, capacities: Mapping[AgentName, Capacity]) -> None:
-        self.capacity: dict[AgentName, Capacity] = dict(capacities)
-        self.paused: dict[AgentName, str] = {}
+        self.rooms = {name: Room(capacity) for name, capacity in capacities.items()}
+        self.ready = ReadyQueue()
         self.draining = False
+        self.closed_by_hand = ""  #: why files are not taken, set by an administrator
 
-    def rooms(self, table: Table) -> dict[AgentName, Room]:
-        """The room of each agent: what it has, what is used of it, and why it takes nothing."""
-        return {
-            name: self._room(name, capacity, table) for name, capacity in self.capacity.items()
-        }
+    def changed(self, event: CapacityChanged) -> None:
+        """An agent has other room than before."""
+        room = self.rooms[event.agent]
+        room.capacity = event.capacity
+        room.trouble = event.reason
 
-    def _room(self, name: AgentName, capacity: Capacity, table: Table) -> Room:
-        used = table.usage(name)
-        closed = self.paused.get(name, "")
-        if self.draining:
-            closed = "the daemon drains: it starts nothing new"
-        return Room(
-            capacity=capacity,
-            used_cpus=used.cpus,
-            used_memory_bytes=used.memory_bytes,
-            used_gpus=used.gpus,
-            attempts=used.attempts,
-            closed=closed,
-        )
-
-    def assign(self, table: Table, now: float, limit: int) -> list[tuple[TaskId, AgentName]]:
-        """Which ready tasks start where, best first, at most `limit`."""
-        if not len(table.ready):
+    def assign(self, now: float) -> list[tuple[TaskId, AgentName]]:
+        """Which ready tasks start where, best first; their room is claimed."""
+        self.ready.wake(now)
+        if self.draining or not self.ready.ready_count:
             return []
-        return assign(table.ready, self.rooms(table), now=now, limit=limit)
+        return assign(self.ready, self.rooms)
+
+    def moved(self, before: Task | None, after: Task, now: float) -> None:
+        """Follow a task's change: in and out of the ready queue, and out of its room."""
+        if before is not None and before.lease is not None and after.lease is None:
+            room = self.rooms.get(before.lease.agent)
+            if room is not None:
+                room.release(before)
+        if after.state is TaskState.QUEUED:
+            self.ready.push(after, now)
+        elif before is not None and before.state is TaskState.QUEUED:
+            self.ready.discard(before)
+
+    def memory_limit(self, task: Task) -> int:
+        """The memory limit of the running attempt of `task`, in bytes; 0: none."""
+        assert task.lease is not None
+        room = self.rooms.get(task.lease.agent)
+        return memory_limit(task, room) if room is not None else task.memory_bytes
+
+    def why(self, task: Task, first: Task | None, now: float) -> str:
+        """The one true reason that `task` waits."""
+        halted = DRAINING if self.draining else ""
+        return why(task, self.rooms, self.ready, now=now, halted=halted, first=first)
+
+    def keep(self, upkeep: Upkeep) -> None:
+        """Remember what an administrator set by hand: a restart must not undo it."""
+        paused = [name for name, room in self.rooms.items() if room.paused]
+        kept = {"paused": paused, "draining": self.draining, "intake": self.closed_by_hand}
+        upkeep.keep_setting("dispatch", json.dumps(kept))
+
+    def load(self, upkeep: Upkeep) -> None:
+        """Take up what `keep` kept; agents that are configured no more are left out."""
+        kept = json.loads(upkeep.setting("dispatch") or "{}")
+        for name, room in self.rooms.items():
+            room.paused = PAUSED if name in kept.get("paused", ()) else ""
+        self.draining = bool(kept.get("draining"))
+        self.closed_by_hand = str(kept.get("intake", ""))

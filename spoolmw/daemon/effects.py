@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from spoolmw.agents.contract import Agent
 from spoolmw.daemon.deliver import Delivery
+from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.hooks import Hooks
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
@@ -30,6 +31,7 @@ class Performer:
         delivery: Delivery,
         done_log: DoneLog,
         hooks: Hooks,
+        dispatch: Dispatch,
     ) -> None:
         self._layout = layout
         self._active = f"{layout.active}/"
@@ -37,10 +39,15 @@ class Performer:
         self._delivery = delivery
         self._done_log = done_log
         self._hooks = hooks
+        self._dispatch = dispatch
+        self.forget_news()
+
+    def forget_news(self) -> None:
+        """The reactor has taken up what the last effects came to."""
         self.published: list[TaskId] = []
         self.name_taken: list[TaskId] = []
         self.launch_failed: list[tuple[AttemptId, str]] = []
-        self.unpublished: list[Task] = []
+        self.unpublished: list[TaskId] = []
 
     def perform(self, effects: Sequence[Effect], table: Table) -> None:
         """All effects of one committed batch; launches and stops go to each agent in one call.
@@ -61,8 +68,8 @@ class Performer:
                     self._deliver(task)
                 case Discard(attempt):
                     self._delivery.discard(str(attempt))
-                case Forget(task):
-                    self._forget(task, table)
+                case Forget(task, payload):
+                    self._forget(task, table, payload=payload)
         self._tell_agents(starts, stops)
 
     def _collect_start(
@@ -79,7 +86,7 @@ class Performer:
                 token=task.lease.token,
                 path="active/" + active_name(task.id, task.box, task.dropped),
                 spec=task.spec,
-                memory_bytes=task.memory_bytes,
+                memory_bytes=self._dispatch.memory_limit(task),
             )
         )
 
@@ -108,11 +115,11 @@ class Performer:
                 self.name_taken.append(task.id)
         except OSError as error:
             log.warning("delivery waits %s", fields(task=task.id, why=error))
-            self.unpublished.append(task)
+            self.unpublished.append(task.id)
 
-    def _forget(self, task: Task, table: Table) -> None:
+    def _forget(self, task: Task, table: Table, *, payload: bool) -> None:
         """A done task's file and inputs go; those of a failed one stay for `retry`, until pruned."""
-        if task.state is TaskState.DONE:
+        if payload:
             _unlink(self._active + active_name(task.id, task.box, task.dropped))
             for item in task.spec.files.inputs:
                 if item.digest not in table.inputs:

@@ -66,5 +66,6 @@ class Hooks:
             if done.returncode:
                 tail = done.stderr[-200:].decode(errors="replace")
                 log.warning(
-                    "hook failed %s", fields(command=command[0], exit=done.returncode, tail=tail)
+                    "hook failed %s",
+                    fields(command=command[0], exit=done.returncode, tail=tail),
                 )

@@ -1,12 +1,13 @@
 """What must go with time: old results, the journal's story, tasks that ended long ago.
 
-Runs in the reactor's thread, a bounded piece once in `EVERY_S`, so that no tick waits for it.
+Runs in the reactor's thread, rarely: a pass over a million ended tasks takes seconds.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 from spoolmw.config import Config
 from spoolmw.daemon.clock import wall_s
@@ -14,12 +15,11 @@ from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import markers
-from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.store.journal import Journal
+from spoolmw.store.upkeep import Upkeep
 
-EVERY_S = 60.0
-PIECE = 1000  #: tasks looked at in one piece
+EVERY_S = 3600.0  #: between two passes
 
 
 class Housekeeping:
@@ -31,17 +31,15 @@ class Housekeeping:
         config: Config,
         journal: Journal,
         table: Table,
-        done_log: DoneLog,
     ) -> None:
         self.config = config
         self._layout = layout
-        self._journal = journal
+        self._upkeep = Upkeep(journal)
         self._table = table
-        self._done_log = done_log
         self._next = 0.0
 
     def run(self, now: float) -> None:
-        """Do one piece when it is due."""
+        """Apply the retention when that is due."""
         if now < self._next:
             return
         self._next = now + EVERY_S
@@ -51,32 +49,52 @@ class Housekeeping:
         if keep.story_s is not None:
             self.prune_tasks(wall_s() - keep.story_s)
 
-    def prune_results(self, before: float, *, dry: bool = False) -> int:
-        """Remove result files that were delivered before `before` (wall clock) and still lie there."""
-        gone = 0
-        for task in self._journal.ended_before(before, limit=PIECE, with_results=True):
-            path = self._layout.results / task.box / f"{task.result_name}.result"
-            if path.exists():
+    def prune_results(self, before: float, *, dry: bool = False) -> tuple[int, int]:
+        """Remove results that were delivered before `before` (wall clock) and still lie there.
+
+        Returns how many, and their bytes (without the folders of files).
+        """
+        gone = size = low = 0
+        while True:
+            tasks, low = self._upkeep.ended_before(before, low)
+            for task in tasks:
+                path = self._layout.results / task.box / f"{task.result_name}.result"
+                if not self._is_old(path, before):
+                    continue
                 gone += 1
+                size += path.stat().st_size
                 if not dry:
                     path.unlink(missing_ok=True)
                     files = self._layout.results / task.box / f"{task.result_name}.files"
                     shutil.rmtree(files, ignore_errors=True)
-            if not dry:
-                self._journal.note_result_pruned(task.id)
+            if not low:
+                break
         if gone and not dry:
             log.info("pruned %s", fields(results=gone))
-        return gone
+        return gone, size
+
+    @staticmethod
+    def _is_old(path: Path, before: float) -> bool:
+        """The file is there and was written before: a later task's may have the same name."""
+        try:
+            return path.stat().st_mtime < before
+        except FileNotFoundError:
+            return False
 
     def prune_tasks(self, before: float, *, dry: bool = False) -> int:
         """Forget tasks that ended before `before`: their rows, their story, what `retry` would need."""
-        old = self._journal.ended_before(before, limit=PIECE, with_results=False)
-        if dry or not old:
-            return len(old)
-        self._drop_files(task for task in old if task.state is not TaskState.DONE)
-        self._journal.forget([task.id for task in old])
-        log.info("pruned %s", fields(tasks=len(old)))
-        return len(old)
+        gone = low = 0
+        while True:
+            tasks, low = self._upkeep.ended_before(before, low)
+            gone += len(tasks)
+            if tasks and not dry:
+                self._drop_files(task for task in tasks if task.state is not TaskState.DONE)
+                self._upkeep.forget(tasks)
+            if not low:
+                break
+        if gone and not dry:
+            log.info("pruned %s", fields(tasks=gone))
+        return gone
 
     def _drop_files(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
@@ -87,5 +105,3 @@ class Housekeeping:
             for item in task.spec.files.inputs:
                 if item.digest not in self._table.inputs:
                     (self._layout.inputs / item.digest).unlink(missing_ok=True)
-
-

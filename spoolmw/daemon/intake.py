@@ -12,6 +12,7 @@ The order, so that a crash between any two steps neither loses nor doubles a tas
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -23,7 +24,8 @@ from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.errors import BadTaskFile
 from spoolmw.format.ids import new_task_id
-from spoolmw.format.taskfile import Incomplete, TaskFile, canonical, read_header
+from spoolmw.format.taskfile import Incomplete, TaskFile, default_result_name, read_header
+from spoolmw.format.taskwriter import canonical
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Input, Spec
 from spoolmw.model.task import Task, TaskState
@@ -51,16 +53,15 @@ class Place:
 class Intake:
     """Takes dropped files; what it yields is in `active/` and waits for the commit."""
 
-    def __init__(
+    def __init__(  # it stands between all of these
         self,
         layout: Layout,
         drops: Drops,
         table: Table,
         journal: Journal,
+        done_log: DoneLog,
         *,
         agents: Collection[str],
-        allow_path: Callable[[Path], bool],
-        done_log: DoneLog,
     ) -> None:
         self.drops = drops
         self.rejected = 0
@@ -68,7 +69,7 @@ class Intake:
         self._table = table
         self._journal = journal
         self._agents = agents
-        self.allow_path = allow_path
+        self.allow_path: Callable[[Path], bool] = lambda _path: False
         self._done_log = done_log
         self._seq = journal.next_seq
 
@@ -95,8 +96,8 @@ class Intake:
                 return None
             place = self._claim(drop, parsed.id or new_task_id())
             return None if place is None else self.finish(place, parsed, foreign=not drop.own)
-        except Incomplete:
-            self.drops.defer(drop)
+        except Incomplete as error:
+            self.drops.defer(drop, error)
         except BadTaskFile as error:
             self._refuse(drop.path, drop, error)
         return None
@@ -138,26 +139,32 @@ class Intake:
         except BadTaskFile as error:
             self._refuse(place.path, place, error)
             return None
-        base = place.dropped.removesuffix(".task")
-        result_name = parsed.result_name or self._result_name(place, base)
+        base = default_result_name(place.dropped)
+        result_name = parsed.result_name
+        if result_name == base:
+            result_name = self._result_name(place, base)
         spec = parsed.spec
         if inputs != spec.files.inputs:
             spec = replace(spec, files=replace(spec.files, inputs=inputs))
         submitted = parsed.submitted_at or wall_s()
-        is_canonical = parsed.id is not None and not parsed.needs_canonical
-        if not is_canonical or foreign or inputs != parsed.spec.files.inputs or (
-            result_name != base and not parsed.result_name
-        ):
+        is_whole = (
+            parsed.form == "task"
+            and parsed.id is not None
+            and spec is parsed.spec
+            and result_name == parsed.result_name
+        )
+        if foreign or not is_whole:
             head = canonical(
                 parsed,
                 task_id=place.id,
                 name=spec.name,
                 submitted_at=submitted,
-                result_name=result_name if result_name != base else "",
+                result_name=result_name,
                 inputs=inputs,
+                body_sha256=parsed.body.sha256 or _digest(place.path),
             )
             self._replace(place, head, parsed)
-        return self._record(place, replace(parsed, spec=spec), result_name, submitted)
+        return self._record(place, parsed._replace(spec=spec), result_name, submitted)
 
     def _record(
         self, place: Place, parsed: TaskFile, result_name: str, submitted_at: float
@@ -187,7 +194,9 @@ class Intake:
         if (first := self._table.keys.get(key)) is not None:
             return first
         known = self._journal.by_key(key)
-        return known.id if known is not None and known.state is TaskState.DONE else None
+        if known is None or known.state in (TaskState.FAILED, TaskState.CANCELLED):
+            return None
+        return known.id
 
     def _result_name(self, place: Place, base: str) -> str:
         if base.endswith(place.id):
@@ -196,14 +205,16 @@ class Intake:
 
     def free_name(self, task: Task) -> str:
         """A name for the next result of a task that ended: its old one, where that is free now."""
-        place = Place(
-            path=self.layout.active, id=task.id, box=task.box, dropped=task.dropped
-        )
-        base = task.dropped.removesuffix(".task")
+        place = Place(path=self.layout.active, id=task.id, box=task.box, dropped=task.dropped)
+        base = default_result_name(task.dropped)
         name = self._result_name(place, base)
         if not self._is_taken(task.box, name):
             return name
         return f"{base}.{task.id}.{task.attempt + 1}"
+
+    def has_file(self, task: Task) -> bool:
+        """An ended task's file is still there to be run again."""
+        return (self.layout.active / active_name(task.id, task.box, task.dropped)).exists()
 
     def note_retried(self, task: Task) -> None:
         """Remember outside the journal that an ended task is open again."""
@@ -252,3 +263,9 @@ class Intake:
         if isinstance(item, Place):
             folder = self.layout.tmp / f"{item.id}.in"
         reject(self.layout, path, item.box, name, error, inputs=folder)
+
+
+def _digest(path: Path) -> str:
+    """The sha256 of a whole file: of a script, whose body is all of it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spoolmw import __version__
-from spoolmw.config import Config, find_config
+from spoolmw.config import Config
 from spoolmw.daemon import fsck, rebuild
 from spoolmw.daemon.logs import fields, log, setup
+from spoolmw.daemon.owners import Owners
 from spoolmw.daemon.parts import Parts
 from spoolmw.daemon.room import SyncFailed
 from spoolmw.daemon.service import Service
@@ -59,7 +60,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--drain", action="store_true", help="exit when nothing is left to do")
     parser.add_argument("--force-fs", action="store_true", help="accept any file system")
     parser.add_argument("--rebuild", action="store_true", help="restore the journal, then exit")
-    parser.add_argument("--fsck", action="store_true", help="check spool and journal, then exit")
+    parser.add_argument(
+        "--fsck", action="store_true", help="check spool and journal, then exit"
+    )
     parser.add_argument("--json", action="store_true", help="report as JSON (rebuild, fsck)")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--version", action="version", version=f"spoolmw {__version__}")
@@ -68,32 +71,33 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(args: argparse.Namespace) -> int:
     spool = args.spool or default_spool()
-    config_path = args.config or find_config(spool)
-    config = Config.load(config_path)
+    config = Config.find(spool, args.config)
     if not args.log_level:
         setup(config.log.level)
     if args.fsck:
         return _report(fsck.check(Layout(spool.resolve())), as_json=args.json)
     os.umask(0o027)
-    layout = prepare(spool, force_fs=args.force_fs, group=config.intake.gid)
+    layout = prepare(spool, force_fs=args.force_fs, group=Owners(config.intake.group).gid)
     lock = SpoolLock.acquire(layout.lock)
     try:
         if args.rebuild:
             return _report(rebuild.rebuild(layout), as_json=args.json)
-        _serve(layout, config, config_path, drain=args.drain)
+        _serve(layout, config, drain=args.drain)
     finally:
         lock.release()
     return 0
 
 
-def _serve(layout: Layout, config: Config, config_path: Path | None, *, drain: bool) -> None:
+def _serve(layout: Layout, config: Config, *, drain: bool) -> None:
     sys.setswitchinterval(SWITCH_S)
-    parts = Parts(layout, config, config_path)
+    parts = Parts(layout, config)
     gc.freeze()
     try:
         Service(parts, drain=drain).run()
-    finally:
-        parts.close()
+    except (JournalCorrupt, SyncFailed):
+        parts.journal.abandon()  # nothing more is written: the disk is not to be trusted now
+        raise
+    parts.close()
 
 
 def _report(report: dict[str, object], *, as_json: bool) -> int:

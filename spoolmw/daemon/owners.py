@@ -19,10 +19,10 @@ class Owners:
         """Let the members of `group` in ("" for none). Raises BadConfig when there is no such group."""
         self._known: dict[int, bool] = {os.geteuid(): True}
         if not group:
-            self._gid: int | None = None
+            self.gid: int | None = None
             return
         try:
-            self._gid = grp.getgrnam(group).gr_gid
+            self.gid = grp.getgrnam(group).gr_gid
         except KeyError:
             raise BadConfig(
                 f"[intake] group: there is no group {group!r} on this machine",
@@ -37,10 +37,10 @@ class Owners:
         return known
 
     def _is_member(self, uid: int) -> bool:
-        if self._gid is None:
+        if self.gid is None:
             return False
         try:
             user = pwd.getpwuid(uid)
         except KeyError:
             return False
-        return self._gid in os.getgrouplist(user.pw_name, user.pw_gid)
+        return self.gid in os.getgrouplist(user.pw_name, user.pw_gid)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spoolmw.agents.contract import Agent, AgentEvent
 from spoolmw.agents.registry import make_agent
-from spoolmw.config import Config
+from spoolmw.config import AgentConfig, Config
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.control import ControlServer, Request
 from spoolmw.daemon.deliver import Delivery
@@ -22,9 +23,9 @@ from spoolmw.daemon.logs import log
 from spoolmw.daemon.notify import Notifier
 from spoolmw.daemon.owners import Owners
 from spoolmw.daemon.queries import Queries
-from spoolmw.daemon.reactor import Item, Reactor
+from spoolmw.daemon.reactor import Gear, Item, Reactor
 from spoolmw.daemon.recovery import Recovery
-from spoolmw.daemon.requests import Requests
+from spoolmw.daemon.requests import Daemon, Requests
 from spoolmw.daemon.room import DiskRoom
 from spoolmw.daemon.table import Table
 from spoolmw.daemon.wakeup import Wakeup
@@ -41,20 +42,19 @@ class Parts:
 
     STOP_SLACK_S = 8.0  #: beyond the grace, for KILL and the last commits
 
-    def __init__(self, layout: Layout, config: Config, config_path: Path | None) -> None:
+    def __init__(self, layout: Layout, config: Config) -> None:
         self.layout = layout
         self.config = config
-        self.config_path = config_path
         self.inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self.notifier = Notifier()
         self.owners = Owners(config.intake.group)
         self.journal = Journal.open(layout.journal)
         self.done_log = DoneLog(layout.done_log)
-        self.hooks = Hooks(config.hooks.commands, config.hooks.timeout_s)
+        self.hooks = Hooks(_programs(config), config.hooks.timeout_s)
         self.room = DiskRoom(layout, config.disk.low_bytes)
         self.agents: dict[AgentName, Agent] = {
-            AgentName(name): make_agent(AgentName(name), layout.root, settings, self._sink)
-            for name, settings in config.agents.items()
+            AgentName(settings.name): make_agent(settings, layout.root, self._sink)
+            for settings in config.agents
         }
         self.table = Table()
         self.drops = Drops(
@@ -65,42 +65,61 @@ class Parts:
             clock=boot_s,
         )
         self.reactor = self._reactor()
-        self.reactor.on_request = Requests(self.reactor, self._live).handle
         self._queries = Queries(layout)
         self.control = ControlServer(layout.control, self._asked)
-        self.housekeeping = Housekeeping(
-            layout, config, self.journal, self.table, self.done_log
+        self.housekeeping = Housekeeping(layout, config, self.journal, self.table)
+
+    def serve(self, *, reload: Callable[[], list[str]], stop: Callable[[], None]) -> None:
+        """Let requests be answered from now on."""
+        daemon = Daemon(
+            agents=self.agents,
+            kinds={settings.name: settings.kind for settings in self.config.agents},
+            housekeeping=self.housekeeping,
+            reload=reload,
+            stop=stop,
         )
+        self.reactor.on_request = Requests(self.reactor, daemon).handle
+        self.control.start()
 
     def _reactor(self) -> Reactor:
         delivery = Delivery(self.layout)
-        doorbell = Doorbell(self.layout.incoming, recursive=True, on_ring=self._ring)
+        dispatch = Dispatch({name: agent.capacity() for name, agent in self.agents.items()})
+        doorbell = Doorbell(
+            self.layout.incoming,
+            recursive=True,
+            on_ring=self._ring,
+            on_arrival=self.drops.arrived,
+        )
+        intake = Intake(
+            self.layout,
+            self.drops,
+            self.table,
+            self.journal,
+            self.done_log,
+            agents=self.agents,
+        )
+        intake.allow_path = _allows(self.config)
         return Reactor(
-            journal=self.journal,
-            table=self.table,
-            intake=Intake(
-                self.layout,
-                self.drops,
-                self.table,
-                self.journal,
-                agents=self.agents,
-                allow_path=self.config.intake.allows,
-                done_log=self.done_log,
-            ),
-            dispatch=Dispatch({name: agent.capacity() for name, agent in self.agents.items()}),
-            delivery=delivery,
-            performer=Performer(self.layout, self.agents, delivery, self.done_log, self.hooks),
-            wakeup=Wakeup(doorbell, self.config.intake.scan_s),
-            room=self.room,
-            notifier=self.notifier,
-            inbox=self.inbox,
+            Gear(
+                journal=self.journal,
+                table=self.table,
+                intake=intake,
+                dispatch=dispatch,
+                delivery=delivery,
+                performer=Performer(
+                    self.layout, self.agents, delivery, self.done_log, self.hooks, dispatch
+                ),
+                wakeup=Wakeup(doorbell, self.config.intake.scan_s),
+                room=self.room,
+                notifier=self.notifier,
+                inbox=self.inbox,
+            )
         )
 
     def start(self) -> None:
-        """Recover, then open for requests."""
+        """Recover: what is then owed is in the reactor's batch."""
         Recovery(self.layout, self.reactor).run()
-        self.reactor.load_settings()
-        self.control.start()
+        self.reactor.dispatch.load(self.reactor.upkeep)
 
     def close(self) -> None:
         """Close everything that is open; the agents are closed already."""
@@ -116,29 +135,36 @@ class Parts:
         for name, agent in self.agents.items():
             threading.Thread(target=agent.close, args=(0.0,), name=f"hurry-{name}").start()
 
-    def reconfigure(self, fresh: Config) -> None:
-        """Take over what a reload can change; what it cannot is said."""
-        if fresh.agents.keys() != self.config.agents.keys():
-            log.warning("reload: agents were added or removed; that needs a restart")
+    def reconfigure(self, fresh: Config) -> list[str]:
+        """Take over what a reload can change; returns what changed, and what needs a restart."""
+        changed = [
+            f"[{section.name}]"
+            for section in dataclasses.fields(Config)
+            if getattr(fresh, section.name) != getattr(self.config, section.name)
+        ]
+        if {a.name for a in fresh.agents} != {a.name for a in self.config.agents}:
+            changed.append("agents that were added or removed need a restart")
         self.owners.configure(fresh.intake.group)
         self.drops.settle(fresh.intake.settle_s)
         self.drops.max_task_bytes = fresh.intake.max_task_bytes
         self.reactor.wakeup.scan_s = fresh.intake.scan_s
-        self.reactor.intake.allow_path = fresh.intake.allows
-        self.hooks.configure(fresh.hooks.commands, fresh.hooks.timeout_s)
+        self.reactor.intake.allow_path = _allows(fresh)
+        self.hooks.configure(_programs(fresh), fresh.hooks.timeout_s)
         self.room.low_bytes = fresh.disk.low_bytes
         self.housekeeping.config = fresh
         log.setLevel(fresh.log.level.upper())
-        for name, settings in fresh.agents.items():
-            self._reslot(AgentName(name), settings.slots)
+        for settings in fresh.agents:
+            self._reslot(settings)
         self.config = fresh
+        return changed
 
-    def _reslot(self, name: AgentName, slots: int | None) -> None:
-        agent, old = self.agents.get(name), self.config.agents.get(name)
-        if agent is None or old is None or old.slots == slots or slots is None:
-            return
-        if hasattr(agent, "set_slots"):
-            agent.set_slots(slots)
+    def _reslot(self, fresh: AgentConfig) -> None:
+        """Give an agent its new number of slots, where that changed."""
+        old = next((agent for agent in self.config.agents if agent.name == fresh.name), None)
+        agent = self.agents.get(AgentName(fresh.name))
+        set_slots = getattr(agent, "set_slots", None)
+        if old is not None and old.slots != fresh.slots and set_slots is not None:
+            set_slots(fresh.slots)
 
     def status_line(self) -> str:
         """One line for `systemctl status`."""
@@ -158,5 +184,17 @@ class Parts:
         if not self._queries.handle(request):
             self.inbox.put(request)
 
-    def _live(self) -> dict[str, object]:
-        return {"spool": str(self.layout.root), "config": str(self.config_path or "")}
+
+def _programs(config: Config) -> dict[str, Sequence[str]]:
+    return {"done": config.hooks.done, "failed": config.hooks.failed}
+
+
+def _allows(config: Config) -> Callable[[Path], bool]:
+    """Whether an input outside of the drop's own folder may be taken: `[intake] allow_paths`."""
+    folders = [Path(folder) for folder in config.intake.allow_paths]
+
+    def allows(path: Path) -> bool:
+        real = path.resolve()
+        return any(real.is_relative_to(folder.resolve()) for folder in folders)
+
+    return allows

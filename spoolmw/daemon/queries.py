@@ -6,9 +6,11 @@ holds up a decision. What they show is what was committed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
-from spoolmw.daemon.control import Request
+from spoolmw import __version__
+from spoolmw.daemon.control import VERSION, Request
 from spoolmw.errors import SpoolmwError, UnknownTask
 from spoolmw.spooldir.layout import Layout
 from spoolmw.store.reports import Reports
@@ -25,7 +27,7 @@ class Queries:
         self._layout = layout
         self._reports: Reports | None = None
         self._verbs: dict[str, Callable[[Args], object]] = {
-            "ping": lambda _: {"pong": True},
+            "ping": lambda _: {"pid": os.getpid(), "version": __version__, "protocol": VERSION},
             "show": self._show,
             "find": self._find,
             "stats": lambda _: self._open().stats(),
@@ -59,4 +61,4 @@ class Queries:
         wanted = {k: str(v) for k, v in args.items() if k in allowed and v is not None}
         limit = args.get("limit")
         rows = min(limit, MAX_ROWS) if isinstance(limit, int) else MAX_ROWS
-        return list(self._open().tasks(limit=rows, **wanted))
+        return {"tasks": list(self._open().tasks(limit=rows, **wanted))}

@@ -8,27 +8,28 @@ Rule 3: whatever waits (watching, agents, sockets) does so in a thread of its ow
 
 from __future__ import annotations
 
-import json
 import queue
-import random
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spoolmw.agents.contract import AgentEvent
+from spoolmw.daemon import attempts, twins
 from spoolmw.daemon.batch import Batch
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.control import Request
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.effects import Performer
+from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.intake import Intake
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.notify import Notifier
-from spoolmw.daemon.room import DiskRoom
+from spoolmw.daemon.room import DiskRoom, disk_full
 from spoolmw.daemon.table import Table
 from spoolmw.daemon.wakeup import Wakeup
-from spoolmw.errors import SpoolmwError
+from spoolmw.errors import DiskFull, SpoolmwError
 from spoolmw.model.agent import CapacityChanged
 from spoolmw.model.effects import Deliver, Effect
 from spoolmw.model.events import (
@@ -40,12 +41,12 @@ from spoolmw.model.events import (
     Reported,
     Started,
     Submitted,
-    TwinEnded,
 )
-from spoolmw.model.ids import AttemptId, TaskId
-from spoolmw.model.task import FINAL, Blame, Cause, Task, TaskState
+from spoolmw.model.ids import TaskId
+from spoolmw.model.task import FINAL, Cause, Task, TaskState
 from spoolmw.rules.task import step
-from spoolmw.store.journal import DiskFull, Journal
+from spoolmw.store.journal import Journal
+from spoolmw.store.upkeep import Upkeep
 
 TICK_EVENTS = 512  #: agent events handled in one tick
 TICK_FILES = 256  #: dropped files accepted in one tick
@@ -55,61 +56,60 @@ RETRY_S = 1.0  #: between two tries of a commit that found the disk full
 Item = Sequence[AgentEvent] | Request | None
 
 
-@dataclass(slots=True, kw_only=True)
-class Counts:
-    """What one tick did, for its log line."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gear:
+    """Everything that the reactor works with."""
 
-    accepted: int = 0
-    assigned: int = 0
-    ended: int = 0
-    delivered: int = 0
+    journal: Journal
+    intake: Intake
+    table: Table
+    dispatch: Dispatch
+    delivery: Delivery
+    performer: Performer
+    wakeup: Wakeup
+    room: DiskRoom
+    notifier: Notifier
+    inbox: queue.SimpleQueue[Item]
 
 
 class Reactor:
     """Owns all state. `tick` is one round; everything it needs is handed in."""
 
-    def __init__(
-        self,
-        *,
-        journal: Journal,
-        table: Table,
-        intake: Intake,
-        dispatch: Dispatch,
-        delivery: Delivery,
-        performer: Performer,
-        wakeup: Wakeup,
-        room: DiskRoom,
-        notifier: Notifier,
-        inbox: queue.SimpleQueue[Item],
-    ) -> None:
-        self.journal = journal
-        self.table = table
-        self.intake = intake
-        self.dispatch = dispatch
-        self.delivery = delivery
-        self.performer = performer
-        self.room = room
+    def __init__(self, gear: Gear) -> None:
+        self.journal = gear.journal
+        self.upkeep = Upkeep(gear.journal)
+        self.ended = Counter(self.upkeep.ended_counts())
+        self.table = gear.table
+        self.intake = gear.intake
+        self.dispatch = gear.dispatch
+        self.delivery = gear.delivery
+        self.performer = gear.performer
+        self.wakeup = gear.wakeup
+        self.room = gear.room
         self.stopping = False
         self.on_request: Callable[[Request], None] = _unserved
         self.closed_intake = ""  #: why no files are taken; empty: they are
-        self.wakeup = wakeup
-        self._notifier = notifier
-        self._inbox = inbox
+        self.delivered_total = 0
+        self.started_at = wall_s()
+        self._notifier = gear.notifier
+        self._inbox = gear.inbox
         self._batch = Batch()
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
+        self._twins_due: list[TaskId] = []
         self._retry_at = 0.0
-        self.counts = Counts()
-        self.delivered_total = 0
+        self._counts = Counts()
+        self._rate = Rate(boot_s())
 
     # -- one round ----------------------------------------------------------------------
 
     def tick(self, timeout_s: float) -> None:
         """Wait for news at most `timeout_s`, then decide, commit and act once."""
-        self.counts = Counts()
+        self._counts = Counts()
         self._take_inbox(timeout_s)
         self._after_delivery()
+        self._end_twins()
         self._take_files()
         self._assign()
         if self._batch or self._replies:
@@ -121,8 +121,10 @@ class Reactor:
         if self._owes_now():
             return SETTLE_S
         now = boot_s()
-        due = [self.wakeup.next_scan, self.room.next_look]
-        if (backoff := self.table.ready.next_due()) is not None:
+        due = [self.room.next_look]
+        if not (self.stopping or self.closed_intake or self.is_stuck()):
+            due.append(self.wakeup.next_scan)
+        if (backoff := self.dispatch.ready.next_due()) is not None:
             due.append(backoff)
         if self._batch:
             due.append(self._retry_at)
@@ -130,15 +132,17 @@ class Reactor:
 
     def _owes_now(self) -> bool:
         performer = self.performer
-        return bool(performer.published or performer.name_taken or performer.launch_failed)
+        news = performer.published or performer.name_taken or performer.launch_failed
+        return bool(news or self._twins_due)
 
     def owes(self) -> bool:
         """Something is decided or done that the journal does not know yet."""
         return bool(self._batch) or self._owes_now()
 
     def idle(self) -> bool:
-        """Nothing is open, nothing is uncommitted, nothing was seen in `incoming/`."""
-        return not len(self.table) and not self._batch and self.wakeup.quiet
+        """Nothing is open but what is held, nothing uncommitted, nothing seen in `incoming/`."""
+        nothing_to_do = len(self.table) == self.table.states[TaskState.HELD]
+        return nothing_to_do and not self.owes() and self.wakeup.quiet
 
     # -- the one way in -----------------------------------------------------------------
 
@@ -150,31 +154,42 @@ class Reactor:
             self._batch.effects.extend(effects)
             return task
         self.table.put(task, after)
+        self.dispatch.moved(task, after, event.at)
         self._batch.note(task, event, after, effects)
         if log.isEnabledFor(10):
             states = f"{task.state.value} -> {after.state.value}"
             log.debug("%s %s", task.id, states)
         if after.state in FINAL:
-            self._twins_of(after)
+            self.ended[after.state.value] += 1
+            self._twins_due.extend(self.table.twins.pop(after.id, ()))
+        elif task.state in FINAL:
+            self.ended[task.state.value] -= 1
         return after
 
     def submit(self, task: Task) -> None:
         """Enter an accepted task; a twin of a task that is done already ends with it."""
+        now = boot_s()
         self.table.put(None, task)
-        self._batch.note(None, Submitted(at=boot_s(), task=task), task, ())
+        self.dispatch.moved(None, task, now)
+        self._batch.note(None, Submitted(at=now, task=task), task, ())
         self._batch.needs_sync = True
         self._fresh.append(task)
-        self.counts.accepted += 1
+        self._counts.accepted += 1
         if task.twin_of is not None:
             self.look_at_twin(task)
 
+    def take_up(self, task: Task) -> None:
+        """Enter a task that the journal knows already."""
+        self.table.put(None, task)
+        self.dispatch.moved(None, task, boot_s())
+        if task.lease is not None and (room := self.dispatch.rooms.get(task.lease.agent)):
+            room.claim(task)
+
     def look_at_twin(self, twin: Task) -> None:
-        """End the wait of a task whose first has ended already."""
+        """Have the wait of a task end whose first has ended already."""
         assert twin.twin_of is not None
         if self.table.get(twin.twin_of) is None:
-            first = self.journal.get(twin.twin_of)
-            if first is not None:
-                self._twin_ended(twin, first)
+            self._twins_due.append(twin.id)
 
     def owe(self, effects: Sequence[Effect]) -> None:
         """Take up effects that an earlier daemon committed but may not have performed."""
@@ -184,24 +199,24 @@ class Reactor:
         """Answer once everything decided so far is committed."""
         self._replies.append((request, answer))
 
-    def keep_settings(self) -> None:
-        """Remember who is paused and whether the daemon drains: a restart must not undo it."""
-        kept = {"paused": self.dispatch.paused, "draining": self.dispatch.draining}
-        self.journal.set_meta("dispatch", json.dumps(kept))
+    def done_per_s(self) -> float:
+        """Deliveries a second, over the last seconds."""
+        return self._rate.per_s(boot_s(), self.delivered_total)
 
-    def load_settings(self) -> None:
-        """Take up what `keep_settings` kept."""
-        kept = json.loads(self.journal.get_meta("dispatch") or "{}")
-        known = self.dispatch.capacity
-        self.dispatch.paused = {k: v for k, v in kept.get("paused", {}).items() if k in known}
-        self.dispatch.draining = bool(kept.get("draining", False))
+    def is_stuck(self) -> bool:
+        """A batch could not be committed: the disk is full, and it is tried again."""
+        return self._retry_at > 0
 
     # -- taking -------------------------------------------------------------------------
 
     def _take_inbox(self, timeout_s: float) -> None:
         taken = 0
         try:
-            item = self._inbox.get(timeout=timeout_s) if timeout_s > 0 else self._inbox.get_nowait()
+            item = (
+                self._inbox.get(timeout=timeout_s)
+                if timeout_s > 0
+                else self._inbox.get_nowait()
+            )
             while True:
                 taken += self._item(item)
                 if taken >= TICK_EVENTS:
@@ -219,50 +234,28 @@ class Reactor:
             return 1
         for event in item:
             if isinstance(event, CapacityChanged):
-                self._capacity(event)
+                self.dispatch.changed(event)
             else:
                 self._attempt_event(event)
         return len(item)
-
-    def _capacity(self, event: CapacityChanged) -> None:
-        self.dispatch.capacity[event.agent] = event.capacity
 
     def _attempt_event(self, event: Started | Reported | Lost) -> None:
         task = self.table.get(event.attempt.task)
         if task is None:
             return  # of a task that ended meanwhile: late
-        if not isinstance(event, Started):
-            self.counts.ended += 1
-            if event.cause is not Cause.FINISHED:
-                event = replace(event, jitter=random.random())  # noqa: S311  (spreads retries)
-        if isinstance(event, Reported) and not self._staged(event):
-            event = _damaged(event)
+        if isinstance(event, Started):
+            self.apply(task, event)
+            return
+        self._counts.ended += 1
+        event = attempts.checked(event, self.delivery)
         after = self.apply(task, event)
-        if not isinstance(event, Started) and event.cause is not Cause.FINISHED:
-            self._log_end(after, event)
-
-    def _staged(self, event: Reported) -> bool:
-        """The report is true: its file stands in `stage/` and is as long as it says."""
-        return self.delivery.staged_bytes(event.attempt) >= event.body_bytes
-
-    def _log_end(self, task: Task, event: Reported | Lost) -> None:
-        log.warning(
-            "attempt ended %s",
-            fields(
-                task=task.id,
-                name=task.spec.name,
-                attempt=event.attempt.attempt,
-                cause=event.cause.value,
-                blame=event.blame.value,
-                now=task.state.value,
-                message=event.message,
-            ),
-        )
+        if event.cause is not Cause.FINISHED:
+            attempts.tell(after, event)
 
     def _take_files(self) -> None:
         now = boot_s()
-        self.closed_intake = self.room.look(now)
-        if self.stopping or self.closed_intake or self._batch_is_stuck():
+        self.closed_intake = self.room.look(now) or self.dispatch.closed_by_hand
+        if self.stopping or self.closed_intake or self.is_stuck():
             return
         if not self.wakeup.scan_due(now):
             return
@@ -272,74 +265,60 @@ class Reactor:
             found += 1
         self.wakeup.scanned(boot_s(), found=found, more=self.intake.drops.next_due())
 
-    def _batch_is_stuck(self) -> bool:
-        return self._retry_at > 0
-
     def _assign(self) -> None:
-        if self.stopping or self._batch_is_stuck():
+        if self.stopping or self.is_stuck():
             return
         now = boot_s()
-        for task_id, agent in self.dispatch.assign(self.table, now, TICK_EVENTS):
+        for task_id, agent in self.dispatch.assign(now):
             task = self.table.tasks[task_id]
             token = secrets.token_hex(16)
             self.apply(task, Assigned(at=now, agent=agent, token=token, wall=wall_s()))
-            self.counts.assigned += 1
+            self._counts.assigned += 1
 
     # -- after an act -------------------------------------------------------------------
 
     def _after_delivery(self) -> None:
-        performer = self.performer
-        now = boot_s()
-        for task_id in performer.published:
-            if (task := self.table.get(task_id)) is not None:
-                self.apply(task, Delivered(at=now))
-                self.counts.delivered += 1
+        """What the last tick's effects came to."""
+        performer, now = self.performer, boot_s()
         self._batch.needs_sync |= bool(performer.published)
-        for task_id in performer.name_taken:
-            if (task := self.table.get(task_id)) is not None:
-                other = f"{task.result_name}.{task.id}"
-                log.warning("name taken %s", fields(task=task.id, now=other))
-                self.apply(task, NameTaken(at=now, result_name=other))
+        for task in self._still_open(performer.published):
+            self.apply(task, Delivered(at=now))
+            self._counts.delivered += 1
+        for task in self._still_open(performer.name_taken):
+            other = f"{task.result_name}.{task.id}"
+            log.warning("name taken %s", fields(task=task.id, now=other))
+            self.apply(task, NameTaken(at=now, result_name=other))
         for attempt, why in performer.launch_failed:
-            if (task := self.table.get(attempt.task)) is not None:
-                self.apply(task, _launch_failed(now, attempt, why))
-        for waiting in performer.unpublished:
-            if (task := self.table.get(waiting.id)) is not None:
-                self._batch.effects.append(Deliver(task))
-        performer.published = []
-        performer.name_taken = []
-        performer.launch_failed = []
-        performer.unpublished = []
+            for task in self._still_open([attempt.task]):
+                self.apply(task, attempts.not_launched(now, attempt, why))
+        for task in self._still_open(performer.unpublished):
+            self._batch.effects.append(Deliver(task))
+        performer.forget_news()
 
-    def _twins_of(self, first: Task) -> None:
-        for twin_id in list(self.table.twins.pop(first.id, ())):
-            twin = self.table.get(twin_id)
-            if twin is not None and twin.state is TaskState.WAITING:
-                self._twin_ended(twin, first)
+    def _still_open(self, ids: Sequence[TaskId]) -> list[Task]:
+        return [task for one in ids if (task := self.table.get(one)) is not None]
 
-    def _twin_ended(self, twin: Task, first: Task) -> None:
-        copied = None
-        if first.state is TaskState.DONE and first.ending is not None:
-            copied = self.delivery.copy(first, twin)
-        size, digest = copied or (0, "")
-        files = copied is not None and first.ending is not None and first.ending.files
-        self.apply(
-            twin,
-            TwinEnded(
-                at=boot_s(),
-                first=first,
-                copied=copied is not None,
-                body_bytes=size,
-                digest=digest,
-                files=files,
-            ),
-        )
+    def _end_twins(self) -> None:
+        """End what waited for a task that has ended; for lack of room it waits on."""
+        due, self._twins_due = self._twins_due, []
+        for twin in self._still_open(due):
+            if twin.twin_of is None or twin.state is not TaskState.WAITING:
+                continue
+            first = self.journal.get(twin.twin_of)
+            if first is None or first.state not in FINAL:
+                self._twins_due.append(twin.id)  # its end is decided, but not yet committed
+                continue
+            try:
+                self.apply(twin, twins.ended(boot_s(), self.delivery, twin, first))
+            except OSError as error:
+                log.warning("twin waits %s", fields(task=twin.id, why=error))
+                self._twins_due.append(twin.id)
 
     # -- commit, then act ---------------------------------------------------------------
 
     def _commit_and_act(self) -> None:
         now = boot_s()
-        if self._batch_is_stuck() and now < self._retry_at:
+        if self.is_stuck() and now < self._retry_at:
             return
         batch = self._batch
         try:
@@ -361,7 +340,12 @@ class Reactor:
         for effect in batch.effects:
             if isinstance(effect, Deliver):
                 batch.needs_sync = True
-                self.delivery.prepare(effect.task)
+                try:
+                    self.delivery.prepare(effect.task)
+                except FileNotFoundError:
+                    continue  # repeated, and delivered already
+                except OSError as error:
+                    raise disk_full(error) from error
 
     def _stuck(self, why: str) -> None:
         """The disk is full: keep the batch, free the ballast, try again; nothing is lost."""
@@ -377,47 +361,10 @@ class Reactor:
         replies, self._replies = self._replies, []
         for request, answer in replies:
             request.reply(answer)
-        done = self.counts
-        self.delivered_total += done.delivered
-        if done.accepted or done.ended or done.delivered:
-            log.info(
-                "tick %s",
-                fields(
-                    accepted=done.accepted,
-                    assigned=done.assigned,
-                    ended=done.ended,
-                    delivered=done.delivered,
-                    open=len(self.table),
-                ),
-            )
+        self.delivered_total += self._counts.delivered
+        self._rate.note(boot_s(), self.delivered_total)
+        self._counts.tell(len(self.table))
 
 
 def _unserved(request: Request) -> None:
     request.reply(SpoolmwError("the daemon is starting", fix="ask again in a moment"))
-
-
-def _damaged(event: Reported) -> Lost:
-    return Lost(
-        at=event.at,
-        attempt=event.attempt,
-        cause=Cause.CONNECTION,
-        blame=Blame.HOST,
-        message="its staged result is missing or shorter than reported",
-        host=event.host,
-        slot=event.slot,
-        started_at=event.started_at,
-        ended_at=event.ended_at,
-    )
-
-
-def _launch_failed(now: float, attempt: AttemptId, why: str) -> Lost:
-    return Lost(
-        at=now,
-        attempt=attempt,
-        cause=Cause.LAUNCH,
-        blame=Blame.AGENT,
-        message=why,
-        counts=False,
-    )
-
-

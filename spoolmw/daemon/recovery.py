@@ -11,15 +11,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from spoolmw.daemon.clock import boot_s
+from spoolmw.daemon.attempts import daemon_died
+from spoolmw.daemon.clock import boot_id, boot_s
 from spoolmw.daemon.intake import HEAD_BYTES, Place
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.errors import BadTaskFile
-from spoolmw.format.taskfile import TaskFile, read_header
-from spoolmw.model.events import Cancelled, Delivered, Held, Lost
+from spoolmw.format.taskfile import MAGIC, TaskFile, read_header
+from spoolmw.model.events import Cancelled, Delivered, Held
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import FINAL, Blame, Cause, Task, TaskState
+from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules.task import owed
 from spoolmw.spooldir import donelog, markers
 from spoolmw.spooldir.layout import Layout, parse_active
@@ -36,9 +37,9 @@ class Recovery:
     def run(self) -> None:
         """Load, adopt, settle; what is then owed is in the reactor's batch."""
         reactor = self._reactor
-        for task in reactor.journal.load():
-            reactor.table.put(None, task)
-        for kept in reactor.journal.retryable():
+        for task in reactor.journal.load(now_boot=boot_s(), boot_id=boot_id()):
+            reactor.take_up(task)
+        for kept in reactor.upkeep.retryable_with_inputs():
             reactor.table.hold_inputs(kept)
         adopted = sum(1 for _ in self._adopt())
         lost = self._settle_open()
@@ -54,7 +55,7 @@ class Recovery:
         reactor, now, lost = self._reactor, boot_s(), 0
         for task in list(reactor.table):
             if task.state is TaskState.RUNNING:
-                reactor.apply(task, _daemon_died(task, now))
+                reactor.apply(task, daemon_died(now, task))
                 lost += 1
             elif task.state is TaskState.DELIVERING:
                 if reactor.delivery.is_delivered(task):
@@ -94,9 +95,7 @@ class Recovery:
             task = reactor.intake.finish(place, read_head(place))
         except BadTaskFile as error:
             folder = self._layout.tmp / f"{place.id}.in"
-            reject(
-                self._layout, place.path, place.box, place.dropped, error, inputs=folder
-            )
+            reject(self._layout, place.path, place.box, place.dropped, error, inputs=folder)
             return None
         if task is None:
             return None
@@ -147,7 +146,8 @@ def read_head(place: Place) -> TaskFile:
     with open(place.path, "rb") as file:
         data = file.read(HEAD_BYTES)
         size = os.fstat(file.fileno()).st_size
-    return read_header(data, size=size, dropped=place.dropped)
+    accepted = data.startswith(MAGIC)
+    return read_header(data, size=size, dropped=place.dropped, accepted=accepted)
 
 
 def active_files(layout: Layout) -> Iterator[tuple[Path, TaskId, str, str]]:
@@ -158,14 +158,3 @@ def active_files(layout: Layout) -> Iterator[tuple[Path, TaskId, str, str]]:
             parsed = parse_active(name)
             if parsed is not None:
                 yield layout.active / shard / name, *parsed
-
-
-def _daemon_died(task: Task, now: float) -> Lost:
-    return Lost(
-        at=now,
-        attempt=task.attempt_id,
-        cause=Cause.CONNECTION,
-        blame=Blame.HOST,
-        message="the daemon stopped while it ran",
-        counts=False,
-    )

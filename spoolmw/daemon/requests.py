@@ -1,297 +1,284 @@
 """The verbs of the control socket that need the reactor: changes, and what only it knows.
 
-Each verb is one function `(reactor, args, peer) -> answer`; the answer is sent after the commit.
-The daemon's user and root may all; others are refused, until tasks have owners of their own.
+Each verb is one method `(args, peer) -> answer`; the answer is sent after the commit. Reading is
+for everybody who may open the socket; changing is for the daemon's user and root, until tasks
+have owners of their own. docs/control.md describes the answers.
 """
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from spoolmw.daemon.clock import boot_s
+from spoolmw.agents.contract import Agent
+from spoolmw.daemon import view
+from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.control import Peer, Request
+from spoolmw.daemon.dispatch import PAUSED
+from spoolmw.daemon.housekeeping import Housekeeping
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.errors import AgentError, SpoolmwError, UnknownTask
 from spoolmw.format.ids import is_task_id
 from spoolmw.model.events import Cancelled, Event, Held, Released, Reprioritised, Retried
 from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.task import FINAL, Task, TaskState
-from spoolmw.rules.placement import why
 from spoolmw.spooldir import markers
 
-Args = dict[str, object]
-Verb = Callable[["Requests", Args, Peer], object]
+Args = Mapping[str, object]
 MAX_IDS = 100_000
+READS = frozenset({"status", "agents", "why", "tail"})
 
 
 class NotAllowed(SpoolmwError):
     """The peer's user may not do this."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """What requests need beside the reactor."""
+
+    agents: Mapping[AgentName, Agent]
+    kinds: Mapping[str, str]
+    housekeeping: Housekeeping
+    reload: Callable[[], list[str]]
+    stop: Callable[[], None]
+
+
 class Requests:
     """Answers requests in the reactor's thread."""
 
-    def __init__(self, reactor: Reactor, live: Callable[[], dict[str, object]]) -> None:
+    def __init__(self, reactor: Reactor, daemon: Daemon) -> None:
         self._reactor = reactor
-        self._live = live
-        self._agents = reactor.performer.agents
+        self._daemon = daemon
+        self._verbs: dict[str, Callable[[Args, Peer], object]] = {
+            "status": lambda _args, _peer: view.status(reactor, daemon.kinds),
+            "agents": lambda _args, _peer: {"agents": view.agents(reactor, daemon.kinds)},
+            "why": self._why,
+            "tail": self._tail,
+            "cancel": self._cancel,
+            "hold": self._hold,
+            "release": self._release,
+            "prio": self._prio,
+            "retry": self._retry,
+            "pause": self._pause,
+            "resume": self._resume,
+            "drain": self._drain,
+            "agents_set": self._agents_set,
+            "prune": self._prune,
+            "reload": lambda _args, _peer: {"changed": daemon.reload()},
+            "stop": self._stop,
+        }
 
     def handle(self, request: Request) -> None:
         """Decide one request; its answer goes out after the commit."""
-        verb = VERBS.get(request.verb)
         try:
+            verb = self._verbs.get(request.verb)
             if verb is None:
-                known = ", ".join(sorted(VERBS))
-                raise SpoolmwError(f"no such request: {request.verb}", why=f"known are {known}")
-            _allowed(request)
-            answer = verb(self, request.args, request.peer)
+                known = ", ".join(sorted(self._verbs))
+                raise SpoolmwError(
+                    f"There is no request {request.verb!r}.", why=f"Known: {known}"
+                )
+            _check_allowed(request)
+            answer = verb(request.args, request.peer)
         except SpoolmwError as error:
             request.reply(error)
             return
         self._reactor.reply(request, answer)
 
-    # -- what is --------------------------------------------------------------------------
+    # -- what is ------------------------------------------------------------------------------
 
-    def status(self, _args: Args, _peer: Peer) -> object:
-        reactor = self._reactor
-        states = reactor.table.states
-        return {
-            "pid": os.getpid(),
-            "open": {state.value: states[state] for state in TaskState if states[state]},
-            "delivered": reactor.delivered_total,
-            "rejected": reactor.intake.rejected,
-            "intake": reactor.closed_intake or "open",
-            "draining": reactor.dispatch.draining,
-            "paused": dict(reactor.dispatch.paused),
-            **self._live(),
-        }
+    def _why(self, args: Args, _peer: Peer) -> object:
+        task = self._task(args.get("id"))
+        first = self._find(task.twin_of) if task.twin_of is not None else None
+        reason = self._reactor.dispatch.why(task, first, boot_s())
+        return {"id": task.id, "state": task.state.value, "reason": reason}
 
-    def agents(self, _args: Args, _peer: Peer) -> object:
-        reactor, rows = self._reactor, []
-        for name, capacity in reactor.dispatch.capacity.items():
-            used = reactor.table.usage(name)
-            rows.append(
-                {
-                    "agent": name,
-                    "slots": capacity.slots,
-                    "attempts": used.attempts,
-                    "cpus_used": used.cpus,
-                    "memory_bytes": capacity.memory_bytes,
-                    "gpus": capacity.gpus,
-                    "queue": capacity.queue,
-                    "host": capacity.host,
-                    "paused": reactor.dispatch.paused.get(name, ""),
-                }
-            )
-        return rows
-
-    def running(self, _args: Args, _peer: Peer) -> object:
-        """Every attempt that an agent holds, with what it uses now."""
-        rows: list[dict[str, object]] = []
-        for name, agent in self._agents.items():
-            for seen in agent.sightings():
-                task = self._reactor.table.get(seen.attempt.task)
-                rows.append(
-                    {
-                        "id": seen.attempt.task,
-                        "attempt": seen.attempt.attempt,
-                        "name": task.spec.name if task is not None else "",
-                        "agent": name,
-                        "running": seen.running,
-                        "host": seen.host,
-                        "slot": seen.slot,
-                        "pid": seen.pid,
-                        "started_at": seen.started_at,
-                        "cpu_s": seen.cpu_s,
-                        "memory_bytes": seen.memory_bytes,
-                    }
-                )
-        return rows
-
-    def why(self, args: Args, _peer: Peer) -> object:
-        reactor, task = self._reactor, self._task(args)
-        reason = why(
-            task,
-            reactor.table.ready,
-            reactor.dispatch.rooms(reactor.table),
-            now=boot_s(),
-        )
-        return {"id": task.id, "state": task.state.value, "why": reason}
-
-    def tail(self, args: Args, _peer: Peer) -> object:
-        task = self._task(args)
+    def _tail(self, args: Args, _peer: Peer) -> object:
+        task = self._task(args.get("id"))
         offset, stream = args.get("offset", 0), args.get("stream", "stdout")
         if not isinstance(offset, int) or stream not in ("stdout", "stderr"):
-            raise SpoolmwError("tail takes an offset (a number) and stdout or stderr")
-        if task.lease is None:
-            return {"id": task.id, "running": False, "attempt": task.attempt, "text": ""}
-        agent = self._agents[task.lease.agent]
-        data = agent.tail(task.attempt_id, offset, str(stream))
+            raise SpoolmwError("tail takes an offset (a number) and stdout or stderr.")
+        data = b""
+        if task.lease is not None and task.lease.agent in self._daemon.agents:
+            agent = self._daemon.agents[task.lease.agent]
+            data = agent.tail(task.attempt_id, offset, str(stream))
         return {
-            "id": task.id,
-            "running": True,
+            "data": base64.b64encode(data).decode("ascii"),
+            "offset": max(offset, 0) + len(data),
+            "running": task.lease is not None,
             "attempt": task.attempt,
-            "text": data.decode(errors="replace"),
-            "bytes": len(data),
         }
 
-    # -- what changes -----------------------------------------------------------------------
+    # -- what changes tasks --------------------------------------------------------------------
 
-    def cancel(self, args: Args, peer: Peer) -> object:
-        return self._each(args, lambda _: Cancelled(at=boot_s(), by=_who(peer)), "cancel")
+    def _cancel(self, args: Args, peer: Peer) -> object:
+        return self._each(args, Cancelled(at=boot_s(), by=_who(peer)), markers.Mark.CANCEL)
 
-    def hold(self, args: Args, peer: Peer) -> object:
-        return self._each(args, lambda _: Held(at=boot_s(), by=_who(peer)), "hold")
+    def _hold(self, args: Args, peer: Peer) -> object:
+        return self._each(args, Held(at=boot_s(), by=_who(peer)), markers.Mark.HOLD)
 
-    def release(self, args: Args, peer: Peer) -> object:
-        return self._each(args, lambda _: Released(at=boot_s(), by=_who(peer)), "release")
+    def _release(self, args: Args, peer: Peer) -> object:
+        return self._each(args, Released(at=boot_s(), by=_who(peer)), None)
 
-    def prio(self, args: Args, peer: Peer) -> object:
+    def _prio(self, args: Args, peer: Peer) -> object:
         priority = args.get("priority")
-        if not isinstance(priority, int) or isinstance(priority, bool):
-            raise SpoolmwError("prio takes a priority (a whole number)")
-        return self._each(
-            args, lambda _: Reprioritised(at=boot_s(), priority=priority, by=_who(peer)), ""
-        )
+        if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 10**6:
+            raise SpoolmwError("prio takes a whole number from -1000000 to 1000000.")
+        event = Reprioritised(at=boot_s(), priority=priority, by=_who(peer))
+        return self._each(args, event, None)
 
-    def retry(self, args: Args, peer: Peer) -> object:
+    def _retry(self, args: Args, peer: Peer) -> object:
         """Run failed or cancelled tasks once more; each result gets a name that is free."""
-        changed = []
-        for task in self._tasks(args, ended=True):
-            name = self._reactor.intake.free_name(task)
-            event = Retried(at=boot_s(), result_name=name, by=_who(peer))
+        intake, results = self._reactor.intake, []
+        for task in self._tasks(args):
+            if task.state not in (TaskState.FAILED, TaskState.CANCELLED):
+                results.append(_answer(task, ok=False, text=f"it is {task.state.value}"))
+                continue
+            if not intake.has_file(task):
+                results.append(_answer(task, ok=False, text="its task file is gone (pruned)"))
+                continue
+            name = intake.free_name(task)
+            after = self._reactor.apply(
+                task, Retried(at=boot_s(), result_name=name, by=_who(peer))
+            )
+            markers.clear(intake.layout, task.id)
+            intake.note_retried(after)
+            results.append(_answer(after, ok=True, text=f"queued; result: {name}.result"))
+        return {"results": results}
+
+    def _each(self, args: Args, event: Event, mark: markers.Mark | None) -> object:
+        results = []
+        for task in self._tasks(args):
+            if task.state in FINAL:
+                results.append(_answer(task, ok=False, text=f"it ended as {task.state.value}"))
+                continue
             after = self._reactor.apply(task, event)
-            changed.append(_changed(task, after))
-            if after is not task:
-                markers.clear(self._reactor.intake.layout, task.id)
-                self._reactor.intake.note_retried(after)
-        return changed
+            changed = after is not task
+            if changed:
+                self._mark(after, event, mark)
+            text = after.state.value if changed else f"it is {after.state.value} already"
+            results.append(_answer(after, ok=changed, text=text))
+        return {"results": results}
 
-    def pause(self, args: Args, _peer: Peer) -> object:
-        """Start nothing more on an agent (or all); what runs goes on."""
-        reason = str(args.get("reason") or "paused by hand")
-        for name in self._named_agents(args):
-            self._reactor.dispatch.paused[name] = reason
-        self._reactor.keep_settings()
-        return {"paused": dict(self._reactor.dispatch.paused)}
+    def _mark(self, task: Task, event: Event, mark: markers.Mark | None) -> None:
+        """What the user wants stands beside the task's file too, should the journal be lost."""
+        layout = self._reactor.intake.layout
+        if mark is not None:
+            markers.put(layout, task.id, mark)
+        elif isinstance(event, Released):
+            markers.clear(layout, task.id)
 
-    def resume(self, args: Args, _peer: Peer) -> object:
+    # -- what changes the daemon ---------------------------------------------------------------
+
+    def _pause(self, args: Args, _peer: Peer) -> object:
+        """Start nothing more on an agent (or all), or take no files; what runs goes on."""
+        if args.get("intake"):
+            self._reactor.dispatch.closed_by_hand = PAUSED
+        else:
+            for name in self._named(args):
+                self._reactor.dispatch.rooms[name].paused = PAUSED
+        return self._paused()
+
+    def _resume(self, args: Args, _peer: Peer) -> object:
         """Undo pause and drain."""
-        for name in self._named_agents(args):
-            self._reactor.dispatch.paused.pop(name, None)
-        if not args.get("agent"):
-            self._reactor.dispatch.draining = False
-        self._reactor.keep_settings()
-        return {"paused": dict(self._reactor.dispatch.paused)}
+        if args.get("intake"):
+            self._reactor.dispatch.closed_by_hand = ""
+        else:
+            for name in self._named(args):
+                self._reactor.dispatch.rooms[name].paused = ""
+            if not args.get("agent"):
+                self._reactor.dispatch.draining = False
+                self._reactor.dispatch.closed_by_hand = ""
+        return self._paused()
 
-    def drain(self, _args: Args, _peer: Peer) -> object:
+    def _paused(self) -> object:
+        dispatch = self._reactor.dispatch
+        dispatch.keep(self._reactor.upkeep)
+        paused = [name for name, room in dispatch.rooms.items() if room.paused]
+        return {"paused": paused, "intake": "paused" if dispatch.closed_by_hand else "open"}
+
+    def _drain(self, _args: Args, _peer: Peer) -> object:
         self._reactor.dispatch.draining = True
-        self._reactor.keep_settings()
-        return {"draining": True, "running": self._reactor.table.states[TaskState.RUNNING]}
+        self._reactor.dispatch.keep(self._reactor.upkeep)
+        return {"running": self._reactor.table.states[TaskState.RUNNING]}
 
-    def agents_set(self, args: Args, _peer: Peer) -> object:
+    def _agents_set(self, args: Args, _peer: Peer) -> object:
         slots = args.get("slots")
         if not isinstance(slots, int) or isinstance(slots, bool) or not 0 <= slots <= 4096:
-            raise SpoolmwError("agents set takes --slots N, from 0 to 4096")
-        names = self._named_agents(args)
-        for name in names:
-            agent = self._agents[name]
-            if not hasattr(agent, "set_slots"):
-                raise AgentError(f"the agent {name} has no slots to set")
-            agent.set_slots(slots)
-        return {"agents": names, "slots": slots}
+            raise SpoolmwError("agents set takes slots from 0 to 4096.")
+        [name] = self._named({"agent": args.get("agent") or "?"})
+        set_slots = getattr(self._daemon.agents[name], "set_slots", None)
+        if set_slots is None:
+            raise AgentError(f"The agent {name} has no slots to set.")
+        set_slots(slots)
+        return {**view.agent(self._reactor, name, self._daemon.kinds), "slots": slots}
 
-    # -- finding what is meant -------------------------------------------------------------
+    def _prune(self, args: Args, _peer: Peer) -> object:
+        dry, keeper = bool(args.get("dry_run")), self._daemon.housekeeping
+        results, story = _age(args, "results_s"), _age(args, "story_s")
+        gone, size = (0, 0)
+        if results is not None:
+            gone, size = keeper.prune_results(wall_s() - results, dry=dry)
+        told = keeper.prune_tasks(wall_s() - story, dry=dry) if story is not None else 0
+        return {"results": gone, "story": told, "logs": 0, "bytes": size, "dry_run": dry}
 
-    def _named_agents(self, args: Args) -> list[AgentName]:
+    def _stop(self, _args: Args, _peer: Peer) -> object:
+        self._daemon.stop()
+        return {"stopping": True}
+
+    # -- finding what is meant -----------------------------------------------------------------
+
+    def _named(self, args: Args) -> list[AgentName]:
         name = args.get("agent")
         if not name:
-            return list(self._agents)
-        if name not in self._agents:
-            known = ", ".join(self._agents)
-            raise SpoolmwError(f"no agent is called {name!r}", why=f"there are: {known}")
+            return list(self._daemon.agents)
+        if name not in self._daemon.agents:
+            known = ", ".join(self._daemon.agents)
+            raise SpoolmwError(f"There is no agent {name!r}.", why=f"There are: {known}")
         return [AgentName(str(name))]
 
-    def _task(self, args: Args) -> Task:
-        task_id = args.get("id")
-        if not is_task_id(task_id):
-            raise UnknownTask(f"not the id of a task: {task_id!r}")
-        found = self._find(TaskId(str(task_id)))
+    def _task(self, task_id: object) -> Task:
+        if not isinstance(task_id, str) or not is_task_id(task_id):
+            raise UnknownTask(f"Not the id of a task: {task_id!r}")
+        found = self._find(TaskId(task_id))
         if found is None:
-            raise UnknownTask(f"no task has the id {task_id}")
+            raise UnknownTask(f"No task has the id {task_id}.")
         return found
 
     def _find(self, task_id: TaskId) -> Task | None:
         return self._reactor.table.get(task_id) or self._reactor.journal.get(task_id)
 
-    def _tasks(self, args: Args, *, ended: bool = False) -> list[Task]:
+    def _tasks(self, args: Args) -> list[Task]:
         ids = args.get("ids")
         if not isinstance(ids, list) or len(ids) > MAX_IDS:
-            raise SpoolmwError("the request needs `ids`, a list of task ids")
-        tasks = [self._task({"id": one}) for one in ids]
-        for task in tasks:
-            if ended and (task.state not in FINAL or task.state is TaskState.DONE):
-                raise SpoolmwError(
-                    f"{task.spec.name} is {task.state.value}",
-                    why="only a failed or cancelled task can be run once more",
-                )
-        return tasks
-
-    def _each(self, args: Args, event: Callable[[Task], Event], marker: str) -> object:
-        changed = []
-        for task in self._tasks(args):
-            after = task
-            if task.state not in FINAL:
-                after = self._reactor.apply(task, event(task))
-            if after is not task and marker:
-                _mark(self._reactor, after, marker)
-            changed.append(_changed(task, after))
-        return changed
+            raise SpoolmwError("The request needs `ids`, a list of task ids.")
+        return [self._task(one) for one in ids]
 
 
-def _mark(reactor: Reactor, task: Task, marker: str) -> None:
-    """What the user wanted stands beside the task's file too, in case the journal is lost."""
-    layout = reactor.intake.layout
-    if marker == "release":
-        markers.clear(layout, task.id)
-    else:
-        markers.put(layout, task.id, markers.Mark(marker))
+def _answer(task: Task, *, ok: bool, text: str) -> dict[str, object]:
+    return {"id": task.id, "ok": ok, "state": task.state.value, "text": text}
 
 
-def _changed(before: Task, after: Task) -> dict[str, object]:
-    return {
-        "id": after.id,
-        "name": after.spec.name,
-        "was": before.state.value,
-        "state": after.state.value,
-        "changed": after is not before,
-        "result_name": after.result_name,
-    }
+def _age(args: Args, key: str) -> float | None:
+    age = args.get(key)
+    if age is None:
+        return None
+    if isinstance(age, bool) or not isinstance(age, int | float) or age < 0:
+        raise SpoolmwError(f"{key} takes an age in seconds.")
+    return float(age)
 
 
 def _who(peer: Peer) -> str:
-    return f"uid {peer.uid}"
+    return f"user {peer.uid}"
 
 
-READS = frozenset({"status", "agents", "running", "why", "tail"})
-
-
-def _allowed(request: Request) -> None:
+def _check_allowed(request: Request) -> None:
     if request.verb in READS or request.peer.uid in (0, os.geteuid()):
         return
     raise NotAllowed(
-        f"{request.verb} is not allowed to user {request.peer.uid}",
-        why="the daemon's own user and root may change tasks",
-        fix="ask the administrator, or use sudo -u with the daemon's user",
+        f"{request.verb} is not allowed to user {request.peer.uid}.",
+        why="The daemon's own user and root may change tasks.",
+        fix="Ask the administrator, or run it as the daemon's user (sudo -u).",
     )
-
-
-def verbs_of(names: Iterable[str]) -> dict[str, Verb]:
-    return {name: getattr(Requests, name) for name in names}
-
-
-VERBS: dict[str, Verb] = verbs_of(
-    "status agents running why tail cancel hold release prio retry pause resume drain "
-    "agents_set".split()
-)

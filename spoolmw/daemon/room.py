@@ -9,12 +9,11 @@ from __future__ import annotations
 import errno
 import os
 
-from spoolmw.errors import SpoolmwError
+from spoolmw.errors import DiskFull, SpoolmwError
 from spoolmw.format.units import format_size
 from spoolmw.spooldir.disk import Ballast, free_bytes, free_inodes
 from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.publish import syncfs
-from spoolmw.store.journal import DiskFull
 
 LOOK_S = 1.0  #: between two looks at the free room
 MIN_INODES = 1000  #: with fewer free inodes intake stops
@@ -22,6 +21,16 @@ MIN_INODES = 1000  #: with fewer free inodes intake stops
 
 class SyncFailed(SpoolmwError):
     """The disk refused to make data durable. The daemon ends; its next start loses nothing."""
+
+
+def disk_full(error: OSError) -> SpoolmwError:
+    """`error` as ours: DiskFull when there is no room, else what ends the daemon."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no room on the spool's disk: {error}")
+    return SyncFailed(
+        f"the spool cannot be written: {error}",
+        fix="look at the disk (dmesg), then start spoolmwd again",
+    )
 
 
 class DiskRoom:
@@ -68,12 +77,16 @@ class DiskRoom:
             syncfs(self._fd)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(f"no room to sync the spool ({error.strerror})") from error
+                raise disk_full(error) from error
             raise SyncFailed(
                 f"the spool could not be synced: {error.strerror}",
                 why="after a failed sync nobody knows what reached the disk",
                 fix="look at the disk (dmesg, smartctl), then start spoolmwd again",
             ) from error
+
+    def report(self) -> dict[str, int]:
+        """Free room and the watermark, for `status`."""
+        return {"free_bytes": free_bytes(self._root), "low_bytes": self.low_bytes}
 
     def close(self) -> None:
         os.close(self._fd)

@@ -12,11 +12,11 @@ import signal
 import threading
 from types import FrameType
 
+from spoolmw.config import Config
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.parts import Parts
 from spoolmw.errors import BadConfig
-from spoolmw.config import Config
 
 LAST_TICKS = 20  #: rounds at the end: late reports, their commit, their delivery, its commit
 
@@ -39,6 +39,7 @@ class Service:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         parts = self._parts
         parts.start()
+        parts.serve(reload=self._reread, stop=self.stop)
         parts.notifier.send("READY=1")
         log.info("ready %s", fields(spool=parts.layout.root, open=len(self._reactor.table)))
         while not self._stops and not (self._drain and self._is_drained()):
@@ -52,7 +53,7 @@ class Service:
         self._reactor.tick(self._reactor.timeout_s())
         if self._reload:
             self._reload = False
-            self._reread()
+            self._reload_by_signal()
         self._parts.housekeeping.run(boot_s())
         self._parts.notifier.status(self._parts.status_line())
 
@@ -66,16 +67,25 @@ class Service:
         self._reload = True
         self._parts.inbox.put(None)
 
-    def _reread(self) -> None:
-        parts = self._parts
-        parts.notifier.reloading()
+    def stop(self) -> None:
+        """End as after SIGTERM."""
+        self._stops += 1
+
+    def _reread(self) -> list[str]:
+        """Take over a changed configuration. Raises BadConfig, and keeps the old one."""
+        fresh = Config.find(self._parts.layout.root, self._parts.config.source)
+        changed = self._parts.reconfigure(fresh)
+        log.info("reloaded %s", fields(changed=", ".join(changed) or "nothing"))
+        return changed
+
+    def _reload_by_signal(self) -> None:
+        notifier = self._parts.notifier
+        notifier.reloading()
         try:
-            fresh = Config.load(parts.config_path)
-            parts.reconfigure(fresh)
-            log.info("reloaded %s", fields(config=parts.config_path or "defaults"))
+            self._reread()
         except BadConfig as error:
             log.error("reload refused %s", fields(why=error.what, kept="the old configuration"))
-        parts.notifier.send("READY=1")
+        notifier.send("READY=1")
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -8,41 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from spoolmw.model.ids import AgentName, TaskId
-from spoolmw.model.spec import Resources
+from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Task, TaskState
-from spoolmw.rules.ready import Ready
-
-
-class Usage:
-    """What the attempts that one agent holds ask for, summed."""
-
-    __slots__ = ("attempts", "cpus", "gpus", "memory_bytes")
-
-    def __init__(self) -> None:
-        self.attempts = 0
-        self.cpus = 0
-        self.memory_bytes = 0
-        self.gpus = 0
-
-    def add(self, task: Task, sign: int) -> None:
-        asked: Resources = task.spec.resources
-        self.attempts += sign
-        self.cpus += sign * asked.cpus
-        self.gpus += sign * asked.gpus
-        self.memory_bytes += sign * task.memory_bytes
 
 
 class Table:
-    """Every task that is not final, by id, name, key, state and agent."""
+    """Every task that is not final, by id, name, key and state."""
 
     def __init__(self) -> None:
         self.tasks: dict[TaskId, Task] = {}
-        self.ready = Ready()
         self.names: dict[tuple[str, str], TaskId] = {}
         self.keys: dict[str, TaskId] = {}
         self.twins: dict[TaskId, set[TaskId]] = {}
-        self.used: dict[AgentName, Usage] = {}
         self.inputs: Counter[str] = Counter()
         self.states: Counter[TaskState] = Counter()
 
@@ -54,13 +31,6 @@ class Table:
 
     def get(self, task_id: TaskId) -> Task | None:
         return self.tasks.get(task_id)
-
-    def usage(self, agent: AgentName) -> Usage:
-        """The usage of `agent`, made when there is none yet."""
-        found = self.used.get(agent)
-        if found is None:
-            found = self.used[agent] = Usage()
-        return found
 
     def put(self, before: Task | None, after: Task) -> None:
         """Replace `before` (None: a new task) by `after`; a final task leaves the table."""
@@ -84,14 +54,6 @@ class Table:
             self.states[old] -= 1
         if new not in FINAL:
             self.states[new] += 1
-        if before is not None and before.lease is not None:
-            self.usage(before.lease.agent).add(before, -1)
-        if after.lease is not None:
-            self.usage(after.lease.agent).add(after, +1)
-        if before is not None and old is TaskState.QUEUED:
-            self.ready.discard(before)
-        if new is TaskState.QUEUED:
-            self.ready.push(after)
 
     def _enter(self, task: Task) -> None:
         self.names[task.box, task.result_name] = task.id

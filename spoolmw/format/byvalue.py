@@ -42,16 +42,24 @@ def let_own_code_travel() -> None:
         if _decided.get(name) == id(module):
             continue
         _decided[name] = id(module)
-        if name != "__main__" and isinstance(module, ModuleType) and is_own(name, module):
+        if name != "__main__" and is_own(name, module):
             cloudpickle.register_pickle_by_value(module)
 
 
-def is_own(name: str, module: ModuleType) -> bool:
+def is_own(name: str, module: object) -> bool:
     """Whether a module is the caller's own source: not installed, not built in, not ours."""
     if name.partition(".")[0] in ("spoolmw", "cloudpickle"):
         return False
-    file = getattr(module, "__file__", None)
-    if not isinstance(file, str) or not file.endswith(_SOURCES) or module.__name__ != name:
+    if not isinstance(module, ModuleType):
+        return False
+    # Not getattr: a module that is loaded lazily would be loaded by it.
+    content = object.__getattribute__(module, "__dict__")
+    file = content.get("__file__")
+    if (
+        content.get("__name__") != name
+        or not isinstance(file, str)
+        or not file.endswith(_SOURCES)
+    ):
         return False
     real = os.path.realpath(file)
     return not real.startswith(_FOLDERS) and not any(mark in real for mark in _MARKS)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections import Counter
 from typing import NamedTuple
 
-from spoolmw.format.keyed import Path, Unfit, nearest, shown, toml_line
-from spoolmw.format.schema import KNOWN, PLAIN, SECTIONS
+from spoolmw.format.keyed import Path, nearest, shown, toml_line
+from spoolmw.format.schema import KNOWN, SECTIONS, SHORT
 
 #: `#SPOOLMW` lines stand within this many bytes of a script.
 SCRIPT_HEADER_BYTES = 32 * 1024
@@ -40,8 +39,9 @@ class Written(NamedTuple):
         if not self.lines:
             return toml_line(self.text, path)
         for end in range(len(path), 0, -1):
-            if path[:end] in self.lines:
-                return self.lines[path[:end]]
+            for written, line in self.lines.items():
+                if written[:end] == path[:end] and (end == len(path) or len(written) == end):
+                    return line
         return 0
 
 
@@ -68,7 +68,7 @@ def read_toml(data: bytes) -> Written:
 def _dots(text: str) -> int:
     # What is quoted is not counted; where quotes span lines that cannot be told by a glance.
     if '"""' not in text and "'''" not in text:
-        text = re.sub(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'", "", text)
+        text = re.sub(r"\"(?:[^\"\\\n]|\\.)*\"?|'[^'\n]*'?", "", text)
     return text.count(".")
 
 
@@ -96,12 +96,12 @@ def read_script(data: bytes) -> Written:
     return Written(tree, "", lines or {("",): 0})
 
 
-_LINE = re.compile(r"#SPOOLMW[ \t]+([A-Za-z0-9_.-]+)[ \t]*=[ \t]*(\S.*?)[ \t\r]*")
+_LINE = re.compile(r"#SPOOLMW[ \t]+([A-Za-z0-9_.-]+)[ \t]*=[ \t]*(\S.*)")
 _BARE = re.compile(r"([A-Za-z0-9_+./:@-]+)[ \t]*(?:#.*)?")
 
 
 def _setting(line: str) -> tuple[Path, object]:
-    match = _LINE.fullmatch(line)
+    match = _LINE.fullmatch(line.rstrip())
     if match is None:
         raise BadForm("this is no setting", 'write it as #SPOOLMW time = "10m"')
     path = full_path(tuple(match[1].split(".")))
@@ -139,17 +139,6 @@ def full_path(path: Path) -> Path:
     return (SHORT[first], *path)
 
 
-def _short_forms() -> dict[str, str]:
-    sections = [(key, name) for name, (_, _, keys) in SECTIONS.items() for key in keys]
-    times = Counter(key for key, _ in sections)
-    short = {key: name for key, name in sections if times[key] == 1 and key not in PLAIN}
-    return {**short, "memory": "resources"}  # [retry] has one too, but nobody means that
-
-
-#: Keys that may be written without their section.
-SHORT = _short_forms()
-
-
 def _put(tree: Tree, path: Path, value: object) -> None:
     for part in path[:-1]:
         below = tree.setdefault(part, {})
@@ -172,16 +161,3 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError as problem:
         line = data.count(b"\n", 0, problem.start) + 1
         raise BadForm("it is not UTF-8", "save it as UTF-8", line) from None
-
-
-__all__ = [
-    "SCRIPT_HEADER_BYTES",
-    "SHORT",
-    "BadForm",
-    "Unfit",
-    "Written",
-    "decode",
-    "full_path",
-    "read_script",
-    "read_toml",
-]

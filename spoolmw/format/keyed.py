@@ -7,9 +7,7 @@ add the line, and with the nearest right key: a misspelt key must never be silen
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import cast
 
 from spoolmw.format.names import escape
 from spoolmw.format.units import describe
@@ -54,16 +52,22 @@ def read_table(tree: object, readers: Mapping[str, Reader]) -> dict[str, object]
 
 def unknown_key(key: str, known: Iterable[str]) -> Unfit:
     """The error of a key that nobody knows, with the nearest right one."""
-    known = list(known)
+    known = tuple(known)
     near = nearest(key, known)
     fix = f'did you mean "{near}"?' if near else f"known keys are {', '.join(known)}"
-    return Unfit("the key is unknown", fix, (key,))
+    return Unfit(f'the key "{escape(key, 64)}" is unknown', fix, (key,))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that is most like `word`, or ""."""
     found = difflib.get_close_matches(word[:64], list(known), n=1, cutoff=0.6)
     return found[0] if found else ""
+
+
+def place_of(path: Path, line: int) -> str:
+    """Where something stands, to follow "was refused": `, line 4: [run] env.HOME`."""
+    shown_line = f", line {line}" if line else ""
+    return f"{shown_line}: {dotted(path)}" if path else shown_line
 
 
 def dotted(path: Path) -> str:
@@ -79,27 +83,23 @@ def shown(raw: object) -> str:
     return describe(raw)
 
 
-_HEAD = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?")
-_PAIR = re.compile(r"\s*([A-Za-z0-9_.\"' -]+?)\s*=")
-
-
 def toml_line(document: str, path: Path) -> int:
     """The line of `document` where `path` is written, as far as a glance tells; 0: unknown."""
     best, best_line = 0, 0
     section: Path = ()
     for number, line in enumerate(document.split("\n"), 1):
-        if head := _HEAD.match(line):
-            section = _parts(head[1])
-            here = section
-        elif pair := _PAIR.match(line):
-            here = (*section, *_parts(pair[1]))
+        line = line.strip()  # noqa: PLW2901
+        if line.startswith("["):
+            section = here = _parts(line.partition("]")[0].strip("[ "))
         else:
-            continue
-        common = len(here) if path[: len(here)] == here else 0
-        if common > best:
-            best, best_line = common, number
+            key, equals, _ = line.partition("=")
+            if not equals:
+                continue
+            here = (*section, *_parts(key))
+        if best < len(here) <= len(path) and path[: len(here)] == here:
+            best, best_line = len(here), number
     return best_line
 
 
 def _parts(key: str) -> Path:
-    return cast(Path, tuple(part.strip(" \"'") for part in key.split(".")))
+    return tuple(part.strip(" \"'") for part in key.split("."))

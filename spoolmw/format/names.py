@@ -34,7 +34,7 @@ def box_problem(name: str) -> str:
 
 
 def path_problem(path: str) -> str:
-    """Why `path` is no relative path that stays below its folder (`*` is allowed); "" if it is."""
+    """Why `path` is no relative path below its folder (`*` is allowed); "" if it is."""
     if path.startswith("/"):
         return "it must be relative"
     return _path_problem(path)
@@ -60,7 +60,7 @@ def _problem(name: str, most: int) -> str:
 def _letters_problem(name: str) -> str:
     for sign in name:
         if sign not in _MARKS and unicodedata.category(sign)[0] not in _CATEGORIES:
-            return f"it has the character {ascii(sign)} in it"
+            return f"it has the character {sign!a} in it"
     if not unicodedata.is_normalized("NFC", name):
         return "its accents are written apart from their letters (it is not in form NFC)"
     return ""

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 from spoolmw.errors import BadResultFile
 from spoolmw.format.names import escape
+from spoolmw.format.trailer import MAGIC, VERSION, daemon_body, trailer_line
 
-VERSION = 1
-MAGIC = b"SPOOLMW-RESULT 1\n"
 SUFFIX = ".result"
 FILES_SUFFIX = ".files"
 #: A header with traceback and tails stays far below this.
@@ -124,3 +123,19 @@ def _bad(name: str, why: str) -> BadResultFile:
         why=why,
         fix="take it from a backup, or run the task again: spoolmw-ctl retry",
     )
+
+
+__all__ = [
+    "FILES_SUFFIX",
+    "MAGIC",
+    "SUFFIX",
+    "VERSION",
+    "ResultFile",
+    "daemon_body",
+    "files_folder",
+    "parse",
+    "read",
+    "read_head",
+    "read_trailer",
+    "trailer_line",
+]

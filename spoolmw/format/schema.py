@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import marshal
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
-from spoolmw.format.keyed import Reader, Unfit, nearest, read_table, shown
+from spoolmw.format.keyed import Reader, Unfit, nearest, read_table, shown, unknown_key
 from spoolmw.format.names import input_problem, path_problem
 from spoolmw.format.units import describe
 from spoolmw.format.values import (
@@ -26,14 +28,22 @@ from spoolmw.format.values import (
 )
 from spoolmw.model.spec import Files, Input, Limits, Place, Resources, Retry, Run, Spec
 
-#: What the design has and this version does not do: refused, never ignored.
+#: What the design has and this version does not do, with its keys: refused, never ignored.
 NOT_BUILT = {
-    "after": "tasks that wait for others",
-    "redundancy": "redundant execution",
-    "checkpoint": "checkpoints",
+    "after": (),
+    "redundancy": (
+        "quorum",
+        "target",
+        "limit",
+        "max_errors",
+        "deadline",
+        "distinct",
+        "validator",
+    ),
+    "checkpoint": ("every", "exit_code"),
 }
 
-#: Sections kept; beyond that the cache starts afresh, so a hostile submitter cannot fill memory.
+#: Sections kept; beyond that the cache starts afresh, so nobody can fill memory with it.
 _MOST_CACHED = 4096
 #: Larger sections are not kept.
 _MOST_CACHED_BYTES = 8192
@@ -172,6 +182,18 @@ PLAIN: Mapping[str, Reader] = {
 }
 KNOWN = (*PLAIN, *SECTIONS)
 
+
+def _short_forms() -> dict[str, str]:
+    sections = [(key, name) for name, (_, _, keys) in SECTIONS.items() for key in keys]
+    times = Counter(key for key, _ in sections)
+    short = {key: name for key, name in sections if times[key] == 1 and key not in PLAIN}
+    return {**short, "memory": "resources"}  # [retry] has one too, but nobody means that
+
+
+#: Keys that may be written without their section.
+SHORT = _short_forms()
+
+_EMPTY = {key: empty for key, (_, empty, _) in SECTIONS.items()}
 _cache: dict[tuple[str, bytes], object] = {}
 
 
@@ -180,8 +202,7 @@ def read_spec(tree: Mapping[str, object], *, name: str, accepted: bool = False) 
 
     `accepted`: the tree is our own, from `active/`, where inputs have digests. Raises `Unfit`.
     """
-    fields: dict[str, Any] = {key: empty for key, (_, empty, _) in SECTIONS.items()}
-    fields["name"] = name
+    fields: dict[str, Any] = {**_EMPTY, "name": name}
     for key, raw in tree.items():
         if key in SECTIONS:
             fields[key] = _section(key, raw, accepted=accepted)
@@ -196,12 +217,13 @@ def read_spec(tree: Mapping[str, object], *, name: str, accepted: bool = False) 
 
 
 def _section(key: str, raw: object, *, accepted: bool) -> object:
-    kept_as = _cache_key(key, raw, accepted=accepted)
+    record, _, readers = SECTIONS[key]
+    label = key
+    if accepted and key == "files":
+        readers, label = ACCEPTED_FILES, "accepted files"
+    kept_as = _cache_key(label, raw)
     if kept_as is not None and (known := _cache.get(kept_as)) is not None:
         return known
-    record, _, readers = SECTIONS[key]
-    if accepted and key == "files":
-        readers = ACCEPTED_FILES
     try:
         values = read_table(raw, readers)
     except Unfit as problem:
@@ -214,25 +236,25 @@ def _section(key: str, raw: object, *, accepted: bool) -> object:
     return section
 
 
-def _cache_key(key: str, raw: object, *, accepted: bool) -> tuple[str, bytes] | None:
+def _cache_key(label: str, raw: object) -> tuple[str, bytes] | None:
     try:
-        dumped = marshal.dumps(raw, 2)  # version 2 has no references: equal trees, equal bytes
+        # Version 2 has no references in it: equal trees have equal bytes, 1 and True do not.
+        dumped = marshal.dumps(cast(Any, raw), 2)
     except ValueError:  # too deep, or a date: the reader will say so
         return None
-    if len(dumped) > _MOST_CACHED_BYTES:
-        return None
-    return (key + "!" if accepted else key), dumped
+    return (label, dumped) if len(dumped) <= _MOST_CACHED_BYTES else None
 
 
 def _unknown(key: str) -> Unfit:
-    if key in NOT_BUILT:
-        return Unfit(
-            f"{NOT_BUILT[key]} are not built yet"
-            if key != "redundancy"
-            else f"{NOT_BUILT[key]} is not built yet",
-            f'leave "{key}" out; it is refused because ignoring it would be worse',
-            (key,),
-        )
-    near = nearest(key, (*KNOWN, *NOT_BUILT))
-    fix = f'did you mean "{near}"?' if near else f"known keys are {', '.join(KNOWN)}"
-    return Unfit("the key is unknown", fix, (key,))
+    for section, keys in NOT_BUILT.items():
+        if key == section or key in keys:
+            return Unfit(
+                f'"{key}" is not built yet in this version',
+                "leave it out; it is refused because ignoring it would be worse",
+                (key,),
+            )
+    if key in SHORT:
+        section = SHORT[key]
+        return Unfit(f'"{key}" stands in a section', f"write it into [{section}]", (key,))
+    near = nearest(key, (*KNOWN, *SHORT, *NOT_BUILT, *chain(*NOT_BUILT.values())))
+    return unknown_key(key, (near,) if near else KNOWN)

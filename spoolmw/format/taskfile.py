@@ -1,4 +1,4 @@
-"""Reads and writes task files: the magic line, one line of JSON, the body.
+"""Reads task files: the magic line, one line of JSON, the body; scripts; `*.toml`.
 
 Untrusted input is parsed once, here, from its first 64 KiB; behind `read_header` nobody
 checks again. The body is bytes: nothing here unpickles. Its sha256 is checked by the worker.
@@ -7,64 +7,40 @@ checks again. The body is bytes: nothing here unpickles. Its sha256 is checked b
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from spoolmw.errors import BadTaskFile
-from spoolmw.format.forms import BadForm, Written, decode, read_script, read_toml
+from spoolmw.format.forms import BadForm, Written, read_script, read_toml
 from spoolmw.format.ids import is_task_id
-from spoolmw.format.keyed import Path, Unfit, dotted, nearest, read_table
+from spoolmw.format.keyed import Path, Unfit, place_of, read_table
 from spoolmw.format.names import escape, name_problem
-from spoolmw.format.schema import KNOWN, NOT_BUILT, read_spec
+from spoolmw.format.schema import read_spec
+from spoolmw.format.strictjson import parse_json
+from spoolmw.format.taskrecord import (
+    HEADER_BYTES,
+    MAGIC,
+    SUFFIX,
+    TOML_SUFFIX,
+    VERSION,
+    Incomplete,
+    TaskFile,
+    default_result_name,
+)
+from spoolmw.format.taskwriter import Template, canonical, write
 from spoolmw.format.values import checked, matching, one_of, whole
 from spoolmw.model.ids import TaskId
-from spoolmw.model.spec import Body, Input, Run, Spec
+from spoolmw.model.spec import Body, Run, Spec
 
-VERSION = 1
-MAGIC = b"SPOOLMW-TASK 1\n"
-#: The magic line and the header's line together; a whole `*.toml` too.
-HEADER_BYTES = 64 * 1024
-SUFFIX = ".task"
-TOML_SUFFIX = ".toml"
 _DOCS = "see docs/taskfile.md"
 
 
-class Incomplete(BadTaskFile):
-    """The file is shorter than it says; the rest may still be on its way."""
-
-
-class TaskFile(NamedTuple):
-    """What a dropped file, or one in `active/`, asks for."""
-
-    spec: Spec
-    id: TaskId | None
-    submitted_at: float | None
-    result_name: str
-    body: Body
-    body_offset: int
-    form: str  #: "task", "toml" or "script"
-    source: bytes | dict[str, object]  #: the header's line, or the tree
-
-    @property
-    def header(self) -> dict[str, Any]:
-        """The header's tree as the user wrote it."""
-        if isinstance(self.source, dict):
-            return dict(self.source)
-        return dict(json.loads(self.source))
-
-
-def default_result_name(dropped: str) -> str:
-    """What a dropped file's result is called (without `.result`): its name, `.task` taken off."""
-    return dropped[: -len(SUFFIX)] if dropped.endswith(SUFFIX) else dropped
-
-
 def read_header(data: bytes, *, size: int, dropped: str, accepted: bool = False) -> TaskFile:
-    """What the file `dropped` asks for; `data` is its beginning (64 KiB), `size` its whole length.
+    """What the file `dropped` asks for.
 
-    `accepted` is for files of `active/`: always in the `.task` form whatever their name, with
-    the keys that only the daemon writes. Raises `BadTaskFile`, or `Incomplete`.
+    `data` is its beginning (64 KiB, or all of it), `size` its whole length. `accepted` is for
+    files of `active/`: always in the `.task` form, whatever their name, with the keys that only
+    the daemon writes. Raises `BadTaskFile`, or `Incomplete`.
     """
     if accepted or dropped.endswith(SUFFIX):
         hit = _HELPERS.match(data)
@@ -80,9 +56,10 @@ def read_header(data: bytes, *, size: int, dropped: str, accepted: bool = False)
     return _read_script(data, size, dropped)
 
 
-#: A header as `write` and `Template` begin it; what follows is mostly the same for many tasks.
+#: A header as `Template` begins it; what follows is mostly the same for many tasks.
 _HELPERS = re.compile(
-    rb'SPOOLMW-TASK 1\n\{"id": "([0-9a-f]{32})", "name": "([A-Za-z0-9][A-Za-z0-9 ._-]{0,127})", '
+    rb'SPOOLMW-TASK 1\n\{"id": "([0-9a-f]{32})", '
+    rb'"name": "([A-Za-z0-9][A-Za-z0-9 ._-]{0,127})", '
     rb'"body": \{"codec": "pickle", "bytes": ([1-9]\d{0,14}), "sha256": "([0-9a-f]{64})"\}'
 )
 #: What follows (it was read strictly once) -> the spec that it made.
@@ -98,7 +75,7 @@ def _known(hit: re.Match[bytes], data: bytes, size: int, dropped: str) -> TaskFi
         return None
     task_id, name, length, sha256 = (part.decode() for part in hit.groups())
     if name != spec.name:
-        spec = _renamed(spec, name)
+        spec = _like(spec, name=name, run=spec.run)
     body = Body(codec="pickle", size_bytes=int(length), sha256=sha256)
     offset = end + 1
     if offset + body.size_bytes != size:
@@ -115,12 +92,13 @@ def _known(hit: re.Match[bytes], data: bytes, size: int, dropped: str) -> TaskFi
     )
 
 
-def _renamed(spec: Spec, name: str) -> Spec:
+def _like(spec: Spec, *, name: str, run: Run) -> Spec:
+    # dataclasses.replace() takes three times as long.
     return Spec(
         name=name,
         key=spec.key,
         priority=spec.priority,
-        run=spec.run,
+        run=run,
         files=spec.files,
         resources=spec.resources,
         limits=spec.limits,
@@ -184,7 +162,7 @@ def _no_magic(data: bytes) -> BadForm:
     other = re.match(rb"SPOOLMW-TASK (\d{1,9})\n", data)
     if other:
         return BadForm(
-            f"it has version {int(other[1])} of the format; this daemon knows version {VERSION}",
+            f"it has version {int(other[1])} of the format; this daemon knows {VERSION}",
             "write it with an older helper, or install a newer spoolmw",
         )
     return BadForm(
@@ -259,12 +237,6 @@ def _own_keys(
     readers = _ACCEPTED if accepted else _OWN
     own = read_table({key: tree[key] for key in readers if key in tree}, readers)
     rest = {key: value for key, value in tree.items() if key not in readers}
-    for key in rest:
-        if key not in KNOWN and key not in NOT_BUILT:
-            known = (*KNOWN, *readers)
-            near = nearest(key, known)
-            fix = f'did you mean "{near}"?' if near else f"known keys are {', '.join(known)}"
-            raise Unfit("the key is unknown", fix, (key,))
     return own, rest
 
 
@@ -322,17 +294,7 @@ def _check_shebang(data: bytes, size: int) -> None:
 def _as_script(spec: Spec) -> Spec:
     run = spec.run
     script = Run(command=run.command, script=True, env=run.env, result=run.result)
-    return Spec(
-        name=spec.name,
-        key=spec.key,
-        priority=spec.priority,
-        run=script,
-        files=spec.files,
-        resources=spec.resources,
-        limits=spec.limits,
-        retry=spec.retry,
-        place=spec.place,
-    )
+    return _like(spec, name=spec.name, run=script)
 
 
 def _check_run(spec: Spec, body: Body) -> None:
@@ -357,120 +319,23 @@ def _refuse(
         line = written.line(path) if written else line
     else:
         line = problem.line or line
-    where = ", ".join(part for part in (dotted(path), f"line {line}" if line else "") if part)
     raise BadTaskFile(
-        f"{escape(dropped)} was refused: {where + ': ' if where else ''}{escape(problem.why)}.",
-        why=_why(path, line, problem.why),
+        f"{escape(dropped)} was refused{place_of(path, line)}.",
+        why=escape(problem.why),
         fix=escape(problem.fix) or _DOCS,
     )
 
 
-def _why(path: Path, line: int, why: str) -> str:
-    return f"{dotted(path)}: {escape(why)}" if path else escape(why)
-
-
-def parse_json(data: bytes) -> dict[str, object]:
-    """A JSON object, strictly: no duplicate keys, no NaN, bounded; or `BadForm`."""
-    try:
-        tree = _DECODER.decode(decode(data))
-    except RecursionError:
-        raise BadForm("it is nested too deeply") from None
-    except BadForm:
-        raise
-    except ValueError as problem:
-        raise BadForm(f"its header is not JSON: {problem}", _DOCS) from None
-    if not isinstance(tree, dict):
-        raise BadForm("its header is not a JSON object", _DOCS)
-    return tree
-
-
-def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    tree = dict(pairs)
-    if len(tree) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise BadForm(f'the key "{escape(twice, 64)}" is there twice', "leave one out")
-    return tree
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise BadForm(f"{word} is no number of JSON")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_no_constant)
-
-
-def write(header: Mapping[str, object], body: bytes, *, codec: str = "pickle") -> bytes:
-    """A whole task file; `header` is the tree without `body`, which is made here."""
-    return Template(header).fill(str(header["id"]), body, codec=codec)
-
-
-class Template:
-    """Writes many task files that differ only in id and body; the rest is encoded once."""
-
-    def __init__(self, header: Mapping[str, object]) -> None:
-        rest = {
-            key: value for key, value in header.items() if key not in ("id", "name", "body")
-        }
-        name = f'"name": {json.dumps(header["name"])}, ' if "name" in header else ""
-        self._start = 'SPOOLMW-TASK 1\n{"id": "'
-        self._middle = f'", {name}"body": {{"codec": "'
-        self._end = '"}' + (", " + json.dumps(rest)[1:] if rest else "}") + "\n"
-        self._end_bodiless = (", " + json.dumps(rest)[1:] if rest else "}") + "\n"
-        self._bodiless = f'", {name}'.removesuffix(", ")
-
-    def fill(self, task_id: str, body: bytes, *, codec: str = "pickle") -> bytes:
-        """The file of one task. An empty body is left out (a command)."""
-        if not body:
-            return f"{self._start}{task_id}{self._bodiless}{self._end_bodiless}".encode()
-        sha256 = hashlib.sha256(body).hexdigest()
-        head = (
-            f'{self._start}{task_id}{self._middle}{codec}", "bytes": {len(body)}, '
-            f'"sha256": "{sha256}{self._end}'
-        )
-        return head.encode() + body
-
-
-def canonical(
-    taskfile: TaskFile,
-    *,
-    task_id: TaskId,
-    name: str,
-    submitted_at: float,
-    result_name: str,
-    inputs: Sequence[Input] = (),
-    body_sha256: str = "",
-) -> bytes:
-    """Magic line and header of the copy in `active/`, resolved; the body follows unchanged.
-
-    `body_sha256` is needed where `read_header` did not see the whole of a script.
-    """
-    user = taskfile.header
-    tree: dict[str, object] = {"id": task_id, "name": name}
-    body = taskfile.body
-    if body.codec:
-        sha256 = body.sha256 or body_sha256
-        assert sha256, "the digest of a long script is the caller's to give"
-        tree["body"] = {"codec": body.codec, "bytes": body.size_bytes, "sha256": sha256}
-    tree["submitted_at"] = submitted_at
-    if result_name != taskfile.result_name:
-        tree["result_name"] = result_name
-    tree.update({key: user[key] for key in user if key not in (*_ACCEPTED, "name", "files")})
-    files = dict(user.get("files", {}))
-    files.pop("inputs", None)
-    if inputs:
-        files["inputs"] = [_input_tree(each) for each in inputs]
-    if files:
-        tree["files"] = files
-    return MAGIC + json.dumps(tree).encode() + b"\n"
-
-
-def _input_tree(each: Input) -> dict[str, object]:
-    tree: dict[str, object] = {
-        "name": each.name,
-        "sha256": each.digest,
-        "bytes": each.size_bytes,
-    }
-    if each.executable:
-        tree["executable"] = True
-    return tree
+__all__ = [
+    "HEADER_BYTES",
+    "MAGIC",
+    "SUFFIX",
+    "TOML_SUFFIX",
+    "Incomplete",
+    "TaskFile",
+    "Template",
+    "canonical",
+    "default_result_name",
+    "read_header",
+    "write",
+]

@@ -10,8 +10,10 @@ import json
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as _quoted
 
-from spoolmw.format.resultfile import MAGIC
 from spoolmw.model.task import Cause, Ending, Ran, Task, TaskState
+
+VERSION = 1
+MAGIC = b"SPOOLMW-RESULT 1\n"
 
 _OUTCOMES = {
     TaskState.DONE: "success",
@@ -27,15 +29,16 @@ def trailer_line(task: Task) -> bytes:
     if ending.staged is None and not digest:
         digest = hashlib.sha256(daemon_body(task)).hexdigest()
     spec = task.spec
+    # `_value_` is the documented field behind `value`, without a call to a descriptor.
     copy = f', "copy_of": "{ending.copy_of}"' if ending.copy_of else ""
     return (
-        f'{{"trailer": 1, "id": "{task.id}", "name": {_quoted(spec.name)}, '
-        f'"key": {_quoted(spec.key)}, "box": {_quoted(task.box)}, '
-        f'"result": {_quoted(task.result_name)}, "state": "{ending.state.value}", '
-        f'"cause": "{ending.cause.value}", "blame": "{ending.blame.value}", '
-        f'"message": {_quoted(ending.message)}, "digest": "{digest}"{copy}, '
+        f'{{"trailer": {VERSION}, "id": "{task.id}", "name": {_quoted(spec.name)}, '
+        f'"key": {_text(spec.key)}, "box": {_text(task.box)}, '
+        f'"result": {_quoted(task.result_name)}, "state": "{ending.state._value_}", '
+        f'"cause": "{ending.cause._value_}", "blame": "{ending.blame._value_}", '
+        f'"message": {_text(ending.message)}, "digest": "{digest}"{copy}, '
         f'"submitted_at": {_time(task.submitted_at)}, '
-        f'"attempts": [{", ".join(map(_attempt, task.history))}]}}\n'
+        f'"attempts": [{", ".join([_attempt(ran) for ran in task.history])}]}}\n'
     ).encode()
 
 
@@ -45,28 +48,33 @@ def _attempt(ran: Ran) -> str:
     code = "" if ran.exit_code is None else f', "exit_code": {ran.exit_code}'
     return (
         f'{{"attempt": {ran.attempt}, "agent": {_quoted(ran.agent)}, '
-        f'"host": {_quoted(ran.host)}, "slot": {_quoted(ran.slot)}, '
-        f'"outcome": "{ran.outcome.value}", "cause": "{ran.cause.value}", '
-        f'"blame": "{ran.blame.value}", "message": {_quoted(ran.message)}{code}, '
+        f'"host": {_text(ran.host)}, "slot": {_text(ran.slot)}, '
+        f'"outcome": "{ran.outcome._value_}", "cause": "{ran.cause._value_}", '
+        f'"blame": "{ran.blame._value_}", "message": {_text(ran.message)}{code}, '
         f'"started": {_time(started)}, "ended": {_time(ended)}, "seconds": {seconds:.6f}, '
         f'"cpu_s": {ran.cpu_s:.6f}, "memory_bytes": {ran.memory_bytes}}}'
     )
 
 
-#: The second that was written last; most times of one tick lie in the same one.
-_last_second = (-1, "")
+def _text(text: str) -> str:
+    return _quoted(text) if text else '""'
+
+
+#: Seconds that were written before: the times of one tick lie close together.
+_seconds: dict[int, str] = {}
 
 
 def _time(seconds: float) -> str:
     """A time as JSON: ISO 8601 in UTC with milliseconds; null for none."""
-    global _last_second  # noqa: PLW0603  # a cache of one, the same whoever fills it
     if not 0 < seconds < 1e11:
         return "null"
     whole = int(seconds)
-    known, text = _last_second
-    if known != whole:
+    text = _seconds.get(whole)
+    if text is None:
+        if len(_seconds) >= 1000:
+            _seconds.clear()
         text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        _last_second = (whole, text)
+        _seconds[whole] = text
     return f'"{text}.{int((seconds - whole) * 1000):03d}Z"'
 
 

@@ -94,3 +94,11 @@ def describe(value: object) -> str:
 
 def _short(text: str) -> str:
     return ascii(text if len(text) <= 40 else text[:37] + "...")
+
+
+def format_size(number: int) -> str:
+    """Bytes for people, in decimal units: "512 B", "1.5 GB"."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number} B"

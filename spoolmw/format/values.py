@@ -1,4 +1,4 @@
-"""Readers of single values: each takes what JSON or TOML gave and returns it, or raises `Unfit`."""
+"""Readers of single values as JSON or TOML gave them; what does not fit raises `Unfit`."""
 
 from __future__ import annotations
 

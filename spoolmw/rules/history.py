@@ -1,9 +1,10 @@
 """What a task remembers of its ended attempts, and what their late reports are still worth.
 
 An attempt that was lost or stopped keeps its token in the history while the task is open: if it
-reports a success after all, that counts (once). An attempt that reported, and every attempt of
-a task whose end is decided, has none: its file in `stage/` is unwanted and may be removed, so
-its report must never be accepted again.
+reports a success after all, that counts (once). An attempt that reported or is known to be dead,
+and every attempt of a task whose end is decided, has none: its file in `stage/` is unwanted and
+may be removed, so its report must never be accepted again. The journal does not keep these
+tokens: nothing that runs on this machine outlives the daemon.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def with_report(task: Task, event: Reported) -> History:
 
 
 def with_loss(task: Task, event: Lost) -> History:
-    """The history with the loss of the running attempt, which may yet report."""
+    """The history with the loss of the running attempt, which may yet report if not proven dead."""
     lease = task.lease
     assert lease is not None
     return _add(
@@ -59,7 +60,7 @@ def with_loss(task: Task, event: Lost) -> History:
             slot=event.slot or lease.slot,
             started_at=event.started_at or lease.started_at,
             ended_at=event.ended_at,
-            token=lease.token,
+            token="" if event.dead else lease.token,
         ),
     )
 

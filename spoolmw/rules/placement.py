@@ -246,10 +246,9 @@ def _why_no_room(
     task: Task, demand: Demand, rooms: Mapping[AgentName, Room], ready: ReadyQueue
 ) -> str:
     """It would fit, but what it needs is taken, or others come first."""
-    ahead = sum(
-        1
-        for each in ready.before(task)
-        if any(could_run(demand_of(each), name, room) for name, room in rooms.items())
+    ahead = ready.count_before(
+        task,
+        lambda other: any(could_run(other, name, room) for name, room in rooms.items()),
     )
     lacks = "; ".join(_lack(name, room, demand) for name, room in rooms.items())
     if ahead:

@@ -8,7 +8,7 @@ comes to the top. Tasks in a backoff are kept aside until it ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
@@ -61,6 +61,10 @@ class Lane:
         self._tasks = tasks
         self._heap: list[int] = []
 
+    def __len__(self) -> int:
+        """Entries, those that are forgotten among them."""
+        return len(self._heap)
+
     def push(self, task: Task) -> None:
         heappush(self._heap, rank(task))
 
@@ -76,6 +80,10 @@ class Lane:
     def pop(self) -> Task:
         """Take out the first task; `head()` was just asked and is not None."""
         return self._tasks.pop(heappop(self._heap) & _SEQ_MASK)
+
+    def count_before(self, entry: int) -> int:
+        """How many of its tasks rank before `entry`; looks at each one."""
+        return len({e for e in self._heap if e < entry and self._task(e) is not None})
 
     def tidy(self) -> None:
         """Build the heap anew without what was forgotten."""
@@ -162,10 +170,12 @@ class ReadyQueue:
         for demand in empty:
             del self._lanes[demand]
 
-    def before(self, task: Task) -> Iterator[Task]:
-        """The tasks that may start now and go before `task`, in no order; looks at each one."""
+    def count_before(self, task: Task, matters: Callable[[Demand], bool]) -> int:
+        """How many tasks of the demands that matter go before `task`; looks at each of them."""
         mine = rank(task)
-        return (each for each in self._ready.values() if rank(each) < mine)
+        return sum(
+            lane.count_before(mine) for lane in self._lanes.values() if matters(lane.demand)
+        )
 
     def _make_ready(self, task: Task) -> None:
         self._ready[task.seq] = task

@@ -32,6 +32,7 @@ from spoolmw.model.events import (
     Started,
     TwinEnded,
 )
+from spoolmw.model.ids import AttemptId
 from spoolmw.model.task import FINAL, Blame, Cause, Ending, Lease, Outcome, Task, TaskState
 from spoolmw.rules import endings
 from spoolmw.rules import history as past
@@ -125,6 +126,10 @@ def _left_behind(task: Task, event: Event) -> tuple[Effect, ...]:
     """Files in `stage/` that came with a late event and that nobody wants."""
     if isinstance(event, Reported) and event.attempt in past.unwanted(task):
         return (Discard(event.attempt),)
+    if isinstance(event, TwinEnded) and event.copied:
+        copy = AttemptId(task.id, 0, 0)
+        if task.ending is None or task.ending.staged != copy:
+            return (Discard(copy),)
     return ()
 
 

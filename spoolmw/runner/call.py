@@ -10,9 +10,10 @@ import importlib
 import pickle
 import sys
 import traceback
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Union
 
 from . import results, safe
+from .limits import Around
 from .results import Ended
 
 _PROTOCOL = 5
@@ -20,20 +21,18 @@ _PROTOCOL = 5
 Body = Union[bytes, bytearray]
 
 
-def run(body: Body, wish: str, *, memory_limited: bool) -> Tuple[Ended, Any]:
-    """Run the call in `body`; the value is encoded as `wish` says ("auto", "safe", "pickle").
-
-    Also gives back the value itself, so that the caller decides when it is destroyed.
-    """
+def run(body: Body, wish: str, around: Around) -> Ended:
+    """Run the call in `body`; the value is encoded as `wish` says ("auto", "safe", "pickle")."""
     try:
         function, args, kwargs = pickle.loads(body)  # noqa: S301  that is the worker's trade
     except BaseException as error:  # noqa: BLE001  whatever the submitter's own classes raise
-        return _not_decoded(error), None
+        return _not_decoded(error)
     try:
-        value = function(*args, **kwargs)
+        with around:
+            value = function(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001  the task's exception is its result
-        return _raised(error, memory_limited=memory_limited), None
-    return encode(value, wish), value
+        return _raised(error, memory_limited=around.memory_limited)
+    return encode(value, wish)
 
 
 def encode(value: Any, wish: str) -> Ended:

@@ -46,6 +46,7 @@ class Around:
     """Holds one attempt's own limits while it runs; costs nothing for one that has none."""
 
     def __init__(self, order: Order) -> None:
+        self.memory_limited = order.memory > 0
         self._memory = order.memory
         self._output = order.output if order.output != DEFAULT_OUTPUT_BYTES else -1
 

@@ -104,6 +104,18 @@ def reap_all(timeout_s: float) -> bool:
             time.sleep(0.001)
 
 
+def end_children(timeout_s: float = 5.0) -> bool:
+    """End what runs below this process; True when there was something alive."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass  # a child that ended unwaited for
+    except ChildProcessError:
+        return False
+    kill_tree(os.getpid(), root_too=False)
+    reap_all(timeout_s)
+    return True
+
+
 def usage(pid: int) -> Usage:
     """Memory and processor time of a tree; the pages that a forked child shares count once."""
     memory = cpu = 0

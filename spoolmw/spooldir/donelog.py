@@ -1,9 +1,8 @@
 """Remembers what was delivered in a text file that survives the journal: one line for each task.
 
-A line is `ID STATE DIGEST KEY BOX NAME`, in percent-encoding, `-` where there is none: STATE is
-done, failed, cancelled, or retried (it ended, and its user had it run once more); NAME is the
-result's. The newest line of an id counts. A line that a crash cut off is ignored, and the next
-one starts on a line of its own.
+A line is `ID STATE KEY DIGEST BOX RESULT_NAME`, in percent-encoding, `-` where there is
+nothing. The newest line of a task counts; `retried` says that it is open again. A line that a
+crash cut off is ignored, and the next one starts on a line of its own.
 """
 
 from __future__ import annotations
@@ -18,15 +17,18 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task
 from spoolmw.spooldir.publish import publish, write_all
 
-RETRIED = "retried"  #: the state of a task that is open again
+#: The state in the log of a task that ended and was then opened again by its user.
+RETRIED = "retried"
+_FIELDS = 6
+_ID_DIGITS = 32
 
 
 class Done(NamedTuple):
-    """What the log tells of one delivered task. `digest` is empty where the daemon wrote the result."""
+    """What the log tells of one task."""
 
     key: str
-    digest: str
-    state: str
+    digest: str  #: of the result; empty where the daemon wrote it
+    state: str  #: "done", "failed", "cancelled" or RETRIED
     box: str
     result_name: str
 
@@ -43,7 +45,10 @@ class DoneLog:
             write_all(self._fd, b"\n")
 
     def append(self, tasks: Sequence[Task]) -> None:
-        """Add a line for each delivered task, in one write; the tick's sync makes it durable."""
+        """Add a line for each task, in one write; the tick's sync makes it durable.
+
+        Of a task with an ending its state there is told, of any other that it is open again.
+        """
         if tasks:
             write_all(self._fd, "".join(map(_line, tasks)).encode("ascii"))
 
@@ -54,29 +59,45 @@ class DoneLog:
 
 def _line(task: Task) -> str:
     ending = task.ending
-    state = ending.state.value if ending is not None else RETRIED
-    digest = ending.digest if ending is not None else ""
-    words = (state, digest, task.spec.key, task.box, task.result_name)
-    return f"{task.id} {' '.join([quote(word, safe='') or '-' for word in words])}\n"
+    state = RETRIED if ending is None else ending.state.value
+    digest = "" if ending is None else ending.digest
+    return (
+        f"{task.id} {state} {_coded(task.spec.key)} {digest or '-'} "
+        f"{_coded(task.box)} {_coded(task.result_name)}\n"
+    )
+
+
+def _coded(text: str) -> str:
+    if not text or text == "-":
+        return "%2D" if text else "-"
+    return text if text.isascii() and text.isalnum() else quote(text, safe="")
+
+
+def _decoded(text: str) -> str:
+    return "" if text == "-" else unquote(text)
 
 
 def read(path: Path) -> dict[TaskId, Done]:
-    """Every task in the log, the newest line of each; an absent log is an empty one."""
-    try:
-        text = path.read_text("ascii", "replace")
-    except FileNotFoundError:
-        return {}
+    """Every task in the log, by its newest line; an absent log is an empty one."""
     done: dict[TaskId, Done] = {}
-    for line in text.split("\n")[:-1]:
-        words = line.split(" ")
-        if len(words) == 6 and len(words[0]) == 32:
-            state, digest, key, box, name = ("" if w == "-" else unquote(w) for w in words[1:])
-            done[TaskId(words[0])] = Done(key, digest, state, box, name)
+    try:
+        file = open(path, encoding="ascii", errors="replace", newline="\n")
+    except FileNotFoundError:
+        return done
+    with file:
+        for line in file:
+            words = line.removesuffix("\n").split(" ")
+            if len(words) != _FIELDS or len(words[0]) != _ID_DIGITS or line[-1] != "\n":
+                continue
+            task_id, state, key, digest, box, result_name = words
+            done[TaskId(task_id)] = Done(
+                _decoded(key), _decoded(digest), state, _decoded(box), _decoded(result_name)
+            )
     return done
 
 
 def keep_newest(path: Path, lines: int, *, tmp: Path) -> int:
-    """Shorten the log to its newest `lines`; the number of lines that went. Open logs must be reopened."""
+    """Shorten the log to its newest `lines`; how many went. An open DoneLog must be opened again."""
     try:
         old = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:

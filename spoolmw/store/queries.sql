@@ -4,6 +4,16 @@ CREATE TABLE meta (
   value TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- create_states: The numbers of the states. Open ones are below 5: checks and indexes stay cheap.
+CREATE TABLE states (
+  state INTEGER PRIMARY KEY,
+  name  TEXT NOT NULL
+);
+
+-- create_states_rows: What the numbers mean.
+INSERT INTO states VALUES (0, 'waiting'), (1, 'queued'), (2, 'held'), (3, 'running'),
+  (4, 'delivering'), (5, 'done'), (6, 'failed'), (7, 'cancelled');
+
 -- create_tasks: The state of every task. These rows are what counts.
 CREATE TABLE tasks (
   seq          INTEGER PRIMARY KEY,
@@ -18,7 +28,7 @@ CREATE TABLE tasks (
   submitted_at REAL NOT NULL,
   updated_at   REAL NOT NULL,
   priority     INTEGER NOT NULL,
-  state        TEXT NOT NULL,
+  state        INTEGER NOT NULL,
   attempt      INTEGER NOT NULL,
   failures     INTEGER NOT NULL,
   losses       INTEGER NOT NULL,
@@ -28,13 +38,12 @@ CREATE TABLE tasks (
   ending       TEXT,
   history      TEXT,
   twin_of      TEXT,
-  CHECK (state IN ('waiting', 'queued', 'held', 'running',
-                   'delivering', 'done', 'failed', 'cancelled')),
-  CHECK ((state = 'running') = (lease IS NOT NULL)),
-  CHECK ((state IN ('delivering', 'done', 'failed', 'cancelled')) = (ending IS NOT NULL)),
-  CHECK (state <> 'waiting' OR twin_of IS NOT NULL),
-  CHECK (attempt >= 0 AND failures >= 0 AND losses >= 0),
-  CHECK (state <> 'running' OR attempt > 0)
+  result_kept  INTEGER NOT NULL DEFAULT 1,
+  CHECK (state BETWEEN 0 AND 7),
+  CHECK ((state = 3) = (lease IS NOT NULL)),
+  CHECK ((state >= 4) = (ending IS NOT NULL)),
+  CHECK (state <> 0 OR twin_of IS NOT NULL),
+  CHECK (state <> 3 OR attempt > 0)
 );
 
 -- create_tasks_by_id: An id is never used twice.
@@ -42,7 +51,14 @@ CREATE UNIQUE INDEX tasks_by_id ON tasks (id);
 
 -- create_open_tasks: What a start has to load, however many tasks are done.
 CREATE INDEX open_tasks ON tasks (seq)
-WHERE state NOT IN ('done', 'failed', 'cancelled');
+WHERE state < 5;
+
+-- create_ended_tasks: What retention goes through, the longest ended first.
+CREATE INDEX ended_tasks ON tasks (result_kept, updated_at)
+WHERE state >= 5;
+
+-- create_retryable_tasks: Ended tasks whose files are kept, so that they can run once more.
+CREATE INDEX retryable_tasks ON tasks (seq) WHERE state >= 6;
 
 -- create_tasks_by_key: The tasks that were given a key.
 CREATE INDEX tasks_by_key ON tasks (key) WHERE key <> '';
@@ -52,7 +68,7 @@ CREATE TABLE events (
   task  INTEGER NOT NULL,
   n     INTEGER NOT NULL,
   wall  REAL NOT NULL,
-  state TEXT NOT NULL,
+  state INTEGER NOT NULL,
   facts TEXT NOT NULL,
   PRIMARY KEY (task, n)
 ) WITHOUT ROWID;
@@ -67,11 +83,9 @@ INSERT INTO tasks (
 -- update_task: A transition that may have changed anything but what was asked for.
 UPDATE tasks SET
   result_name = ?, updated_at = ?, priority = ?, state = ?, attempt = ?, failures = ?,
-  losses = ?, not_before = ?, memory_bytes = ?, lease = ?, ending = ?, history = ?, twin_of = ?
+  losses = ?, not_before = ?, memory_bytes = ?, lease = ?, ending = ?, history = ?, twin_of = ?,
+  result_kept = 1
 WHERE seq = ?;
-
--- update_lease: The commonest transitions to RUNNING.
-UPDATE tasks SET updated_at = ?, state = ?, attempt = ?, lease = ?, losses = ? WHERE seq = ?;
 
 -- update_state: A transition that changed nothing but the state (delivered).
 UPDATE tasks SET updated_at = ?, state = ? WHERE seq = ?;
@@ -89,11 +103,8 @@ SELECT key, value FROM meta;
 -- highest_seq: The number of the newest task.
 SELECT coalesce(max(seq), 0) FROM tasks;
 
--- highest_event: The number of the newest event of the newest task, or of any where tasks were pruned.
-SELECT coalesce(max(n), 0) FROM events;
-
 -- load_open: Every task that is not final, in order of acceptance.
-SELECT * FROM tasks WHERE state NOT IN ('done', 'failed', 'cancelled') ORDER BY seq;
+SELECT * FROM tasks WHERE state < 5 ORDER BY seq;
 
 -- get_task: One task, whatever its state.
 SELECT * FROM tasks WHERE id = ?;
@@ -103,18 +114,29 @@ SELECT * FROM tasks WHERE key = ? AND key <> '' ORDER BY seq;
 
 -- shift_backoffs: Another boot: its clock starts anew, what remains of a backoff is still to pass.
 UPDATE tasks SET not_before = max(0, not_before - :then) + :now
-WHERE not_before > 0 AND state NOT IN ('done', 'failed', 'cancelled');
+WHERE not_before > 0 AND state < 5;
 
--- prune_tasks: Forget tasks that ended before a moment, with their story; some at a time.
-DELETE FROM tasks WHERE seq IN (
-  SELECT seq FROM tasks
-  WHERE state IN ('done', 'failed', 'cancelled') AND updated_at < :before LIMIT :most
+-- ended_before: Tasks that ended before a moment.
+SELECT * FROM tasks
+WHERE result_kept IN (0, 1) AND updated_at < :before
+  AND state >= 5 LIMIT :most;
+
+-- ended_with_results: Tasks that ended before a moment and whose results were not pruned yet.
+SELECT * FROM tasks
+WHERE result_kept = 1 AND updated_at < :before
+  AND state >= 5 LIMIT :most;
+
+-- note_result_pruned: The result of an ended task was looked after.
+UPDATE tasks SET result_kept = 0 WHERE id = ?;
+
+-- forget_story: Everything that happened to an ended task.
+DELETE FROM events WHERE task = (
+  SELECT seq FROM tasks WHERE id = ? AND state >= 5
 );
 
--- prune_orphaned_events: The story of tasks that were forgotten; some at a time.
-DELETE FROM events WHERE task NOT IN (SELECT seq FROM tasks);
+-- forget_task: An ended task.
+DELETE FROM tasks WHERE id = ? AND state >= 5;
 
--- prune_events: Forget what happened to ended tasks before a moment.
-DELETE FROM events WHERE wall < :before AND task NOT IN (
-  SELECT seq FROM tasks WHERE state NOT IN ('done', 'failed', 'cancelled')
-);
+-- retryable: Ended tasks that can run once more and need their input files for it.
+SELECT * FROM tasks
+WHERE state >= 6 AND spec LIKE '%"inputs"%' ORDER BY seq;

@@ -81,11 +81,20 @@ def imports(module: Module, *, typing_too: bool = True) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module.name}:{node.lineno} imports relatively"
-            assert node.module is not None
+            source = _source(module, node)
             for alias in node.names:
-                target = f"{node.module}.{alias.name}"
-                yield _own(target) if node.module.startswith("spoolmw") else node.module
+                own = source.split(".")[0] == "spoolmw"
+                yield _own(f"{source}.{alias.name}") if own else source
+
+
+def _source(module: Module, node: ast.ImportFrom) -> str:
+    """The module that a `from ... import` names; `runner` travels, and imports relatively."""
+    if not node.level:
+        return node.module or ""
+    parts = module.name.split(".")
+    package = parts if module.is_package else parts[:-1]
+    above = package[: len(package) - node.level + 1]
+    return ".".join([*above, node.module] if node.module else above)
 
 
 def _only_for_types(tree: ast.Module) -> set[ast.AST]:
@@ -97,8 +106,12 @@ def _only_for_types(tree: ast.Module) -> set[ast.AST]:
 
 
 def own_imports(module: Module) -> set[str]:
-    """The modules of the package that `module` imports."""
-    return {name for name in imports(module) if name.split(".")[0] == "spoolmw"} - {module.name}
+    """The modules of the package that `module` imports.
+
+    The package's face is lazy: what it imports for type checkers alone does not count.
+    """
+    found = imports(module, typing_too=module.name != "spoolmw")
+    return {name for name in found if name.split(".")[0] == "spoolmw"} - {module.name}
 
 
 def third_party(module: Module) -> set[str]:

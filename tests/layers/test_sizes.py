@@ -20,7 +20,8 @@ def by_name(module: Module) -> str:
 
 @pytest.mark.parametrize("module", modules(), ids=by_name)
 def test_a_module_fits_into_a_readers_head(module: Module) -> None:
-    assert len(module.text.splitlines()) <= LONGEST_MODULE
+    lines = module.text.count("\n")
+    assert lines <= LONGEST_MODULE
 
 
 @pytest.mark.parametrize("module", modules(), ids=by_name)

@@ -1,0 +1,45 @@
+"""Finds the agent of a kind: by entry point (group `spoolmw.agents`), the built-in ones also without.
+
+A kind is a class or function `(name, spool_root, settings, sink) -> Agent`. It is imported only
+when the configuration asks for it, so an engine's package that is missing costs nobody anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from spoolmw.agents.contract import Agent, Sink
+from spoolmw.config import AgentConfig
+from spoolmw.errors import BadConfig
+from spoolmw.model.ids import AgentName
+
+GROUP = "spoolmw.agents"
+BUILT_IN = {
+    "local": "spoolmw.agents.local:LocalAgent",
+    "fake": "spoolmw.agents.fake:FakeAgent",
+}
+PLANNED = ("ssh", "condor", "boinc")
+
+
+def make_agent(settings: AgentConfig, root: Path, sink: Sink) -> Agent:
+    """The agent that `settings` asks for, on the spool at `root`. Raises BadConfig."""
+    agent: Agent = _factory(settings)(AgentName(settings.name), root, settings, sink)
+    return agent
+
+
+def _factory(settings: AgentConfig) -> Any:
+    for found in entry_points(group=GROUP, name=settings.kind):
+        return found.load()
+    if settings.kind in BUILT_IN:
+        module, _, name = BUILT_IN[settings.kind].partition(":")
+        return getattr(importlib.import_module(module), name)
+    known = sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+    planned = settings.kind in PLANNED
+    raise BadConfig(
+        f"[agents.{settings.name}] kind: there is no kind {settings.kind!r}",
+        why="it is not built yet in this version" if planned else f"known are {', '.join(known)}",
+        fix='use kind = "local", or install the package that brings the kind',
+    )

@@ -1,0 +1,119 @@
+"""What all submitters and tasks of one `Spool` object share: its folders, its waiting thread.
+
+It outlives forks: a child waits for what it submits itself, and for what it inherited.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from spoolmw.client.control import ControlClient
+from spoolmw.client.dropper import Dropper
+from spoolmw.client.future import SpoolTask
+from spoolmw.client.waiter import Waiter
+from spoolmw.errors import NotServed, SpoolmwError, UnknownTask
+from spoolmw.spooldir.layout import Layout
+
+#: Seconds in which a task that left `incoming/` must have become known to the daemon.
+ACCEPT_S = 2.0
+_RETRY_S = 0.05
+
+log = logging.getLogger("spoolmw.client")
+
+
+class Link:
+    """The connection between a process and a spool."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.waiter = Waiter(layout)
+        self._droppers: dict[str, Dropper] = {}
+        _links.add(self)
+
+    def dropper(self, box: str) -> Dropper:
+        """Who drops files into this box."""
+        if box not in self._droppers:
+            self._droppers[box] = Dropper(self.layout, box)
+        return self._droppers[box]
+
+    def control(self) -> ControlClient:
+        """A new connection to the daemon; to be closed soon, as it has only some."""
+        return ControlClient(self.layout.root)
+
+    # -- what a task asks of its keeper ---------------------------------------------------
+
+    def ensure(self) -> None:
+        self.waiter.ensure()
+
+    def state(self, task: SpoolTask) -> str:
+        """The task's state as the daemon has it; "" when that cannot be told."""
+        try:
+            with self.control() as control:
+                return str(control.request("show", {"id": task.id}).get("state", ""))
+        except SpoolmwError:
+            return ""
+
+    def cancel(self, task: SpoolTask, *, waiting_only: bool) -> bool:
+        return self.cancel_many([task], waiting_only=waiting_only) == [task]
+
+    def cancel_many(self, tasks: Iterable[SpoolTask], *, waiting_only: bool) -> list[SpoolTask]:
+        """Cancel these tasks in the spool and return those that now will not end otherwise.
+
+        One that the daemon has not taken yet is simply taken back. With `waiting_only` a task
+        that runs already goes on.
+        """
+        taken_back, accepted = [], []
+        for task in tasks:
+            if self.dropper(task.box).take_back(task.dropped):
+                self.waiter.drop(task)
+                taken_back.append(task)
+            else:
+                accepted.append(task)
+        return taken_back + self._cancel_accepted(accepted, waiting_only=waiting_only)
+
+    def _cancel_accepted(
+        self, tasks: Sequence[SpoolTask], *, waiting_only: bool
+    ) -> list[SpoolTask]:
+        cancelled: list[SpoolTask] = []
+        until = time.monotonic() + ACCEPT_S
+        while tasks:
+            try:
+                asked = [{"ids": [task.id], "waiting_only": waiting_only} for task in tasks]
+                with self.control() as control:
+                    answers = control.requests("cancel", asked)
+            except NotServed as error:
+                log.warning("%d tasks cannot be cancelled now. %s", len(tasks), error)
+                break
+            cancelled += [t for t, a in zip(tasks, answers, strict=True) if _is_cancelled(a)]
+            # a task between incoming/ and the journal is known in a moment
+            tasks = [
+                t for t, a in zip(tasks, answers, strict=True) if isinstance(a, UnknownTask)
+            ]
+            if not tasks or time.monotonic() > until:
+                break
+            time.sleep(_RETRY_S)
+        return cancelled
+
+
+def _is_cancelled(answer: object) -> bool:
+    rows = answer.get("results") if isinstance(answer, Mapping) else answer
+    if not isinstance(rows, list) or len(rows) != 1:
+        return False
+    row: Mapping[str, Any] = rows[0]
+    return bool(row.get("changed")) or row.get("state") == "cancelled"
+
+
+_links: weakref.WeakSet[Link] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for link in list(_links):
+        link.waiter.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

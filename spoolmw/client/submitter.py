@@ -1,0 +1,234 @@
+"""Submits calls and commands with certain options; `Spool` is one with the plain options."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spoolmw.client.executor import SpoolExecutor
+from spoolmw.client.future import SpoolTask
+from spoolmw.client.link import Link
+from spoolmw.client.options import Options
+from spoolmw.client.progress import Progress
+from spoolmw.client.taskmap import TaskMap, run_chunk
+from spoolmw.errors import BadTaskFile
+from spoolmw.format.call import dump_call
+from spoolmw.format.ids import new_task_id
+from spoolmw.format.keyed import Unfit
+from spoolmw.format.names import sanitise
+from spoolmw.format.schema import read_spec
+from spoolmw.format.taskwriter import Template
+from spoolmw.model.ids import TaskId
+
+#: Longest part of a file's name that stands before the id.
+_MOST_NAME = 80
+#: Headers kept ready, by name.
+_MOST_TEMPLATES = 256
+
+StrPath = str | os.PathLike[str]
+T = TypeVar("T", bound=SpoolTask)
+
+
+class Submitter:
+    """Writes task files and returns their futures. Works while the daemon is down."""
+
+    def __init__(self, link: Link, options: Options) -> None:
+        self._link = link
+        self._options = options
+        box = options.box
+        self._dropper = link.dropper(box)
+        self._results = f"{link.layout.results}/{box}" if box else str(link.layout.results)
+        self._templates: dict[str, Template] = {}
+
+    def options(self, **wishes: Any) -> Submitter:
+        """A submitter with these options on top, as `spool.options(memory="2GB").submit(f)`."""
+        return Submitter(self._link, self._options.with_wishes(wishes))
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> SpoolTask:
+        """Have `function(*args, **kwargs)` called by the grid. Returns at once."""
+        return self.submit_as(SpoolTask, function, args, kwargs)
+
+    def submit_as(
+        self,
+        kind: type[T],
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> T:
+        """As `submit`, with a future of the class `kind`."""
+        task, data = self._packed(kind, name_of(function), dump_call(function, args, kwargs))
+        self._dropper.drop(task.dropped, data, durable=self._options.durable)
+        self._link.waiter.add(task)
+        return task
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        /,
+        *iterables: Iterable[Any],
+        chunk: int = 1,
+        timeout: float | None = None,
+        progress: bool = False,
+    ) -> TaskMap:
+        """Have `function` called with each of the arguments, `chunk` calls to a task.
+
+        Iterating over what is returned gives the values in order.
+        """
+        if chunk < 1:
+            raise ValueError(f"chunk is {chunk}; a task holds at least one call")
+        if self._options.key:
+            raise BadTaskFile(
+                "map() makes many tasks, and a key names one",
+                why="tasks with the same key are the same task",
+                fix="submit each with options(key=...) of its own",
+            )
+        calls = zip(*iterables, strict=False)
+        bodies = _bodies(function, calls, chunk)
+        made = TaskMap(
+            self._submit_all(name_of(function), bodies), chunk=chunk, timeout=timeout
+        )
+        if progress:
+            Progress(made.tasks).show()
+        return made
+
+    def command(
+        self,
+        command: Sequence[StrPath],
+        *,
+        inputs: Iterable[StrPath] | Mapping[str, StrPath] = (),
+        outputs: Iterable[str] = (),
+    ) -> SpoolTask:
+        """Have a program run. Its future's value is a CommandResult; the files are kept."""
+        if isinstance(command, (str, bytes)):
+            raise BadTaskFile(
+                "the command is one text",
+                why="no shell runs it, so its words have to stand apart",
+                fix='write command(["./fold", "17"]), or command(["sh", "-c", TEXT])',
+            )
+        words = [os.fspath(word) for word in command]
+        name = sanitise(Path(words[0]).name, _MOST_NAME) if words else "command"
+        header = self._options.command_header(name)
+        run = dict(header.get("run") or {})  # type: ignore[call-overload]
+        header["run"] = {**run, "command": words}
+        if patterns := list(outputs):
+            header["files"] = {"outputs": patterns}
+        _check(header)
+        task_id = new_task_id()
+        keep = self._options.keep is not False
+        task = self._task(SpoolTask, task_id, str(header["name"]), keep=keep)
+        if named := _named_inputs(inputs):
+            self._dropper.put_inputs(task.dropped, named, durable=self._options.durable)
+        data = Template(header).fill(task_id, b"")
+        self._dropper.drop(task.dropped, data, durable=self._options.durable)
+        self._link.waiter.add(task)
+        return task
+
+    def executor(self, **wishes: Any) -> SpoolExecutor:
+        """A `concurrent.futures.Executor` whose calls are tasks of this spool."""
+        submitter = self.options(**wishes) if wishes else self
+        return SpoolExecutor(submitter, self._link)
+
+    def _submit_all(self, name: str, bodies: Iterable[bytes]) -> list[SpoolTask]:
+        tasks: list[SpoolTask] = []
+        try:
+            if self._options.durable:
+                self._dropper.drop_all(self._pack_all(name, bodies, tasks))
+                for task in tasks:
+                    self._link.waiter.add(task)
+            else:
+                for file, data in self._pack_all(name, bodies, tasks):
+                    self._dropper.drop(file, data)
+                    self._link.waiter.add(tasks[-1])
+        except BaseException:
+            self._link.cancel_many(tasks, waiting_only=False)
+            raise
+        return tasks
+
+    def _pack_all(
+        self, name: str, bodies: Iterable[bytes], tasks: list[SpoolTask]
+    ) -> Iterator[tuple[str, bytes]]:
+        for body in bodies:
+            task, data = self._packed(SpoolTask, name, body)
+            tasks.append(task)
+            yield task.dropped, data
+
+    def _packed(self, kind: type[T], name: str, body: bytes) -> tuple[T, bytes]:
+        task_id = new_task_id()
+        name = self._options.name or name
+        template = self._templates.get(name)
+        if template is None:
+            if len(self._templates) >= _MOST_TEMPLATES:
+                self._templates.clear()
+            template = self._templates[name] = Template(self._options.call_header(name))
+        keep = self._options.keep is True
+        return self._task(kind, task_id, name, keep=keep), template.fill(task_id, body)
+
+    def _task(self, kind: type[T], task_id: TaskId, name: str, *, keep: bool) -> T:
+        stem = f"{_file_name(name)}-{task_id}"
+        path = f"{self._results}/{stem}.result"
+        task = kind(self._link, task_id, name, f"{stem}.task", path, keep=keep)
+        task.box = self._options.box
+        return task
+
+
+def name_of(function: object) -> str:
+    """What a task that calls `function` is called, if nobody says otherwise."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", "") or type(function).__name__
+    return _file_name(str(name))
+
+
+@functools.lru_cache(maxsize=1024)
+def _file_name(name: str) -> str:
+    return sanitise(name, _MOST_NAME)
+
+
+def _bodies(
+    function: Callable[..., Any], calls: Iterator[tuple[Any, ...]], chunk: int
+) -> Iterator[bytes]:
+    if chunk == 1:
+        for args in calls:
+            yield dump_call(function, args)
+        return
+    while some := list(islice(calls, chunk)):
+        yield dump_call(run_chunk, (function, some))
+
+
+def _named_inputs(inputs: Iterable[StrPath] | Mapping[str, StrPath]) -> dict[str, Path]:
+    """The input files by the names under which the command finds them."""
+    if isinstance(inputs, (str, bytes)):
+        raise BadTaskFile("`inputs` is one text", fix='write inputs=["data.npz"]')
+    if isinstance(inputs, Mapping):
+        pairs = [(str(name), Path(path)) for name, path in inputs.items()]
+    else:
+        pairs = [(_input_name(Path(path)), Path(path)) for path in inputs]
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise BadTaskFile(
+            "two inputs have the same name",
+            why=", ".join(sorted(name for name, _ in pairs)),
+            fix='name them: inputs={"a.txt": "one/data.txt", "b.txt": "two/data.txt"}',
+        )
+    _check({"run": {"command": ["x"]}, "files": {"inputs": list(named)}})
+    return named
+
+
+def _input_name(path: Path) -> str:
+    is_below = not path.is_absolute() and ".." not in path.parts
+    return str(path) if is_below else path.name
+
+
+def _check(header: Mapping[str, object]) -> None:
+    try:
+        read_spec(header, name="task")
+    except Unfit as problem:
+        raise BadTaskFile(
+            f"the task cannot be submitted: {'.'.join(problem.path)}",
+            why=problem.why,
+            fix=problem.fix,
+        ) from None

@@ -1,0 +1,89 @@
+"""Follows names from the moment that a file was dropped until they are tasks of the journal.
+
+A file in `incoming/` comes first: `wait job.sh` after `cp job.sh` means the file that was just
+dropped, not yesterday's task of the same name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from spoolmw.ctl.drops import Dropped, find_dropped
+from spoolmw.ctl.picks import known_id, made_at, unknown
+from spoolmw.ctl.session import Session
+from spoolmw.format.ids import is_task_id
+from spoolmw.store.reports import Reports
+
+#: Seconds for which a file may be nowhere, between leaving `incoming/` and being a task.
+NOWHERE_S = 5.0
+#: An id's time is cut to milliseconds.
+CLOCK_S = 0.001
+
+
+class Arrivals:
+    """The names that are not known as tasks yet; false when there are none."""
+
+    def __init__(self, session: Session, words: Iterable[str]) -> None:
+        self._session = session
+        #: name -> when its file was first seen in `incoming/` (wall clock; 0: it was not).
+        self._expected = dict.fromkeys(words, 0.0)
+        self._nowhere: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._expected)
+
+    def expect(self, word: str) -> None:
+        """Look for this one too."""
+        self._expected.setdefault(word, 0.0)
+
+    def look(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """The ids of names that have become tasks, and records of the files that were refused."""
+        arrived: list[str] = []
+        refused: list[dict[str, Any]] = []
+        if not self._expected:
+            return arrived, refused
+        with self._session.reports() as reports:
+            for word in list(self._expected):
+                self._look_at(reports, word, arrived, refused)
+        return arrived, refused
+
+    def _look_at(
+        self,
+        reports: Reports,
+        word: str,
+        arrived: list[str],
+        refused: list[dict[str, Any]],
+    ) -> None:
+        file = find_dropped(self._session.layout, word)
+        if file is not None and not file.refused:
+            self._expected[word] = self._expected[word] or time.time()
+            self._nowhere.pop(word, None)
+            return
+        since = 0.0 if _has_id(word) else max(0.0, self._expected[word] - CLOCK_S)
+        task_id = known_id(self._session, reports, word, newest=True, since=since)
+        if file is not None and (task_id is None or file.changed_at > made_at(task_id)):
+            refused.append(_refused(file))
+        elif task_id is not None:
+            arrived.append(task_id)
+        elif time.monotonic() - self._nowhere.setdefault(word, time.monotonic()) < NOWHERE_S:
+            return
+        else:
+            raise unknown(word)
+        del self._expected[word]
+
+
+def _has_id(word: str) -> bool:
+    """True for names with an id in them: it was made before the file was there."""
+    return is_task_id(word.removesuffix(".task")[-32:])
+
+
+def _refused(file: Dropped) -> dict[str, Any]:
+    return {
+        "id": file.task_id,
+        "name": file.name.removesuffix(".task"),
+        "box": file.box,
+        "state": "rejected",
+        "message": " ".join(file.reason.split("\n")).strip(),
+    }

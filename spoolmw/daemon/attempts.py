@@ -1,0 +1,72 @@
+"""What agents tell of attempts, made fit for the rules: checked against the disk, given its jitter."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from spoolmw.daemon.deliver import Delivery
+from spoolmw.daemon.logs import fields, log
+from spoolmw.model.events import Lost, Reported
+from spoolmw.model.ids import AttemptId
+from spoolmw.model.task import Blame, Cause, Task
+
+
+def checked(event: Reported | Lost, delivery: Delivery) -> Reported | Lost:
+    """The event; a report whose staged file is missing or too short is a loss on that host."""
+    if event.cause is not Cause.FINISHED:
+        event = replace(event, jitter=random.random())  # noqa: S311  # spreads retries, no secret
+    if isinstance(event, Lost) or delivery.staged_bytes(event.attempt) >= event.body_bytes:
+        return event
+    return Lost(
+        at=event.at,
+        attempt=event.attempt,
+        cause=Cause.CONNECTION,
+        blame=Blame.HOST,
+        message="its staged result is missing or shorter than reported",
+        host=event.host,
+        slot=event.slot,
+        started_at=event.started_at,
+        ended_at=event.ended_at,
+    )
+
+
+def not_launched(now: float, attempt: AttemptId, why: str) -> Lost:
+    """An agent could not even start the attempt."""
+    return Lost(
+        at=now,
+        attempt=attempt,
+        cause=Cause.LAUNCH,
+        blame=Blame.AGENT,
+        message=why,
+        counts=False,
+        jitter=random.random(),  # noqa: S311  # as above
+    )
+
+
+def daemon_died(now: float, task: Task) -> Lost:
+    """The attempt that ran when an earlier daemon ended. Its worker is gone; nobody is to blame."""
+    return Lost(
+        at=now,
+        attempt=task.attempt_id,
+        cause=Cause.CONNECTION,
+        blame=Blame.HOST,
+        message="the daemon stopped while it ran",
+        counts=False,
+    )
+
+
+def tell(task: Task, event: Reported | Lost) -> None:
+    """A line for each attempt that did not succeed, with what became of its task."""
+    log.warning(
+        "attempt ended %s",
+        fields(
+            task=task.id,
+            name=task.spec.name,
+            attempt=event.attempt.attempt,
+            cause=event.cause.value,
+            blame=event.blame.value,
+            now=task.state.value,
+            message=event.message,
+        ),
+    )

@@ -1,0 +1,68 @@
+"""What `status` and `agents` show of the running daemon."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from spoolmw import __version__
+from spoolmw.daemon.reactor import Reactor
+from spoolmw.model.ids import AgentName
+
+Row = dict[str, object]
+
+
+def status(reactor: Reactor, kinds: Mapping[str, str]) -> Row:
+    """The daemon at a glance; docs/control.md names the keys."""
+    tasks: dict[str, int] = dict(reactor.ended)
+    for state, number in reactor.table.states.items():
+        tasks[state.value] = number
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "spool": str(reactor.intake.layout.root),
+        "started_at": reactor.started_at,
+        "tasks": tasks,
+        "intake": {"open": not reactor.closed_intake, "reason": reactor.closed_intake},
+        "draining": reactor.dispatch.draining,
+        "agents": agents(reactor, kinds),
+        "disk": reactor.room.report(),
+        "done_per_s": reactor.done_per_s(),
+        "warnings": warnings(reactor),
+    }
+
+
+def agents(reactor: Reactor, kinds: Mapping[str, str]) -> list[Row]:
+    """Every agent, in the order of the configuration."""
+    return [agent(reactor, name, kinds) for name in reactor.dispatch.rooms]
+
+
+def agent(reactor: Reactor, name: AgentName, kinds: Mapping[str, str]) -> Row:
+    """One agent: its room, and what is taken of it."""
+    room = reactor.dispatch.rooms[name]
+    running = min(room.attempts, room.capacity.slots)
+    return {
+        "name": name,
+        "kind": kinds.get(name, ""),
+        "slots": room.capacity.slots,
+        "running": running,
+        "queued": room.attempts - running,
+        "memory_bytes": room.capacity.memory_bytes,
+        "gpus": room.capacity.gpus,
+        "paused": bool(room.paused),
+        "reason": room.paused or room.trouble,
+        "host": room.capacity.host,
+    }
+
+
+def warnings(reactor: Reactor) -> list[str]:
+    """What an operator should look at today."""
+    found = [f"intake is closed: {reactor.closed_intake}"] if reactor.closed_intake else []
+    if reactor.is_stuck():
+        found.append("the journal cannot be written: nothing starts, nothing is lost")
+    found += [
+        f"agent {name}: {room.trouble}"
+        for name, room in reactor.dispatch.rooms.items()
+        if room.trouble
+    ]
+    return found

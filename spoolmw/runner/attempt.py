@@ -1,0 +1,93 @@
+"""What the runner knows of one attempt: what it needs, where it stands, what was decided on it."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from . import wire
+from .order import DEFAULT_OUTPUT_BYTES, attempt_of
+
+
+class Kind:
+    """What a group of attempts needs. Those of one launch that need the same share it."""
+
+    __slots__ = (
+        "alone", "command", "cpus", "extra", "gpus", "interpreter", "memory", "output",
+        "python", "time_s",
+    )  # fmt: skip
+
+    def __init__(self, told: Dict[str, Any]) -> None:
+        self.interpreter: str = told.get("interpreter", "")
+        self.python: str = told.get("python", "")
+        self.cpus: int = told.get("cpus", 1)
+        self.gpus: int = told.get("gpus", 0)
+        self.memory: int = told.get("memory", 0)
+        self.time_s: float = told.get("time", 0.0)
+        self.output: int = told.get("output", DEFAULT_OUTPUT_BYTES)
+        self.command: bool = told.get("command", False)
+        #: Whether such an attempt has a worker for itself: nothing waits behind it.
+        self.alone = self.cpus > 1 or self.gpus > 0 or self.memory > 0
+        self.extra: Dict[str, Any] = {}
+        if self.memory:
+            self.extra["memory"] = self.memory
+        if self.output != DEFAULT_OUTPUT_BYTES:
+            self.extra["output"] = self.output
+        if self.cpus != 1:
+            self.extra["cpus"] = self.cpus
+
+
+class Verdict(NamedTuple):
+    """Why the runner ends an attempt before it ends by itself."""
+
+    cause: str  #: "timeout", "memory", "output", "stop" or "shutdown"
+    message: str
+    kill_at: float  #: monotonic clock: TERM was sent, KILL follows
+
+
+class Attempt:
+    """One attempt in the runner's hands."""
+
+    __slots__ = (
+        "announced", "base_cpu_s", "devices", "dropped", "id", "killed", "kind", "looked_at",
+        "measured_at", "packet", "peak_bytes", "verdict",
+    )  # fmt: skip
+
+    def __init__(self, packet: str, kind: Kind) -> None:
+        self.id = attempt_of(packet)
+        self.packet = packet
+        self.kind = kind
+        self.devices: Tuple[str, ...] = ()
+        self.verdict: Any = None  #: a Verdict once there is one
+        self.dropped = False  #: it was stopped while it waited
+        self.killed = False
+        self.announced = 0.0  #: monotonic clock; 0: its start was not told yet
+        self.looked_at = 0.0
+        self.measured_at = 0.0
+        self.base_cpu_s = 0.0
+        self.peak_bytes = 0
+
+    @property
+    def token(self) -> str:
+        return self.packet.split("\n", 2)[1]
+
+    @property
+    def path(self) -> str:
+        return self.packet.split("\n", 2)[2]
+
+    def encoded(self) -> bytes:
+        """The packet as a worker gets it."""
+        extra = self.kind.extra
+        if self.devices:
+            extra = {**extra, "devices": self.devices}
+        if not extra:
+            return self.packet.encode()
+        return self.packet.encode() + b"\n" + wire.encode(extra)
+
+
+def of_launch(work: List[Any]) -> List[Attempt]:
+    """The attempts of a launch frame: a list of [kind, [packet, ...]]."""
+    found: List[Attempt] = []
+    for told, packets in work:
+        kind = Kind(told)
+        found += [Attempt(packet, kind) for packet in packets]
+    return found

@@ -1,0 +1,220 @@
+"""Runs a command or a script: no shell, its own process group, output into files in `stage/`.
+
+The worker waits, and so stays able to end the whole tree when the runner is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+
+from . import outputs, process, results
+from .limits import Around
+from .order import Order
+from .reading import TaskFile
+from .results import Ended
+
+#: Signals that come from outside (an administrator, the kernel's out-of-memory killer), not
+#: from an error of the program's own.
+FROM_OUTSIDE = frozenset(
+    int(each)
+    for each in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPWR)
+)
+_DEFAULTS = [
+    signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP,
+    signal.SIGALRM, signal.SIGCHLD, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
+]  # fmt: skip
+_OUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_NOT_FOUND = 127
+_NOT_EXECUTABLE = 126
+
+
+class Places(NamedTuple):
+    """Where a worker's attempts find and leave files."""
+
+    scratch: str  #: the working directory
+    script: str  #: a script's text lies here, so that it is no output
+    inputs: str  #: content by digest
+    stage: str  #: with a slash at its end
+
+
+class Finished(NamedTuple):
+    """How a process ended."""
+
+    status: int
+    cpu_s: float
+    memory_bytes: int
+
+
+def run(
+    told: Order, task: TaskFile, places: Places, env: Mapping[str, str], runner_fd: int
+) -> Ended:
+    """Run the task's command to its end; its files lie in `stage/ATTEMPT.files/` then."""
+    header = task.header
+    wanted: Dict[str, Any] = header.get("files") or {}
+    folder = f"{places.stage}{told.attempt}.files"
+    outputs.fresh(folder)
+    try:
+        argv = _argv(task, places)
+        finished = _execute(argv, env, folder, told, runner_fd)
+    except OSError as error:
+        ended = _not_started(error)
+    else:
+        process.end_children()
+        ended = _judge(finished, told.memory, folder)
+        ended.cpu_s, ended.memory_bytes = finished.cpu_s, finished.memory_bytes
+    if ended.outcome == "lost":
+        outputs.remove(folder)
+        return ended
+    brought = [each["name"] for each in wanted.get("inputs") or ()]
+    kept = outputs.collect(places.scratch, folder, wanted.get("outputs") or [], brought)
+    if ended.outcome == "success":
+        ended = _complete(ended, kept, told.output)
+    ended.files = kept.files
+    ended.stdout_tail = results.tail(folder + "/stdout")
+    ended.stderr_tail = results.tail(folder + "/stderr")
+    return ended
+
+
+def _complete(ended: Ended, kept: outputs.Kept, limit: int) -> Ended:
+    """A success, if it left what it promised and not more than it may."""
+    wrong = None
+    if kept.total_bytes > limit:
+        wrong = results.failed(
+            "output", f"{kept.total_bytes} bytes of output, [limits] output allows {limit}"
+        )
+    elif kept.missing:
+        names = ", ".join(kept.missing)
+        wrong = results.failed("missing-output", f"declared output not found at the end: {names}")
+    if wrong is None:
+        return ended
+    wrong.cpu_s, wrong.memory_bytes, wrong.exit_code = ended.cpu_s, ended.memory_bytes, 0
+    return wrong
+
+
+def _argv(task: TaskFile, places: Places) -> List[str]:
+    run: Dict[str, Any] = task.header.get("run") or {}
+    arguments = [str(each) for each in run.get("command") or ()]
+    if (task.header.get("body") or {}).get("codec") != "script":
+        return arguments
+    outputs.fresh(places.script)
+    name = (task.header.get("name") or "script").replace("/", "_").lstrip(".-") or "script"
+    path = f"{places.script}/{name}"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o700)
+    with os.fdopen(fd, "wb") as file:
+        file.write(task.body)
+    return [*_shebang(bytes(task.body[:4096])), path, *arguments]
+
+
+def _shebang(text: bytes) -> List[str]:
+    """The script's interpreter and its one argument, as the kernel reads them.
+
+    Read here so that it also works on a file system mounted noexec, and with a line that
+    ends as on Windows.
+    """
+    first = text.split(b"\n", 1)[0].strip()
+    words = os.fsdecode(first[2:].strip()).split(None, 1) if first.startswith(b"#!") else []
+    return words or ["/bin/sh"]
+
+
+def _execute(
+    argv: List[str], env: Mapping[str, str], folder: str, told: Order, runner_fd: int
+) -> Finished:
+    program = _find(argv[0], env.get("PATH", os.defpath))
+    with Around(told):
+        pid = os.posix_spawn(
+            program,
+            argv,
+            env,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 1, folder + "/stdout", _OUT_FLAGS, 0o666),
+                (os.POSIX_SPAWN_OPEN, 2, folder + "/stderr", _OUT_FLAGS, 0o666),
+            ],
+            setpgroup=0,  # `kill 0` in a script must not reach the worker
+            setsigdef=_DEFAULTS,
+            setsigmask=[],
+        )
+    _await_end(pid, runner_fd)
+    _, status, usage = os.wait4(pid, 0)
+    return Finished(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
+
+
+def _await_end(pid: int, runner_fd: int) -> None:
+    """Return when the process has ended; when the runner is gone first, end it all."""
+    fd = os.pidfd_open(pid)
+    try:
+        waiter = select.poll()
+        waiter.register(fd, select.POLLIN)
+        waiter.register(runner_fd, 0)  # reports a hang-up only
+        while True:
+            ready = [each for each, _ in waiter.poll()]
+            if fd in ready:
+                return
+            if runner_fd in ready:
+                process.kill_tree(os.getpid(), root_too=False)
+                os._exit(1)
+    finally:
+        os.close(fd)
+
+
+def _find(name: str, path: str) -> str:
+    if "/" in name:
+        return name
+    for folder in path.split(os.pathsep):
+        candidate = os.path.join(folder or ".", name)
+        if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
+            return candidate
+    raise FileNotFoundError(2, f"no such program on the PATH ({path})", name)
+
+
+def _not_started(error: OSError) -> Ended:
+    missing = isinstance(error, FileNotFoundError)
+    name = error.filename if isinstance(error.filename, str) else ""
+    return results.failed(
+        "exit",
+        f"the command could not be started: {name}: {error.strerror}",
+        exit_code=_NOT_FOUND if missing else _NOT_EXECUTABLE,
+    )
+
+
+def _judge(finished: Finished, memory: int, folder: str) -> Ended:
+    status = finished.status
+    if status == 0:
+        ended = Ended()
+        ended.exit_code = 0
+        return ended
+    if memory and finished.memory_bytes >= memory:
+        return results.failed(
+            "memory", f"it used {finished.memory_bytes} bytes of memory, {memory} were asked for"
+        )
+    if os.WIFEXITED(status):
+        return _exited(os.WEXITSTATUS(status), folder)
+    return signalled(os.WTERMSIG(status), "the command")
+
+
+def _exited(code: int, folder: str) -> Ended:
+    said = results.tail(folder + "/stderr", 1000).strip().splitlines()
+    message = f"exit code {code}" + (f": {said[-1]}" if said else "")
+    return results.failed("exit", results.one_line(message), exit_code=code)
+
+
+def signalled(number: int, who: str) -> Ended:
+    """What a death by this signal means: an error of its own, a limit, or somebody's will."""
+    name = signal_name(number)
+    if number == signal.SIGXFSZ:
+        return results.failed("output", f"{who} wrote more than its [limits] output", number=number)
+    if number in FROM_OUTSIDE:
+        return results.lost(
+            "vanished", f"{who} was killed from outside by {name}", number=number
+        )
+    return results.failed("signal", f"{who} died of {name}", number=number)
+
+
+def signal_name(number: int) -> str:
+    """As "SIGSEGV"; real-time signals have none of their own."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"

@@ -1,0 +1,157 @@
+"""One worker process as its runner sees it: started, given attempts, listened to, ended.
+
+Each packet on its socket is one attempt. The runner keeps the worker's end of the socket open
+too, so it can take back what the worker has not begun: what was sent and neither reported nor
+taken back is exactly what the worker runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections import deque
+from typing import Deque, Dict, List, NamedTuple, Optional
+
+from . import order, process, wire
+from .attempt import Attempt
+
+_WORKER_FD = 3
+_OUTPUT_FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class Place(NamedTuple):
+    """What all workers of a runner have in common."""
+
+    spool: str
+    archive: str  #: the zipapp that workers run
+    env: Dict[str, str]
+    umask: int
+
+
+class Death(NamedTuple):
+    """How a worker process ended."""
+
+    status: int
+    cpu_s: float
+    memory_bytes: int
+
+
+class Member:
+    """A worker process and the attempts it was given."""
+
+    __slots__ = (
+        "_held", "_sock", "cpus", "fd", "interpreter", "name", "pid", "pidfd", "place", "ready",
+        "retired", "sent", "since",
+    )  # fmt: skip
+
+    def __init__(self, name: str, interpreter: str, place: Place) -> None:
+        self.name = name
+        self.interpreter = interpreter
+        self.place = place
+        self.sent: Deque[Attempt] = deque()
+        self.since = 0.0  #: monotonic clock: when the attempt at hand began
+        self.cpus = 0  #: slots that it holds now
+        self.ready = False
+        self.retired = False  #: gets nothing more
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.pid = self._spawn(theirs.fileno())
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        ours.setblocking(False)
+        self._sock = ours
+        self._held = theirs
+        self.fd = ours.fileno()
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def _spawn(self, fd: int) -> int:
+        place = self.place
+        told = wire.encode(
+            {
+                "spool": place.spool,
+                "name": self.name,
+                "parent": os.getpid(),
+                "umask": place.umask,
+            }
+        ).decode()
+        return os.posix_spawn(
+            self.interpreter,
+            [self.interpreter, place.archive, "worker", told],
+            place.env,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, self.output("stdout"), _OUTPUT_FLAGS, 0o600),
+                (os.POSIX_SPAWN_OPEN, 2, self.output("stderr"), _OUTPUT_FLAGS, 0o600),
+                (os.POSIX_SPAWN_DUP2, fd, _WORKER_FD),
+            ],
+            setsid=True,
+            setsigmask=[],
+        )
+
+    def output(self, stream: str) -> str:
+        """The file that this worker's `stdout` or `stderr` goes to."""
+        return f"{self.place.spool}/tmp/output/{self.name}.{stream[3:]}"
+
+    def printed(self, attempt: Attempt, stream: str) -> str:
+        """The file that an attempt's `stdout` or `stderr` goes to."""
+        if attempt.kind.command:
+            return f"{self.place.spool}/stage/{attempt.id}.files/{stream}"
+        return self.output(stream)
+
+    @property
+    def scratch(self) -> str:
+        return f"{self.place.spool}/tmp/scratch/{self.name}"
+
+    def give(self, attempt: Attempt, now: float) -> bool:
+        """Hand over an attempt; False when the socket takes no more now."""
+        try:
+            self._sock.send(attempt.encoded())
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.retired = True  # it died; its pidfd tells how
+            return False
+        if not self.sent:
+            self.since = now
+            self.cpus = attempt.kind.cpus
+        self.sent.append(attempt)
+        return True
+
+    def take_back(self) -> List[Attempt]:
+        """Take what the worker has not begun, in its order."""
+        count = 0
+        with contextlib.suppress(BlockingIOError):
+            while self._held.recv(order.MAX_PACKET, socket.MSG_DONTWAIT):
+                count += 1
+        taken = [self.sent.pop() for _ in range(count)]
+        taken.reverse()
+        return taken
+
+    def packet(self) -> Optional[bytes]:
+        """The next packet from the worker; None when there is none now."""
+        try:
+            return self._sock.recv(order.MAX_PACKET) or None
+        except OSError:
+            return None
+
+    def bury(self) -> Death:
+        """Collect the dead process, close and remove what was its own."""
+        _, status, usage = os.wait4(self.pid, 0)
+        return Death(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
+
+    def close(self) -> None:
+        """Close what was held open for it, and remove its files."""
+        self._sock.close()
+        self._held.close()
+        os.close(self.pidfd)
+        for name in (self.output("stdout"), self.output("stderr"), self.output("---now")):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def kill(self) -> None:
+        """End the process and all below it; its pidfd tells when it is dead."""
+        self.retired = True
+        process.kill_tree(self.pid, root_too=True)

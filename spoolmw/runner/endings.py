@@ -1,0 +1,112 @@
+"""How an attempt ended that could not report itself: its worker died, or the runner ended it.
+
+The runner writes the result's body here, so that every attempt that fails has one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import Any, Dict
+
+from . import command, outputs, reading, results
+from .attempt import Attempt
+from .crew import Death, Member
+from .results import Ended
+
+
+def of_death(member: Member, attempt: Attempt, death: Death) -> Ended:
+    """What the death of its worker means for the attempt at hand."""
+    if attempt.verdict is not None:
+        return of_verdict(attempt)
+    if member.retired:
+        return results.lost("connection", "its worker was replaced while it waited")
+    if os.WIFEXITED(death.status):
+        return _exited(member, os.WEXITSTATUS(death.status))
+    number = os.WTERMSIG(death.status)
+    ended = command.signalled(number, "the worker process")
+    if number == signal.SIGKILL and not attempt.kind.command:
+        ended.message += " (by somebody, or by the kernel when memory ran out)"
+    return ended
+
+
+def _exited(member: Member, code: int) -> Ended:
+    if not member.ready:
+        said = results.tail(member.output("stderr"), 2000).strip().splitlines()
+        last = f": {said[-1]}" if said else ""
+        return results.failed(
+            "interpreter", f"{member.interpreter} could not become a worker (exit code {code}){last}"
+        )
+    return results.failed(
+        "exit", f"the function ended its process with exit code {code} instead of returning",
+        exit_code=code,
+    )
+
+
+def of_verdict(attempt: Attempt) -> Ended:
+    """The end that the runner itself decided on."""
+    verdict = attempt.verdict
+    if verdict.cause == "shutdown":
+        return results.lost("shutdown", verdict.message)
+    return results.failed(verdict.cause, verdict.message)
+
+
+def report(
+    attempt: Attempt, member: Member, ended: Ended, death: Death, started_s: float
+) -> Dict[str, Any]:
+    """Write the result's body where there is one, and make the report."""
+    now = time.time()
+    ended.cpu_s = round(max(0.0, death.cpu_s - attempt.base_cpu_s), 6)
+    ended.memory_bytes = max(attempt.peak_bytes, death.memory_bytes)
+    told: Dict[str, Any] = {}
+    if ended.outcome != "lost":
+        told = _write(attempt, member, ended)
+    else:
+        remove_staged(attempt, member.place.spool)
+    told.update(results.report(attempt.id, attempt.token, ended, (now - started_s, now)))
+    told["slot"] = member.name
+    return told
+
+
+def unstarted(attempt: Attempt, spool: str, message: str) -> Dict[str, Any]:
+    """The report of an attempt for which there is no interpreter."""
+    now = time.time()
+    ended = results.failed("interpreter", message)
+    name = _name(spool, attempt)
+    size, digest = results.write(f"{spool}/stage/{attempt.id}", name, attempt.id, ended)
+    told = results.report(attempt.id, attempt.token, ended, (now, now))
+    told.update(body_bytes=size, digest=digest)
+    return told
+
+
+def _write(attempt: Attempt, member: Member, ended: Ended) -> Dict[str, Any]:
+    spool = member.place.spool
+    folder = f"{spool}/stage/{attempt.id}.files"
+    if attempt.kind.command and os.path.isdir(folder):
+        ended.files = outputs.describe_own(folder)
+        ended.stdout_tail = results.tail(folder + "/stdout")
+        ended.stderr_tail = results.tail(folder + "/stderr")
+    elif not attempt.kind.command:
+        ended.stdout_tail = results.tail(member.output("stdout"))
+        ended.stderr_tail = results.tail(member.output("stderr"))
+    name = _name(spool, attempt)
+    size, digest = results.write(f"{spool}/stage/{attempt.id}", name, attempt.id, ended)
+    return {"body_bytes": size, "digest": digest}
+
+
+def _name(spool: str, attempt: Attempt) -> str:
+    try:
+        return reading.read(f"{spool}/{attempt.path}").header.get("name") or ""
+    except (OSError, reading.Damaged):
+        return ""
+
+
+def remove_staged(attempt: Attempt, spool: str) -> None:
+    """Remove what a stopped or lost attempt left in `stage/`."""
+    path = f"{spool}/stage/{attempt.id}"
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    with contextlib.suppress(OSError):
+        outputs.remove(path + ".files")

@@ -1,0 +1,315 @@
+"""The runner: one thread that passes orders from its agent to workers, and reports back.
+
+Rule 1: nothing here waits for anything but the selector.
+Rule 2: the runner dies with its daemon: at the end of the stream, and when the daemon's pidfd
+says so (a sibling may hold the stream open). Before it goes, every tree of its workers is dead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from . import PROTOCOL, endings, host, outputs, process, wire
+from .attempt import Attempt, Verdict, of_launch
+from .crew import Death, Member, Place
+from .interpreter import Interpreters
+from .pool import Pool
+from .watch import TERM_GRACE_S, Watch
+
+_REST_S = 0.001  #: while all workers have enough to do, reports are gathered for so long
+_WORN = ord("x")
+_HELLO = ord("h")
+_SWEEP_S = 2.0  #: to wait for the death of what was killed
+
+
+class Runner:
+    """Everything of one runner process."""
+
+    def __init__(self, stream: wire.Stream, setup: Dict[str, Any], archive: str) -> None:
+        self._stream = stream
+        self._selector = selectors.DefaultSelector()
+        self._spool: str = setup["spool"]
+        env: Dict[str, str] = setup["env"]
+        place = Place(self._spool, archive, env, setup["umask"])
+        self._pool = Pool(
+            place, setup["slots"], setup["gpus"], Interpreters(setup["interpreters"]), self._adopt
+        )
+        self._watch = Watch(self._pool, self._listen)
+        self._reports: List[bytes] = []
+        self._look_at = 0.0
+        self._closing: Optional[float] = None  #: monotonic clock: the grace ends
+        self._term_at = 0.0
+
+    def run(self, daemon: int) -> None:
+        """Serve until the daemon is gone or says close."""
+        watched = os.pidfd_open(daemon)
+        if os.getppid() != daemon:
+            return  # it died before it could be watched
+        self._selector.register(watched, selectors.EVENT_READ, _gone)
+        self._selector.register(self._stream, selectors.EVENT_READ, self._hear)
+        self._send({"event": "hello", "protocol": PROTOCOL, "pid": os.getpid(), **host.facts()})
+        try:
+            while not self._done():
+                self._turn()
+        except wire.Closed:
+            pass
+        finally:
+            self._end_all()
+
+    def _turn(self) -> None:
+        """Wait for something, and do all that follows from it."""
+        if self._pool.loaded():
+            time.sleep(_REST_S)
+        for key, _ in self._selector.select(self._timeout()):
+            act: Callable[[float], None] = key.data
+            act(time.monotonic())
+        now = time.monotonic()
+        if self._look_at and now >= self._look_at:
+            self._look_at = self._watch.look(now)
+            self._sweep(wait_s=0.0)
+        if self._closing is not None:
+            self._hurry(now)
+        self._pool.dispatch(now)
+        if not self._look_at and any(self._pool.busy()):
+            self._look_at = now + 0.03
+        self._give_up_hopeless()
+        self._flush()
+
+    def _timeout(self) -> Optional[float]:
+        if not self._look_at:
+            return None
+        return max(0.0, self._look_at - time.monotonic())
+
+    # -- the agent's side
+
+    def _hear(self, now: float) -> None:
+        for _, payload in self._stream.receive():
+            told = json.loads(payload)
+            verb = told.get("do")
+            if verb == "launch":
+                self._pool.add(of_launch(told["work"]))
+            elif verb == "stop":
+                self._stop(told["attempts"], now)
+            elif verb == "slots":
+                self._pool.slots = told["slots"]
+            elif verb == "close":
+                self._close(told["grace_s"], now)
+            else:
+                raise wire.WireError(f"unknown verb {verb!r}")
+
+    def _send(self, tree: Dict[str, Any]) -> None:
+        self._stream.send(wire.json_frame(tree))
+
+    def _flush(self) -> None:
+        watch = self._watch
+        if watch.started:
+            self._send({"event": "started", "attempts": watch.started})
+            watch.started = []
+        if watch.usage:
+            self._send({"event": "usage", "attempts": watch.usage})
+            watch.usage = []
+        if self._reports:
+            # The workers' own bytes go out as they came: nothing is parsed on the way.
+            body = b",".join(self._reports)
+            self._stream.send(wire.frame(b'{"event":"ended","attempts":[' + body + b"]}"))
+            self._reports = []
+        wanted = selectors.EVENT_READ
+        if self._stream.unsent:
+            wanted |= selectors.EVENT_WRITE
+            self._stream.flush()
+        if self._selector.get_key(self._stream).events != wanted:
+            self._selector.modify(self._stream, wanted, self._hear)
+
+    # -- the workers' side
+
+    def _adopt(self, member: Member) -> None:
+        """Listen to a new worker, and to its death."""
+        self._selector.register(
+            member.fd, selectors.EVENT_READ, lambda now: self._listen(member, now)
+        )
+        self._selector.register(
+            member.pidfd, selectors.EVENT_READ, lambda now: self._died(member, now)
+        )
+
+    def _listen(self, member: Member, now: float) -> None:
+        """Take a worker's reports."""
+        count = 0
+        while True:
+            packet = member.packet()
+            if packet is None:
+                break
+            if packet[0] == _HELLO:
+                member.ready = True
+                continue
+            attempt = member.sent.popleft()
+            self._pool.forget(attempt)
+            count += 1
+            if attempt.verdict is None:
+                self._reports.append(packet[1:])
+            else:
+                self._overrule(member, attempt, packet[1:])
+            if packet[0] == _WORN:
+                self._pool.put_back(member.take_back())
+                member.kill()
+        if count:
+            self._pool.finished(member, count, now)
+
+    def _overrule(self, member: Member, attempt: Attempt, raw: bytes) -> None:
+        """A worker reports the end of what the runner had decided to end."""
+        told = json.loads(raw)
+        cause = attempt.verdict.cause
+        if cause == "stop":
+            endings.remove_staged(attempt, self._spool)
+        elif cause == "shutdown" and told["outcome"] != "lost":
+            self._reports.append(raw)  # it ended by itself within the grace
+        else:
+            death = Death(0, told["cpu_s"], told["memory_bytes"])
+            ended = endings.of_verdict(attempt)
+            self._report(
+                endings.report(attempt, member, ended, death, time.time() - told["started"])
+            )
+
+    def _report(self, told: Dict[str, Any]) -> None:
+        self._reports.append(wire.encode(told))
+
+    def _died(self, member: Member, now: float) -> None:
+        """A worker is dead: keep its last reports, save what it had not begun, judge the rest."""
+        self._listen(member, now)
+        self._pool.put_back(member.take_back())
+        self._selector.unregister(member.fd)
+        self._selector.unregister(member.pidfd)
+        death = member.bury()
+        del self._pool.crew[member.name]
+        self._sweep(wait_s=_SWEEP_S)
+        at_hand = member.sent.popleft() if member.sent else None
+        if at_hand is not None:
+            self._pool.forget(at_hand)
+            self._judge(member, at_hand, death, now)
+        elif not member.ready and not member.retired:
+            self._stillborn(member, death)
+        member.close()
+        outputs.remove(member.scratch)
+        outputs.remove(member.scratch + ".script")
+
+    def _judge(self, member: Member, attempt: Attempt, death: Death, now: float) -> None:
+        if attempt.verdict is not None and attempt.verdict.cause == "stop":
+            endings.remove_staged(attempt, self._spool)
+            return
+        ended = endings.of_death(member, attempt, death)
+        self._report(endings.report(attempt, member, ended, death, now - member.since))
+
+    def _stillborn(self, member: Member, death: Death) -> None:
+        """A worker died before it took anything: fail the attempt it was started for."""
+        attempt = self._pool.take_first(member.interpreter)
+        if attempt is not None:
+            ended = endings.of_death(member, attempt, death)
+            self._report(endings.report(attempt, member, ended, death, 0.0))
+
+    def _give_up_hopeless(self) -> None:
+        for attempt, message in self._pool.hopeless:
+            self._report(endings.unstarted(attempt, self._spool, message))
+        self._pool.hopeless = []
+
+    def _sweep(self, wait_s: float) -> None:
+        """Kill what was left behind by dead workers: as orphans they are the runner's children."""
+        until = time.monotonic() + wait_s
+        while True:
+            own = {member.pid for member in self._pool.crew.values()}
+            strays = [pid for pid in process.children(os.getpid()) if pid not in own]
+            for pid in strays:
+                process.kill_tree(pid, root_too=True)
+                os.waitpid(pid, os.WNOHANG)
+            if not strays or time.monotonic() >= until:
+                return
+            time.sleep(0.0005)
+
+    # -- ends
+
+    def _stop(self, names: List[str], now: float) -> None:
+        for name in names:
+            attempt = self._pool.known.get(name)
+            if attempt is None or attempt.verdict is not None:
+                continue
+            holder = next((m for m in self._pool.busy() if attempt in m.sent), None)
+            if holder is not None and holder.sent[0] is not attempt:
+                self._pool.put_back(holder.take_back())
+                holder = holder if attempt in holder.sent else None
+            if holder is None:
+                attempt.dropped = True
+                self._pool.forget(attempt)
+            elif not self._watch.end(holder, attempt, Verdict("stop", "", now + TERM_GRACE_S)):
+                pass  # it has just ended; its report is late for whoever stopped it
+
+    def _close(self, grace_s: float, now: float) -> None:
+        """Begin nothing more; what runs may end within the grace."""
+        self._closing = now + grace_s
+        self._term_at = now + max(0.0, grace_s - min(TERM_GRACE_S, grace_s / 4))
+        for member in self._pool.busy():
+            self._pool.put_back(member.take_back())
+        for attempt in self._pool.drop_waiting():
+            self._reports.append(_not_begun(attempt))
+        self._look_at = now
+
+    def _hurry(self, now: float) -> None:
+        """Near the end of the grace: TERM; at its end: KILL."""
+        self._look_at = min(self._look_at or now + 0.05, now + 0.05)
+        if now < self._term_at:
+            return
+        for member in list(self._pool.busy()):
+            attempt = member.sent[0]
+            if attempt.verdict is None:
+                text = "the daemon stopped before it ended"
+                self._watch.end(member, attempt, Verdict("shutdown", text, self._closing or now))
+
+    def _done(self) -> bool:
+        return self._closing is not None and not self._reports and not any(self._pool.busy())
+
+    def _end_all(self) -> None:
+        for member in self._pool.crew.values():
+            process.kill_tree(member.pid, root_too=True)
+        process.kill_tree(os.getpid(), root_too=False)
+        process.reap_all(_SWEEP_S)
+        for member in self._pool.crew.values():
+            member.close()
+
+
+def _gone(_now: float) -> None:
+    raise wire.Closed("the daemon is gone")
+
+
+def _not_begun(attempt: Attempt) -> bytes:
+    now = time.time()
+    return wire.encode(
+        {
+            "attempt": attempt.id, "token": attempt.token, "outcome": "lost", "cause": "shutdown",
+            "blame": "host", "message": "the daemon stopped before it began", "counts": False,
+            "started": now, "ended": now, "cpu_s": 0.0, "memory_bytes": 0,
+        }
+    )  # fmt: skip
+
+
+def main(fd: int, daemon: int, archive: str) -> int:
+    """Be the runner of the agent at the other end of `fd`."""
+    process.become_subreaper()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
+    stream = wire.Stream(sock)
+    waiter = selectors.DefaultSelector()
+    waiter.register(stream, selectors.EVENT_READ)
+    frames: List[wire.Frame] = []
+    while not frames:
+        waiter.select()
+        frames = stream.receive()
+    setup = json.loads(frames[0][1])
+    runner = Runner(stream, setup, archive)
+    runner.run(daemon)
+    sys.stdout.flush()
+    return 0

@@ -1,0 +1,181 @@
+"""Keeps a worker's surroundings the same for every attempt: folder, environment, streams, seeds.
+
+Rule: what can be put back is put back; what cannot (threads, a closed stream) is a reason to
+replace the worker, which `leave()` returns.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import resource
+import signal
+import sys
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from . import outputs, results
+
+MAX_ATTEMPTS = 10_000  #: then a worker is replaced, whatever it has leaked
+MAX_GROWTH_BYTES = 256 << 20  #: of resident memory kept after an attempt
+_RESET_BYTES = 16 << 20  #: a peak this far above the last one known is put back
+_UMASK = 0o022
+_HANDLED = (signal.SIGTERM, signal.SIGALRM, signal.SIGINT)
+
+
+class Used(NamedTuple):
+    """What one attempt used."""
+
+    cpu_s: float
+    memory_bytes: int
+
+
+class Surroundings:
+    """The surroundings of one worker process; made once at its start."""
+
+    def __init__(self, scratch: str, umask: int = _UMASK) -> None:
+        self._scratch = scratch
+        self._umask = umask
+        self._environ: Dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # a copy costs 10 us
+        self._base = dict(self._environ)
+        self._text = dict(os.environ)
+        self._expected = self._base
+        self._extras = False
+        self._streams = (sys.stdin, sys.stdout, sys.stderr)
+        self._inodes = [os.fstat(fd).st_ino for fd in (1, 2)]
+        self._handlers = [signal.getsignal(number) for number in _HANDLED]
+        self._threads = _thread._count()
+        self._attempts = 0
+        os.umask(umask)
+        os.makedirs(scratch, exist_ok=True)
+        os.chdir(scratch)
+        outputs.empty(scratch)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        self._cpu_s = _cpu(usage) + _cpu(resource.getrusage(resource.RUSAGE_CHILDREN))
+        self._start_kb = self._peak_kb = usage.ru_maxrss
+
+    def enter(self, own: Dict[str, str], env: Dict[str, str]) -> None:
+        """Set the attempt's environment: what each attempt has (`own`), and what it asked for."""
+        environ, data = os.environ, self._environ
+        self._extras = bool(env)
+        for key, value in own.items():
+            if data.get(key.encode()) != os.fsencode(value):
+                environ[key] = value
+        for key, value in env.items():
+            environ[key] = value
+        self._expected = dict(data)
+
+    def tails(self) -> Tuple[str, str]:
+        """The ends of what the attempt printed; the files are empty afterwards."""
+        found: List[str] = []
+        for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
+            _flush(stream)
+            try:
+                if not os.fstat(fd).st_size:
+                    found.append("")
+                    continue
+                found.append(results.tail_of(fd))
+                os.ftruncate(fd, 0)
+            except OSError:  # the task closed it or put another file there; leave() tells
+                found.append("")
+        return found[0], found[1]
+
+    def used(self) -> Used:
+        """Processor time and peak memory of the attempt that ended."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        total = _cpu(usage) + _cpu(resource.getrusage(resource.RUSAGE_CHILDREN))
+        cpu_s, self._cpu_s = total - self._cpu_s, total
+        peak_kb = usage.ru_maxrss
+        if peak_kb > self._peak_kb + (_RESET_BYTES >> 10):
+            self._peak_kb = _forget_peak()
+        return Used(round(cpu_s, 6), peak_kb << 10)
+
+    def full(self, own: Dict[str, str], env: Dict[str, str]) -> Dict[str, str]:
+        """The environment of a command: what a worker has at its start, and the attempt's."""
+        return {**self._text, **own, **env}
+
+    def leave(self) -> str:
+        """Put everything back; returns why the worker must be replaced, or nothing."""
+        self._attempts += 1
+        if self._environ != self._expected or self._extras:
+            self._put_environment_back()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in zip(_HANDLED, self._handlers):
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        _reseed()
+        return self._put_streams_back() or self._put_folder_back() or self._worn()
+
+    def _put_environment_back(self) -> None:
+        for key in list(self._environ):
+            if key not in self._base:
+                os.environ.pop(os.fsdecode(key), None)
+        for key, value in self._base.items():
+            if self._environ.get(key) != value:
+                os.environ[os.fsdecode(key)] = os.fsdecode(value)
+
+    def _put_streams_back(self) -> str:
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        if streams != self._streams:
+            for stream in streams:
+                _flush(stream)
+            sys.stdin, sys.stdout, sys.stderr = self._streams
+        try:
+            found = [os.fstat(fd) for fd in (1, 2)]
+        except OSError:
+            return "its standard streams were closed"
+        if [each.st_ino for each in found] != self._inodes:
+            return "its standard streams were redirected"
+        for fd, each in zip((1, 2), found):
+            if each.st_size:
+                os.ftruncate(fd, 0)
+        return ""
+
+    def _put_folder_back(self) -> str:
+        os.umask(self._umask)
+        try:
+            if os.getcwd() != self._scratch:
+                os.chdir(self._scratch)
+            if os.listdir(self._scratch):
+                outputs.empty(self._scratch)
+        except FileNotFoundError:
+            os.makedirs(self._scratch)
+            os.chdir(self._scratch)
+        except OSError as error:
+            return f"its folder could not be emptied: {error}"
+        return ""
+
+    def _worn(self) -> str:
+        if _thread._count() > self._threads:
+            return "threads were left running"
+        if self._peak_kb - self._start_kb > MAX_GROWTH_BYTES >> 10:
+            return "it grew"
+        if self._attempts >= MAX_ATTEMPTS:
+            return "it is old"
+        return ""
+
+
+def _cpu(usage: Any) -> float:
+    return float(usage.ru_utime + usage.ru_stime)
+
+
+def _forget_peak() -> int:
+    """Start the count of peak memory anew; returns what is resident now, in KiB."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _flush(stream: Any) -> None:
+    # What the task put there may be of any type, and closed, or full.
+    with contextlib.suppress(Exception):
+        stream.flush()
+
+
+def _reseed() -> None:
+    """Fresh seeds, as a new process would have; only where the modules are loaded at all."""
+    loaded = sys.modules
+    if "random" in loaded:
+        loaded["random"].seed()
+    if "numpy.random" in loaded:
+        loaded["numpy.random"].seed()

@@ -1,0 +1,128 @@
+"""Looks at the attempts that run: tells of the long ones, holds limits, ends what must end.
+
+A look costs a system call or more for each attempt, so short ones are never looked at.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any, Callable, Dict, List
+
+from . import outputs, process
+from .attempt import Attempt, Verdict
+from .crew import Member
+from .pool import Pool
+
+LOOK_S = 0.05  #: between two looks while something young or limited runs
+CALM_S = 0.25  #: between two looks otherwise
+LONG_S = 0.03  #: nothing waits behind an attempt that runs so long
+ANNOUNCE_S = 0.1  #: a longer attempt is told to the daemon
+USAGE_S = 1.0  #: between two measurements of an attempt without a memory limit
+TERM_GRACE_S = 5.0  #: between TERM and KILL
+_MOST_FILES = 2000  #: of a working directory are counted towards the output limit
+
+
+class Watch:
+    """The limits of all attempts of a pool."""
+
+    def __init__(self, pool: Pool, listen: Callable[[Member, float], None]) -> None:
+        self._pool = pool
+        self._listen = listen
+        self.started: List[Dict[str, Any]] = []
+        self.usage: List[Dict[str, Any]] = []
+
+    def look(self, now: float) -> float:
+        """Look at every attempt that runs; returns when to look again (0.0: nothing runs)."""
+        pause = 0.0
+        for member in list(self._pool.busy()):
+            calm = self._look_at(member, now)
+            pause = min(pause or CALM_S, CALM_S if calm else LOOK_S)
+        return now + pause if pause else 0.0
+
+    def _look_at(self, member: Member, now: float) -> bool:
+        attempt = member.sent[0]
+        ran_s = now - member.since
+        if attempt.verdict is not None:
+            if now >= attempt.verdict.kill_at:
+                self.kill(member, attempt)
+            return False
+        if ran_s >= LONG_S:
+            self._pool.is_long(ran_s)
+            if len(member.sent) > 1:
+                self._pool.put_back(member.take_back())
+        if ran_s >= ANNOUNCE_S and not attempt.announced:
+            self._announce(member, attempt, now, ran_s)
+        kind = attempt.kind
+        if kind.time_s and ran_s > kind.time_s:
+            text = f"it ran longer than its [limits] time of {kind.time_s:g} s"
+            self.end(member, attempt, Verdict("timeout", text, now + TERM_GRACE_S))
+        elif attempt.announced or kind.memory:
+            self._measure(member, attempt, now)
+        return bool(attempt.announced) and not kind.memory and not kind.time_s
+
+    def _announce(self, member: Member, attempt: Attempt, now: float, ran_s: float) -> None:
+        attempt.announced = now
+        attempt.base_cpu_s = 0.0
+        self.started.append(
+            {
+                "attempt": attempt.id,
+                "slot": member.name,
+                "pid": member.pid,
+                "started": time.time() - ran_s,
+            }
+        )
+
+    def _measure(self, member: Member, attempt: Attempt, now: float) -> None:
+        limit = attempt.kind.memory
+        if limit or now - attempt.measured_at >= USAGE_S:
+            used = process.usage(member.pid)
+            attempt.peak_bytes = max(attempt.peak_bytes, used.memory_bytes)
+            if now - attempt.measured_at >= USAGE_S:
+                attempt.measured_at = now
+                self.usage.append(
+                    {"attempt": attempt.id, "cpu_s": used.cpu_s, "memory_bytes": used.memory_bytes}
+                )
+            if limit and used.memory_bytes > limit:
+                text = f"it used {used.memory_bytes} bytes of memory, {limit} were asked for"
+                self.end(member, attempt, Verdict("memory", text, now))
+                return
+        if now - attempt.looked_at >= CALM_S:
+            self._weigh(member, attempt, now)
+
+    def _weigh(self, member: Member, attempt: Attempt, now: float) -> None:
+        """Compare what the attempt has written so far with its output limit."""
+        attempt.looked_at = now
+        kind = attempt.kind
+        total = outputs.printed([member.printed(attempt, name) for name in ("stdout", "stderr")])
+        if kind.command:
+            total += outputs.size_of(member.scratch, _MOST_FILES)
+        if total > kind.output:
+            text = f"it wrote {total} bytes, its [limits] output allows {kind.output}"
+            self.end(member, attempt, Verdict("output", text, now))
+
+    def end(self, member: Member, attempt: Attempt, verdict: Verdict) -> bool:
+        """End the attempt at hand of a worker: TERM, then KILL when the verdict says so.
+
+        False when the worker was through with it meanwhile.
+        """
+        self._listen(member, time.monotonic())
+        if not member.sent or member.sent[0] is not attempt:
+            return False
+        self._pool.put_back(member.take_back())
+        if len(member.sent) > 1:
+            return False  # it has just begun the next one: this one's report is on its way
+        attempt.verdict = verdict
+        if time.monotonic() >= verdict.kill_at:
+            self.kill(member, attempt)
+        else:
+            process.signal_tree(member.pid, signal.SIGTERM, root_too=not attempt.kind.command)
+        return True
+
+    def kill(self, member: Member, attempt: Attempt) -> None:
+        """Kill an attempt's whole tree; a command's worker lives on and reports."""
+        attempt.killed = True
+        if attempt.kind.command:
+            process.kill_tree(member.pid, root_too=False)
+        else:
+            member.kill()

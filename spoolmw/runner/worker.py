@@ -1,0 +1,215 @@
+"""A worker: a warm process that runs one attempt after the other, as its runner tells it.
+
+Rule 1: an attempt is reported only when its result stands whole in `stage/`.
+Rule 2: nothing of an attempt is left when it is reported: no process, file, variable or output.
+A worker that cannot make sure of that says so with its report, and is replaced.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import socket
+import sys
+import time
+import types
+from typing import Any, Dict, NamedTuple
+
+from . import call, command, limits, order, outputs, process, reading, results, wire
+from .order import Order
+from .results import Ended
+from .surroundings import Surroundings
+
+GOES_ON = b"."  #: first byte of a report: the worker takes the next attempt
+WORN = b"x"  #: the worker wants to be replaced
+HELLO = b"h"  #: not a report: the worker is ready
+NOW_BYTES = 64  #: length of the file that names the attempt at hand
+
+
+class Setup(NamedTuple):
+    """What a worker is told at its start."""
+
+    spool: str
+    name: str
+    parent: int
+    umask: int
+
+
+class Worker:
+    """The loop: take an order, run it, write its result, report."""
+
+    def __init__(self, setup: Setup, sock: socket.socket) -> None:
+        self._sock = sock
+        self._pid = os.getpid()
+        self._active = setup.spool + "/"
+        self._stage = setup.spool + "/stage/"
+        self._name = setup.name
+        scratch = f"{setup.spool}/tmp/scratch/{setup.name}"
+        self._places = command.Places(
+            scratch, f"{setup.spool}/tmp/scratch/{setup.name}.script", f"{setup.spool}/inputs", self._stage
+        )
+        self._now = _open_now(f"{setup.spool}/tmp/output/{setup.name}.now")
+        self._around = Surroundings(scratch, setup.umask)
+
+    def serve(self) -> None:
+        """Run what comes until the runner is gone."""
+        hello = {"python": sys.version.split()[0], "pid": self._pid}
+        self._sock.send(HELLO + wire.encode(hello))
+        while True:
+            packet = self._sock.recv(order.MAX_PACKET)
+            if not packet:
+                return
+            self._run(order.parse(packet))
+
+    def _run(self, told: Order) -> None:
+        started = time.time()
+        self._mark(told.attempt)
+        name = ""
+        try:
+            task = reading.read(self._active + told.path)
+        except (OSError, reading.Damaged) as error:
+            ended = _unreadable(error)
+        else:
+            name = task.header.get("name") or ""
+            ended = self._execute(told, task)
+        self._finish(told, name, ended, started)
+
+    def _execute(self, told: Order, task: reading.TaskFile) -> Ended:
+        header = task.header
+        run: Dict[str, Any] = header.get("run") or {}
+        own = {
+            "SPOOLMW_TASK": told.attempt[:32],
+            "SPOOLMW_ATTEMPT": told.attempt.rpartition(".")[2],
+            "SPOOLMW_TOKEN": told.token,
+            "SPOOLMW_NAME": header.get("name") or "",
+            "SPOOLMW_CPUS": str(told.cpus),
+        }
+        env: Dict[str, str] = run.get("env") or {}
+        if told.devices:
+            env = {"CUDA_VISIBLE_DEVICES": ",".join(told.devices), **env}
+        inputs = (header.get("files") or {}).get("inputs")
+        if inputs:
+            wrong = outputs.bring(inputs, self._places.inputs, self._places.scratch)
+            if wrong:
+                return results.lost("launch", wrong)
+        if run.get("command") or (header.get("body") or {}).get("codec") == "script":
+            return self._command(told, task, self._around.full(own, env))
+        wrong = _wrong_python(header)
+        if wrong:
+            return results.failed("interpreter", wrong)
+        self._around.enter(own, env)
+        ended = call.run(task.body, run.get("result") or "auto", limits.Around(told))
+        if os.getpid() != self._pid:
+            _end_as_a_fork()
+        return ended
+
+    def _command(self, told: Order, task: reading.TaskFile, env: Dict[str, str]) -> Ended:
+        process.die_with_parent(0)  # on the runner's death the worker first ends the command
+        try:
+            return command.run(told, task, self._places, env, self._sock.fileno())
+        finally:
+            process.die_with_parent(9)
+
+    def _finish(self, told: Order, name: str, ended: Ended, started: float) -> None:
+        around = self._around
+        left = process.end_children()
+        out, err = around.tails()
+        if ended.files is None:
+            ended.stdout_tail, ended.stderr_tail = out, err
+            ended.cpu_s, ended.memory_bytes = around.used()
+        report = results.report(told.attempt, told.token, ended, (started, time.time()))
+        if ended.outcome != "lost":
+            self._write(told.attempt, name, ended, report)
+        worn = around.leave() or (left and ended.files is None)
+        ended.value = b""
+        self._mark("")
+        self._sock.send((WORN if worn else GOES_ON) + wire.encode(report))
+        if worn:
+            time.sleep(3600)  # the runner ends this process, with whatever hangs on it
+
+    def _write(self, attempt: str, name: str, ended: Ended, report: Dict[str, Any]) -> None:
+        if len(ended.value) >= order.DEFAULT_OUTPUT_BYTES:
+            limits.lift_file_size()
+        try:
+            size, digest = results.write(self._stage + attempt, name, attempt, ended)
+        except OSError as error:
+            report.update(
+                outcome="lost", cause="launch", blame="agent", counts=False,
+                message=f"the result could not be written: {error.strerror}",
+            )
+            return
+        finally:
+            if len(ended.value) >= order.DEFAULT_OUTPUT_BYTES:
+                limits.settle()
+        report["body_bytes"] = size
+        report["digest"] = digest
+
+    def _mark(self, attempt: str) -> None:
+        """Say which attempt is at hand where it survives this process and the runner."""
+        self._now[:NOW_BYTES] = attempt.encode().ljust(NOW_BYTES, b"\0")
+
+
+def main(setup: Setup, fd: int, archive: str) -> int:
+    """Be a worker until the runner is gone."""
+    process.die_with_parent(9)
+    if os.getppid() != setup.parent:
+        return 1  # the runner died before it could be watched
+    process.become_subreaper()
+    _offer_to_the_oom_killer()
+    os.set_inheritable(fd, False)
+    limits.settle()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if archive in sys.path:
+        sys.path.remove(archive)
+    sys.path.append(archive)  # the interpreter's own packages come first
+    sys.argv = [""]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    worker = Worker(setup, socket.socket(fileno=fd))
+    gc.collect()
+    gc.freeze()
+    worker.serve()
+    return 0
+
+
+def _open_now(path: str) -> mmap.mmap:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.ftruncate(fd, NOW_BYTES)
+    now = mmap.mmap(fd, NOW_BYTES)
+    os.close(fd)
+    return now
+
+
+def _unreadable(error: Exception) -> Ended:
+    if isinstance(error, FileNotFoundError):
+        return results.lost("launch", "the task's file is not in active/ any more")
+    if isinstance(error, OSError):
+        return results.lost("launch", f"the task's file could not be read: {error.strerror}")
+    return results.failed("codec", str(error))
+
+
+def _wrong_python(header: Dict[str, Any]) -> str:
+    wanted = (header.get("place") or {}).get("python")
+    here = "%d.%d" % sys.version_info[:2]
+    if not wanted or wanted == here:
+        return ""
+    return (
+        f"the task needs Python {wanted}, but {sys.executable} is Python {here}: "
+        "submit it anew from the environment as it is now"
+    )
+
+
+def _offer_to_the_oom_killer() -> None:
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")
+    except OSError:
+        pass  # then the kernel chooses by size alone
+
+
+def _end_as_a_fork() -> None:
+    """A child that the task forked came back from the function: it is not the worker."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)

@@ -1,0 +1,16 @@
+"""Says which spool is meant when nobody names one; the daemon, the helper and the tool agree."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: The spool of a machine's own daemon.
+SYSTEM_SPOOL = Path("/var/spool/spoolmw")
+
+
+def default_spool() -> Path:
+    """`$SPOOLMW_SPOOL`, else the system's spool where there is one, else `./spool`; absolute."""
+    if named := os.environ.get("SPOOLMW_SPOOL"):
+        return Path(named).absolute()
+    return SYSTEM_SPOOL if SYSTEM_SPOOL.is_dir() else Path("spool").absolute()

@@ -1,0 +1,117 @@
+"""Writes events as the story of a task tells them: one JSON list for each task and tick.
+
+What the task's record keeps anyway (times and use of an attempt, its digest) is not repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any
+
+from spoolmw.model.events import (
+    Assigned,
+    Cancelled,
+    Delivered,
+    Event,
+    Held,
+    Lost,
+    NameTaken,
+    Released,
+    Reported,
+    Reprioritised,
+    Retried,
+    Started,
+    Submitted,
+    TwinEnded,
+)
+from spoolmw.model.task import Task
+
+
+def facts_text(events: Sequence[Event], after: Task) -> str:
+    """The events that made `after`, as a JSON list of objects with a `fact` each."""
+    if len(events) == 1:
+        event = events[0]
+        return f"[{_WRITERS[type(event)](event, after)}]"
+    return f"[{','.join([_WRITERS[type(event)](event, after) for event in events])}]"
+
+
+def _submitted(event: Submitted, after: Task) -> str:
+    twin = event.task.twin_of
+    return '{"fact":"submitted"}' if twin is None else f'{{"fact":"submitted","twin":"{twin}"}}'
+
+
+def _assigned(event: Assigned, after: Task) -> str:
+    return f'{{"fact":"assigned","agent":{quoted(event.agent)},"attempt":{after.attempt}}}'
+
+
+def _started(event: Started, after: Task) -> str:
+    return (
+        f'{{"fact":"started","attempt":{event.attempt.attempt},"host":{quoted(event.host)},'
+        f'"slot":{quoted(event.slot)},"at":{event.started_at!r}}}'
+    )
+
+
+def _reported(event: Reported, after: Task) -> str:
+    text = (
+        f'{{"fact":"reported","attempt":{event.attempt.attempt},'
+        f'"outcome":"{event.outcome._value_}","cause":"{event.cause._value_}"'
+    )
+    if event.message:
+        text += f',"blame":"{event.blame._value_}","message":{quoted(event.message)}'
+    return text + "}"
+
+
+def _lost(event: Lost, after: Task) -> str:
+    return (
+        f'{{"fact":"lost","attempt":{event.attempt.attempt},"cause":"{event.cause._value_}",'
+        f'"blame":"{event.blame._value_}","message":{quoted(event.message)},'
+        f'"host":{quoted(event.host)}}}'
+    )
+
+
+def _twin_ended(event: TwinEnded, after: Task) -> str:
+    copied = "true" if event.copied else "false"
+    state = event.first.state._value_
+    return f'{{"fact":"twin_ended","first":"{event.first.id}","as":"{state}","copied":{copied}}}'
+
+
+def _by(fact: str) -> Callable[[Any, Task], str]:
+    def write(event: Cancelled | Held | Released, after: Task) -> str:
+        return f'{{"fact":"{fact}","by":{quoted(event.by)}}}'
+
+    return write
+
+
+def _reprioritised(event: Reprioritised, after: Task) -> str:
+    return f'{{"fact":"reprioritised","priority":{event.priority},"by":{quoted(event.by)}}}'
+
+
+def _retried(event: Retried, after: Task) -> str:
+    name = quoted(event.result_name)
+    return f'{{"fact":"retried","result_name":{name},"by":{quoted(event.by)}}}'
+
+
+def _name_taken(event: NameTaken, after: Task) -> str:
+    return f'{{"fact":"name_taken","result_name":{quoted(event.result_name)}}}'
+
+
+def _delivered(event: Delivered, after: Task) -> str:
+    return '{"fact":"delivered"}'
+
+
+_WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
+    Submitted: _submitted,
+    Assigned: _assigned,
+    Started: _started,
+    Reported: _reported,
+    Lost: _lost,
+    TwinEnded: _twin_ended,
+    Cancelled: _by("cancelled"),
+    Held: _by("held"),
+    Released: _by("released"),
+    Reprioritised: _reprioritised,
+    Retried: _retried,
+    NameTaken: _name_taken,
+    Delivered: _delivered,
+}

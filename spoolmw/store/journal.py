@@ -1,0 +1,352 @@
+"""The journal: the state of every task and the events that led to it, committed together.
+
+Rule 1: one connection writes, in the thread that opened it.
+Rule 2: a commit is durable when it returns (WAL, synchronous=FULL), or nothing of it happened.
+Rule 3: after a failed sync nothing that the page cache says is believed: JournalLost, and the
+next start reads what is on disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlite_utils
+
+from spoolmw.errors import DiskFull, JournalCorrupt, JournalLost, SpoolmwError
+from spoolmw.model.events import Event
+from spoolmw.model.ids import TaskId
+from spoolmw.model.task import Task
+from spoolmw.store import schema
+from spoolmw.store.facts import facts_text
+from spoolmw.store.rows import NUMBERS, insert_row, only_state_changed, tasks_of, update_row
+from spoolmw.store.sql import QUERIES
+
+__all__ = ["Changed", "DiskFull", "Journal", "JournalCorrupt", "JournalLost"]
+
+#: Pages of the WAL after which SQLite moves them into the database (4 KiB each).
+CHECKPOINT_PAGES = 4000
+_INSERT, _UPDATE = QUERIES["insert_task"], QUERIES["update_task"]
+_UPDATE_STATE, _INSERT_EVENT = QUERIES["update_state"], QUERIES["insert_event"]
+_PUT_META = QUERIES["put_meta"]
+
+
+class Changed(NamedTuple):
+    """One task's way through one tick. `before` is None for a new task."""
+
+    before: Task | None
+    after: Task
+    events: tuple[Event, ...]
+
+
+class Journal:
+    """The open journal. Everything may raise DiskFull, JournalLost or JournalCorrupt."""
+
+    def __init__(self, path: Path, db: sqlite_utils.Database) -> None:
+        self.path = path
+        #: The number for the next task; whoever accepts tasks counts on from here.
+        self.next_seq = 1
+        self._db = db
+        self._conn = db.conn
+        self._commits = 0
+        self._boot_id = ""
+        self._boot_clock = 0.0
+        self._files = (str(path), f"{path}-wal")
+        self._identity: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True) -> Journal:
+        """Open the journal at `path`, made when it is missing and `create`; checks it as a whole."""
+        if not create and not path.exists():
+            raise JournalLost(
+                f"the journal {path} is missing",
+                why="the spool has accepted tasks that it must know",
+                fix="restore it from the spool: spoolmwd --rebuild",
+            )
+        conn = _connect(path)
+        journal = cls(path, sqlite_utils.Database(conn))
+        try:
+            with _translated(path):
+                journal._start()
+        except BaseException:
+            conn.close()
+            raise
+        return journal
+
+    def _start(self) -> None:
+        conn = self._conn
+        _check_whole(conn, self.path)
+        conn.execute("PRAGMA synchronous=FULL")
+        conn.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        conn.execute("PRAGMA cache_size=-16000")
+        mode = conn.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise JournalCorrupt(f"the journal {self.path} cannot be in WAL mode", why=f"it is in {mode}")
+        schema.bring_up_to_date(self._db, self.path)
+        meta = dict(conn.execute(QUERIES["get_meta"]).fetchall())
+        self._commits = int(meta.get("commits", "0"))
+        self._boot_id = meta.get("boot_id", "")
+        self._boot_clock = float(meta.get("boot_clock", "0"))
+        self.next_seq = conn.execute(QUERIES["highest_seq"]).fetchone()[0] + 1
+        conn.execute(_PUT_META, ("opened_at", repr(time.time())))  # also makes the -wal exist
+        self._identity = self._identify()
+
+    def load(self, *, now_boot: float | None = None, boot_id: str | None = None) -> list[Task]:
+        """Every task that is not final, in order of acceptance.
+
+        In another boot than the last commit's the backoffs continue on the new clock. Clock
+        and boot are the machine's unless given.
+        """
+        boot = _boot_id() if boot_id is None else boot_id
+        if boot and self._boot_id and boot != self._boot_id:
+            clock = time.clock_gettime(time.CLOCK_BOOTTIME) if now_boot is None else now_boot
+            self._continue_backoffs(clock, boot)
+        return self._tasks("load_open", ())
+
+    def get(self, task_id: TaskId) -> Task | None:
+        """One task, whatever its state."""
+        with _translated(self.path):
+            row = self._conn.execute(QUERIES["get_task"], (task_id,)).fetchone()
+        return None if row is None else tasks_of([row])[0]
+
+    def by_key(self, key: str) -> Task | None:
+        """The task that `key` means: the first that was not failed or cancelled, else the last one."""
+        tasks = self._tasks("tasks_by_key", (key,))
+        good = (task for task in tasks if task.state.value not in ("failed", "cancelled"))
+        return next(good, tasks[-1] if tasks else None)
+
+    def commit(
+        self,
+        changes: Sequence[Changed],
+        *,
+        now_boot: float,
+        boot_id: str,
+        wall: float | None = None,
+    ) -> None:
+        """Record all `changes` in one transaction, durable when this returns; or none of them."""
+        now = time.time() if wall is None else wall
+        number = self._commits + 1
+        inserts, updates, states, events = [], [], [], []
+        for before, after, happened in changes:
+            if before is None:
+                inserts.append(insert_row(after, now))
+            elif only_state_changed(before, after):
+                states.append((now, NUMBERS[after.state._value_], after.seq))
+            else:
+                updates.append(update_row(after, now))
+            if happened:
+                facts = facts_text(happened, after)
+                events.append((after.seq, number, now, NUMBERS[after.state._value_], facts))
+        with self._transaction() as conn:
+            for statement, rows in (
+                (_INSERT, inserts),
+                (_UPDATE, updates),
+                (_UPDATE_STATE, states),
+                (_INSERT_EVENT, events),
+            ):
+                if rows:
+                    conn.executemany(statement, rows)
+            self._put_clock(number, now_boot, boot_id)
+        self._commits = number
+        self._boot_id, self._boot_clock = boot_id, now_boot
+
+    def read(self, query: str, values: Sequence[object] | Mapping[str, object]) -> list[Any]:
+        """The rows of a named statement that only reads."""
+        with _translated(self.path):
+            return self._conn.execute(query, values).fetchall()
+
+    def write(self, statements: Sequence[tuple[str, Sequence[Sequence[object]]]]) -> None:
+        """Run named statements, each with its rows of values, in one durable transaction."""
+        self._check_files()
+        with self._transaction() as conn:
+            for query, rows in statements:
+                conn.executemany(query, rows)
+
+    def ended_before(self, before: float, *, limit: int, with_results: bool) -> list[Task]:
+        """Up to `limit` tasks that ended before the wall clock's `before`.
+
+        `with_results`: only those whose results were not noted as pruned.
+        """
+        name = "ended_with_results" if with_results else "ended_before"
+        return self._tasks(name, {"before": before, "most": limit})
+
+    def note_result_pruned(self, *task_ids: TaskId) -> None:
+        """Retention has seen to the results of these; they are not listed again."""
+        with self._transaction() as conn:
+            conn.executemany(QUERIES["note_result_pruned"], [(i,) for i in task_ids])
+
+    def forget(self, task_ids: Iterable[TaskId]) -> None:
+        """Remove ended tasks with their stories; open ones stay."""
+        ids = [(task_id,) for task_id in task_ids]
+        with self._transaction() as conn:
+            conn.executemany(QUERIES["forget_story"], ids)
+            conn.executemany(QUERIES["forget_task"], ids)
+
+    def retryable(self) -> list[Task]:
+        """The failed and cancelled tasks that would need their input files to run once more."""
+        return self._tasks("retryable", ())
+
+    def get_meta(self, key: str) -> str | None:
+        """What was put under `key`."""
+        with _translated(self.path):
+            return dict(self._conn.execute(QUERIES["get_meta"]).fetchall()).get(f"x.{key}")
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Keep `value` under `key`, durable when this returns."""
+        with self._transaction() as conn:
+            conn.execute(_PUT_META, (f"x.{key}", value))
+
+    def _tasks(self, query: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Task]:
+        with _translated(self.path):
+            return tasks_of(self._conn.execute(QUERIES[query], parameters))
+
+    def close(self) -> None:
+        """Move what is in the WAL into the database and let it go."""
+        try:
+            with _translated(self.path):
+                self._check_files()
+                self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except SpoolmwError:
+            pass  # what was committed is in the WAL; the next start reads it
+        finally:
+            self._conn.close()
+
+    def abandon(self) -> None:
+        """Let it go without writing anything: after JournalLost."""
+        self._conn.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._check_files()
+        conn = self._conn
+        with _translated(self.path):
+            try:
+                conn.execute("BEGIN IMMEDIATE")
+                yield conn
+                conn.execute("COMMIT")
+            except BaseException:
+                if conn.in_transaction:
+                    conn.execute("ROLLBACK")
+                raise
+
+    def _put_clock(self, commits: int, now_boot: float, boot_id: str) -> None:
+        self._conn.executemany(
+            _PUT_META,
+            [("commits", str(commits)), ("boot_clock", repr(now_boot)), ("boot_id", boot_id)],
+        )
+
+    def _continue_backoffs(self, now_boot: float, boot_id: str) -> None:
+        with self._transaction() as conn:
+            clocks = {"then": self._boot_clock, "now": now_boot}
+            conn.execute(QUERIES["shift_backoffs"], clocks)
+            self._put_clock(self._commits, now_boot, boot_id)
+        self._boot_id, self._boot_clock = boot_id, now_boot
+
+    def _identify(self) -> tuple[tuple[int, int], ...]:
+        return tuple((found.st_dev, found.st_ino) for found in map(os.stat, self._files))
+
+    def _check_files(self) -> None:
+        """The files that we write are still the ones that the next start will find."""
+        try:
+            if self._identify() == self._identity:
+                return
+            why = "another file stands in its place"
+        except OSError as error:
+            why = f"{error.strerror}: {error.filename}"
+        raise JournalLost(
+            f"the journal {self.path} was moved or removed under the running daemon",
+            why=why,
+            fix="put it back and start again, or restore it: spoolmwd --rebuild",
+        )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        conn = sqlite3.connect(path, isolation_level=None, timeout=10.0, cached_statements=64)
+    except sqlite3.Error as error:
+        raise JournalCorrupt(
+            f"the journal {path} cannot be opened",
+            why=str(error),
+            fix="see that its folder belongs to the daemon's user and has room",
+        ) from error
+    return conn
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+def _check_whole(conn: sqlite3.Connection, path: Path) -> None:
+    """Every page and index is as it should be; JournalCorrupt says what is not."""
+    problems = [str(row[0]) for row in conn.execute("PRAGMA quick_check(5)")]
+    if problems != ["ok"]:
+        raise JournalCorrupt(
+            f"the journal {path} is damaged",
+            why="; ".join(problems).replace("\n", " "),
+            fix="restore it from the spool: spoolmwd --rebuild",
+        )
+
+
+#: Results of SQLite that mean: no room.
+_FULL = (sqlite3.SQLITE_FULL,)
+#: Results that a full disk can cause, where SQLite does not say why.
+_MAYBE_FULL = (
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_CANTOPEN,
+)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _ours(error, path) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _full(path, str(error)) from error
+
+
+def _ours(error: sqlite3.Error, path: Path) -> SpoolmwError:
+    code = getattr(error, "sqlite_errorcode", 0)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    why = f"{error} ({name})"
+    if code in _FULL or (code in _MAYBE_FULL and _has_no_room(path)):
+        return _full(path, why)
+    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return JournalCorrupt(
+            f"the journal {path} is damaged",
+            why=why,
+            fix="restore it from the spool: spoolmwd --rebuild",
+        )
+    if code & 0xFF == sqlite3.SQLITE_CONSTRAINT:
+        return JournalCorrupt(
+            "a task's record breaks a rule of the journal",
+            why=why,
+            fix="this is a bug in spoolmw; please report it with the log",
+        )
+    return JournalLost(
+        f"the journal {path} cannot be written",
+        why=why,
+        fix="look at the disk (dmesg); the next start continues from what is on it",
+    )
+
+
+def _full(path: Path, why: str) -> DiskFull:
+    return DiskFull(f"no room for the journal {path}", why=why, fix="make room on its disk")
+
+
+def _has_no_room(path: Path) -> bool:
+    room = os.statvfs(path.parent)
+    return room.f_bavail * room.f_frsize < 1 << 20 or (room.f_files > 0 and room.f_favail == 0)

@@ -1,0 +1,312 @@
+"""Turns a task into a row of the journal and back.
+
+The header's sections are shared between tasks, so their JSON is made once for each distinct
+set and found again by identity; decoding shares the sections of equal texts the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any
+
+from spoolmw.errors import JournalCorrupt
+from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.spec import Files, Input, Limits, Place, Resources, Retry, Run, Spec
+from spoolmw.model.task import Blame, Cause, Ending, Lease, Outcome, Ran, Task, TaskState
+
+Row = tuple[Any, ...]
+
+#: Distinct headers kept encoded, and decoded; beyond it the memory is started anew.
+MOST_CACHED = 4096
+_SECTIONS: dict[str, type[Any]] = {
+    "run": Run,
+    "files": Files,
+    "resources": Resources,
+    "limits": Limits,
+    "retry": Retry,
+    "place": Place,
+}
+_DEFAULTS = {name: kind() for name, kind in _SECTIONS.items()}
+#: The states by their number in the journal, as the table `states` has them.
+STATES = (
+    TaskState.WAITING,
+    TaskState.QUEUED,
+    TaskState.HELD,
+    TaskState.RUNNING,
+    TaskState.DELIVERING,
+    TaskState.DONE,
+    TaskState.FAILED,
+    TaskState.CANCELLED,
+)
+#: Their numbers by name: a look-up by an enum's member would hash in Python.
+NUMBERS = {state.value: number for number, state in enumerate(STATES)}
+_BY_NAME = {state.value: state for state in STATES}
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_CAUSES = {cause.value: cause for cause in Cause}
+_BLAMES = {blame.value: blame for blame in Blame}
+
+_Decoded = tuple[int, Run, Files, Resources, Limits, Retry, Place]
+_encoded: dict[tuple[int, ...], tuple[str, Spec]] = {}
+_decoded: dict[str, _Decoded] = {}
+
+
+def insert_row(task: Task, now: float) -> Row:
+    """The parameters of `insert_task`."""
+    spec = task.spec
+    return (
+        task.seq, task.id, task.box, task.dropped, task.result_name, spec.name, spec.key,
+        spec_text(spec), task.body_sha256, task.submitted_at, now, task.priority,
+        NUMBERS[task.state._value_], task.attempt, task.failures, task.losses, task.not_before,
+        task.memory_bytes, lease_text(task.lease), ending_text(task.ending),
+        history_text(task.history), task.twin_of,
+    )  # fmt: skip
+
+
+def update_row(task: Task, now: float) -> Row:
+    """The parameters of `update_task`."""
+    return (
+        task.result_name, now, task.priority, NUMBERS[task.state._value_], task.attempt, task.failures,
+        task.losses, task.not_before, task.memory_bytes, lease_text(task.lease),
+        ending_text(task.ending), history_text(task.history), task.twin_of, task.seq,
+    )  # fmt: skip
+
+
+def only_state_changed(before: Task, after: Task) -> bool:
+    """`update_state` says it all: this step is the delivery, or one like it."""
+    return (
+        before.ending is after.ending
+        and before.history is after.history
+        and before.lease is after.lease
+        and before.result_name == after.result_name
+        and before.not_before == after.not_before
+        and before.priority == after.priority
+        and before.attempt == after.attempt
+        and before.failures == after.failures
+        and before.losses == after.losses
+        and before.memory_bytes == after.memory_bytes
+        and before.twin_of == after.twin_of
+    )
+
+
+def task_of(row: Sequence[Any]) -> Task:
+    """The task of a row of `SELECT * FROM tasks`."""
+    (
+        seq, task_id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at,
+        _, priority, state, attempt, failures, losses, not_before, memory_bytes,
+        lease, ending, history, twin_of, *_,
+    ) = row  # fmt: skip
+    return Task(
+        seq=seq,
+        id=task_id,
+        box=sys.intern(box),
+        dropped=dropped,
+        result_name=name if result_name == name else result_name,
+        spec=spec_of(spec, dropped if name == dropped else sys.intern(name), key),
+        body_sha256=body_sha256,
+        submitted_at=submitted_at,
+        priority=priority,
+        state=STATES[state],
+        attempt=attempt,
+        lease=_lease_of(lease) if lease else None,
+        failures=failures,
+        losses=losses,
+        not_before=not_before,
+        memory_bytes=memory_bytes,
+        ending=_ending_of(ending) if ending else None,
+        history=history_of(history) if history else (),
+        twin_of=twin_of,
+    )
+
+
+def spec_text(spec: Spec) -> str:
+    """The sections of a header as JSON, without what is default or has a column of its own."""
+    key = (
+        spec.priority, id(spec.run), id(spec.files), id(spec.resources),
+        id(spec.limits), id(spec.retry), id(spec.place),
+    )  # fmt: skip
+    known = _encoded.get(key)
+    if known is not None:
+        return known[0]
+    tree: dict[str, Any] = {"priority": spec.priority} if spec.priority else {}
+    for name, default in _DEFAULTS.items():
+        section = getattr(spec, name)
+        if section != default:
+            tree[name] = _changed_fields(section, default)
+    text = json.dumps(tree, separators=(",", ":"))
+    if len(_encoded) >= MOST_CACHED:
+        _encoded.clear()
+    _encoded[key] = (text, spec)  # the spec keeps the sections, and so their identities, alive
+    return text
+
+
+def _changed_fields(section: Any, default: Any) -> dict[str, Any]:
+    fields = ((name, getattr(section, name)) for name in section.__slots__)
+    return {
+        name: [_input_list(item) for item in value] if name == "inputs" else value
+        for name, value in fields
+        if value != getattr(default, name)
+    }
+
+
+def _input_list(item: Input) -> list[Any]:
+    return [item.name, item.digest, item.size_bytes, item.executable]
+
+
+def spec_of(text: str, name: str, key: str) -> Spec:
+    """The header that `spec_text` wrote."""
+    known = _decoded.get(text)
+    if known is None:
+        known = _decode_spec(text)
+        if len(_decoded) >= MOST_CACHED:
+            _decoded.clear()
+        _decoded[text] = known
+    priority, run, files, resources, limits, retry, place = known
+    return Spec(
+        name=name,
+        key=key,
+        priority=priority,
+        run=run,
+        files=files,
+        resources=resources,
+        limits=limits,
+        retry=retry,
+        place=place,
+    )
+
+
+def _decode_spec(text: str) -> _Decoded:
+    tree = json.loads(text)
+    made = [_section(kind, tree.get(name)) for name, kind in _SECTIONS.items()]
+    return (tree.get("priority", 0), *made)  # type: ignore[return-value]  # mypy: made is a list
+
+
+def _section(kind: type[Any], fields: dict[str, Any] | None) -> Any:
+    if fields is None:
+        return next(default for default in _DEFAULTS.values() if type(default) is kind)
+    values = {
+        name: tuple(tuple(v) if isinstance(v, list) else v for v in value)
+        if isinstance(value, list)
+        else value
+        for name, value in fields.items()
+    }
+    if "inputs" in values:
+        values["inputs"] = tuple(Input(*item) for item in values["inputs"])
+    return kind(**values)
+
+
+def lease_text(lease: Lease | None) -> str | None:
+    """A lease as a JSON list."""
+    if lease is None:
+        return None
+    return (
+        f"[{quoted(lease.agent)},{quoted(lease.token)},{lease.assigned_at!r},"
+        f"{lease.started_at!r},{quoted(lease.host)},{quoted(lease.slot)}]"
+    )
+
+
+def _lease_of(text: str) -> Lease:
+    agent, token, assigned_at, started_at, host, slot = json.loads(text)
+    return Lease(
+        agent=AgentName(agent),
+        token=token,
+        assigned_at=assigned_at,
+        started_at=started_at,
+        host=host,
+        slot=slot,
+    )
+
+
+def ending_text(ending: Ending | None) -> str | None:
+    """What is delivered, as a JSON list."""
+    if ending is None:
+        return None
+    staged = "null" if ending.staged is None else f'"{ending.staged}"'
+    copied = "null" if ending.copy_of is None else f'"{ending.copy_of}"'
+    return (
+        f'["{ending.state._value_}","{ending.cause._value_}","{ending.blame._value_}",'
+        f"{quoted(ending.message)},{staged},{ending.body_bytes},{quoted(ending.digest)},"
+        f"{'true' if ending.files else 'false'},{copied}]"
+    )
+
+
+def _ending_of(text: str) -> Ending:
+    state, cause, blame, message, staged, body_bytes, digest, files, copy_of = json.loads(text)
+    return Ending(
+        state=_BY_NAME[state],
+        cause=_CAUSES[cause],
+        blame=_BLAMES[blame],
+        message=message,
+        staged=attempt_of(staged) if staged else None,
+        body_bytes=body_bytes,
+        digest=digest,
+        files=files,
+        copy_of=copy_of,
+    )
+
+
+def attempt_of(text: str) -> AttemptId:
+    """The attempt that `TASK.REPLICA.ATTEMPT` names."""
+    task, replica, attempt = text.split(".")
+    return AttemptId(TaskId(task), int(replica), int(attempt))
+
+
+def history_text(history: tuple[Ran, ...]) -> str | None:
+    """The ended attempts as a JSON list of lists."""
+    if not history:
+        return None
+    return f"[{','.join(map(_ran_text, history))}]"
+
+
+def _ran_text(ran: Ran) -> str:
+    exit_code = "null" if ran.exit_code is None else ran.exit_code
+    return (
+        f'[{ran.attempt},{quoted(ran.agent)},"{ran.outcome._value_}","{ran.cause._value_}",'
+        f'"{ran.blame._value_}",{quoted(ran.message)},{exit_code},{quoted(ran.host)},'
+        f"{quoted(ran.slot)},{ran.started_at!r},{ran.ended_at!r},{ran.cpu_s!r},"
+        f"{ran.memory_bytes}]"
+    )
+
+
+def history_of(text: str) -> tuple[Ran, ...]:
+    """The attempts that `history_text` wrote."""
+    return tuple(_ran_of(*fields) for fields in json.loads(text))
+
+
+def _ran_of(  # noqa: PLR0913  # one argument for each column of the list
+    attempt: int, agent: str, outcome: str, cause: str, blame: str, message: str,
+    exit_code: int | None, host: str, slot: str, started_at: float, ended_at: float,
+    cpu_s: float, memory_bytes: int,
+) -> Ran:  # fmt: skip
+    return Ran(
+        attempt=attempt,
+        agent=agent,
+        outcome=_OUTCOMES[outcome],
+        cause=_CAUSES[cause],
+        blame=_BLAMES[blame],
+        message=message,
+        exit_code=exit_code,
+        host=host,
+        slot=slot,
+        started_at=started_at,
+        ended_at=ended_at,
+        cpu_s=cpu_s,
+        memory_bytes=memory_bytes,
+    )
+
+
+def tasks_of(rows: Iterable[Sequence[Any]]) -> list[Task]:
+    """The tasks of many rows; JournalCorrupt when one cannot be understood."""
+    tasks: list[Task] = []
+    for row in rows:
+        try:
+            tasks.append(task_of(row))
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise JournalCorrupt(
+                f"task {row[0]} ({row[1]}) in the journal cannot be understood",
+                why=f"{type(error).__name__}: {error}",
+                fix="stop the daemon and run: spoolmwd --rebuild",
+            ) from error
+    return tasks

@@ -1,0 +1,94 @@
+"""Makes the journal's tables, knows their version, and brings an older journal up to it.
+
+Rule: a journal of a newer version is refused, and an older one is copied before it is changed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import sqlite_utils
+
+from spoolmw.errors import BadSpool, JournalCorrupt
+from spoolmw.store.sql import QUERIES
+
+#: Version of the tables; stands in SQLite's `user_version`.
+VERSION = 1
+#: "spmw": tells our database from any other.
+APPLICATION_ID = 0x73706D77
+#: What brings a journal from this version to the next one.
+MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {}
+
+
+def create(db: sqlite_utils.Database) -> None:
+    """Make all tables in an empty database, in one transaction."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for name, statement in QUERIES.items():
+            if name.startswith("create_"):
+                db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    except sqlite3.Error:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def version(db: sqlite_utils.Database) -> int:
+    """The tables' version; 0 for an empty database. JournalCorrupt when it is none of ours."""
+    number = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if number == 0 and not db.table_names():
+        return 0
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise JournalCorrupt(
+            "the journal is a database of another program",
+            why="its application id is not spoolmw's",
+            fix="move it away and restore the journal: spoolmwd --rebuild",
+        )
+    return number
+
+
+def bring_up_to_date(
+    db: sqlite_utils.Database,
+    path: Path,
+    *,
+    target: int = VERSION,
+    migrations: Mapping[int, Callable[[sqlite_utils.Database], None]] = MIGRATIONS,
+) -> None:
+    """Create or migrate the tables so that they are of version `target`.
+
+    Raises BadSpool for a newer one. Each migration runs in a transaction of its own, after a
+    copy of the journal was made beside it (`spoolmw.db.vN`).
+    """
+    found = version(db)
+    if found == 0:
+        create(db)
+        return
+    if found > target:
+        raise BadSpool(
+            f"the journal {path} is of version {found}",
+            why=f"this spoolmw knows versions up to {target}; it was written by a newer one",
+            fix="install that version again, or go back to the copy beside the journal",
+        )
+    for step in range(found, target):
+        _back_up(db, path.with_name(f"{path.name}.v{step}"))
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            migrations[step](db)
+            db.execute(f"PRAGMA user_version = {step + 1}")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+
+def _back_up(db: sqlite_utils.Database, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    copy = sqlite3.connect(target)
+    try:
+        db.conn.backup(copy)
+    finally:
+        copy.close()
