@@ -1,3 +1,3 @@
 #!/bin/sh
-#SPOOLMW limits.time = "1m"
+#SPOOLMW time = "1m"
 echo "hello from $(uname -n), a $(uname -sm) machine"

@@ -40,6 +40,8 @@ def _factory(settings: AgentConfig) -> Any:
     planned = settings.kind in PLANNED
     raise BadConfig(
         f"[agents.{settings.name}] kind: there is no kind {settings.kind!r}",
-        why="it is not built yet in this version" if planned else f"known are {', '.join(known)}",
+        why="it is not built yet in this version"
+        if planned
+        else f"known are {', '.join(known)}",
         fix='use kind = "local", or install the package that brings the kind',
     )

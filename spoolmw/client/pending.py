@@ -113,7 +113,9 @@ class Pending:
             task = front.popleft()
             if not self._is_waited_for(task):
                 continue
-            data = look(task.result_file)
+            path = task.result_file
+            # behind a miss most are misses, and asking costs a third of an open that fails
+            data = look(path) if not misses or os.access(path, os.F_OK) else None
             if data is None:
                 misses += 1
                 missed.append(task)

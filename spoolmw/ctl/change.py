@@ -51,9 +51,9 @@ def _tell(session: Session, told: Mapping[str, Any]) -> None:
 )
 @_TASKS
 def cancel_verb(session: Session, tasks: tuple[str, ...]) -> int:
-    """End tasks for good; a running one is stopped with all its processes.
+    """End tasks for good; running ones are stopped.
 
-    Each still gets its result file, which says that it was cancelled.
+    With all their processes. Each still gets its result file, which says that it was cancelled.
     """
     return change(session, "cancel", tasks)
 
@@ -67,9 +67,9 @@ def cancel_verb(session: Session, tasks: tuple[str, ...]) -> int:
 )
 @_TASKS
 def hold_verb(session: Session, tasks: tuple[str, ...]) -> int:
-    """Keep tasks from running until they are released; a running attempt is stopped.
+    """Keep tasks from running until they are released.
 
-    What a stopped attempt has computed is lost; it does not count as a failure.
+    A running attempt is stopped. What it has computed is lost; it does not count as a failure.
     """
     return change(session, "hold", tasks)
 
@@ -96,9 +96,10 @@ def release_verb(session: Session, tasks: tuple[str, ...]) -> int:
 )
 @_TASKS
 def retry_verb(session: Session, tasks: tuple[str, ...]) -> int:
-    """Run failed or cancelled tasks once more, with all their attempts to go.
+    """Run failed or cancelled tasks once more.
 
-    The next result gets a name of its own; the first one stays where it is.
+    They have all their attempts to go. The next result gets a name of its own; the first
+    one stays where it is.
     """
     return change(session, "retry", tasks)
 
@@ -114,8 +115,8 @@ def retry_verb(session: Session, tasks: tuple[str, ...]) -> int:
 @click.argument("priority", type=int)
 @_TASKS
 def prio_verb(session: Session, priority: int, tasks: tuple[str, ...]) -> int:
-    """Set the priority of tasks: higher ones run first, then first come.
+    """Set the priority of tasks: higher ones run first.
 
-    What runs already is not stopped. A negative one goes behind `--`.
+    Then first come. What runs already is not stopped. A negative one goes behind `--`.
     """
     return change(session, "prio", tasks, priority=priority)

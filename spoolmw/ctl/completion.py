@@ -25,9 +25,10 @@ VARIABLE = "_SPOOLMW_CTL_COMPLETE"
 )
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 def completion_verb(session: Session, *, shell: str | None) -> None:
-    """Print the code that teaches a shell to complete; put it where your shell reads it.
+    """Print the code that teaches a shell to complete.
 
-    SHELL is bash, zsh or fish; without it the one that $SHELL names.
+    Put it where your shell reads it. SHELL is bash, zsh or fish; without it the one that
+    $SHELL names.
     """
     name = shell or os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119  a string
     kind = get_completion_class(name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from spoolmw.ctl.words import FINAL_STATES
 from spoolmw.errors import ResultGone, SpoolmwError
-from spoolmw.format.resultfile import SUFFIX, ResultFile, files_folder, read
+from spoolmw.format.resultfile import ResultFile, files_folder, read
 from spoolmw.spooldir.layout import Layout
 
 STREAMS = ("stdout", "stderr")
@@ -43,7 +43,7 @@ def delivery_of(layout: Layout, task: Mapping[str, Any]) -> Delivery:
             why=f"It is {task['state']}.",
             fix=f"Wait for it: spoolmw-ctl wait {task['id']}",
         )
-    path = layout.results / task["box"] / f"{task['result_name']}{SUFFIX}"
+    path = layout.root / task["result"]
     try:
         parsed = read(path)
     except FileNotFoundError:

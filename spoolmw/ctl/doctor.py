@@ -27,10 +27,10 @@ STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
     """,
 )
 def doctor_verb(session: Session) -> int:
-    """Check the installation: spool, disk, journal, daemon, Pythons, limits, clock, service.
+    """Check the installation and say what to mend.
 
-    Each finding is ok, warn or bad, with what to do. Exit code 1 when one is bad. Nothing is
-    changed.
+    Looks at spool, disk, journal, daemon, Pythons, limits, clock and service. Each finding
+    is ok, warn or bad, with what to do. Exit code 1 when one is bad. Nothing is changed.
     """
     worst = 0
     for finding in examine(session):

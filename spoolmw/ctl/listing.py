@@ -70,12 +70,17 @@ def says(task: Mapping[str, Any]) -> str:
 )
 @click.option("--box", "-b", help="Only tasks of this box.")
 @click.option("--name", "-n", help="Only tasks of this name.")
-@click.option("--limit", "-l", type=click.IntRange(1), default=LIMIT, show_default=True)
+@click.option(
+    "--limit", "-l", type=click.IntRange(1), default=LIMIT, show_default=True, help="So many."
+)
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
 @click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
 @click.option("--rejected", is_flag=True, help="Show refused files instead of tasks.")
 def ls_verb(session: Session, *, rejected: bool, **wanted: Any) -> None:
-    """List tasks, newest first; works while the daemon is down."""
+    """List tasks, newest first.
+
+    Works while the daemon is down.
+    """
     if rejected:
         _list_refused(session, limit=wanted["limit"], box=wanted["box"])
     else:

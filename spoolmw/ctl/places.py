@@ -81,7 +81,7 @@ class AgentsVerb(click.Group, Verb):
 @shared_options
 @click.pass_context
 def agents_verb(ctx: click.Context) -> None:
-    """List the agents: slots, what runs, whether they are paused and why."""
+    """List the agents: slots, what runs, whether they are paused."""
     if ctx.invoked_subcommand is None:
         session = ctx.ensure_object(Session)
         _show(session, session.control().request("agents")["agents"])
@@ -107,7 +107,7 @@ agents_verb.add_command(agents_set)
 
 @verb("hosts", examples="spoolmw-ctl hosts --json | jq 'select(.lost > 0)'")
 def hosts_verb(session: Session) -> None:
-    """Show what each host has done: attempts, failures, losses, time.
+    """Show what each host has done: attempts, losses, time.
 
     Works while the daemon is down.
     """

@@ -75,10 +75,11 @@ def fsck_verb(session: Session) -> int:
 @verb("rebuild", examples="systemctl stop spoolmwd && spoolmw-ctl rebuild --yes")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rebuild_verb(session: Session, *, yes: bool) -> int:
-    """Make a new journal from what lies in the spool; the daemon must be stopped.
+    """Make a new journal from what lies in the spool.
 
-    The old journal is moved aside, never deleted. Accepted tasks are queued again, decided
-    results are delivered, and what was delivered before is not run again.
+    The daemon must be stopped. The old journal is moved aside, never deleted. Accepted
+    tasks are queued again, decided results are delivered, and what was delivered before is
+    not run again.
     """
     if not yes and not click.confirm("Make a new journal from the spool?", err=True):
         session.screen.say("Nothing was done.")

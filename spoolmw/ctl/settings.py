@@ -25,10 +25,10 @@ from spoolmw.ctl.verb import verb
 )
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def config_verb(session: Session, *, file: Path | None) -> None:
-    """Check the configuration and show what it comes to, defaults included.
+    """Check the configuration and show what it comes to.
 
-    FILE is another one to check. Exit code 2, with line and nearest right key, when it
-    cannot be used. What a running daemon has read may be older.
+    The defaults are shown too. FILE is another one to check. Exit code 2, with line and
+    nearest right key, when it cannot be used. What a running daemon has read may be older.
     """
     config = Config.load(file) if file is not None else session.config()
     if session.screen.json:

@@ -60,7 +60,10 @@ def task_record(session: Session, task_id: str) -> dict[str, Any]:
 @_TASKS
 @click.option("--story", is_flag=True, help="Also every event, in order.")
 def show_verb(session: Session, tasks: tuple[str, ...], *, story: bool) -> None:
-    """Tell everything about tasks; works while the daemon is down."""
+    """Tell everything about tasks.
+
+    Works while the daemon is down.
+    """
     for number, task_id in enumerate(pick(session, tasks, newest=True)):
         task = task_record(session, task_id)
         events = _story(session, task_id) if story else []

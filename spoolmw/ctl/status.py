@@ -27,7 +27,10 @@ COUNTED = 100_000
     """,
 )
 def status_verb(session: Session) -> None:
-    """Show the daemon, its agents, and how many tasks stand where; works with it down."""
+    """Show the daemon, its agents, and how many tasks stand where.
+
+    Works while the daemon is down.
+    """
     status = gather(session)
     if session.screen.json:
         session.screen.record(status)

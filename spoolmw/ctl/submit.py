@@ -77,10 +77,12 @@ def _options(function: Any) -> Any:
 def submit_verb(
     session: Session, *, command: tuple[str, ...], wait: bool, **wishes: Any
 ) -> int:
-    """Drop a command, or a task file (script, *.toml, *.task), and print the task's id.
+    """Drop a command or a task file, and print the task's id.
 
-    Works while the daemon is down. The program itself is taken along where it is given as a
-    relative path; other files are named with --input. Options come before the command.
+    A single word that names a script, a *.toml or a *.task is such a file; all else is a
+    command. Works while the daemon is down. The program itself is taken along where it is
+    given as a relative path; other files are named with --input. Options come before the
+    command.
     """
     given = {name: value for name, value in wishes.items() if value not in (None, (), "")}
     file = _as_file(command)

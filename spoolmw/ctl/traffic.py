@@ -49,10 +49,10 @@ def _paused(answer: Mapping[str, Any]) -> str:
 @_AGENT
 @_INTAKE
 def pause_verb(session: Session, *, agent: str | None, intake: bool) -> None:
-    """Start nothing new on an agent, or on all of them; what runs goes on.
+    """Start nothing new on an agent, or on all of them.
 
-    With --intake dropped files stay in incoming/ and what was accepted goes on. It holds
-    until `resume`, also over a restart.
+    What runs goes on. With --intake dropped files stay in incoming/ and what was accepted
+    goes on. It holds until `resume`, also over a restart.
     """
     _ask(session, "pause", _agent_or_intake(agent, intake=intake), _paused)
 
@@ -74,9 +74,9 @@ def resume_verb(session: Session, *, agent: str | None, intake: bool) -> None:
 
 @verb("drain", examples="spoolmw-ctl drain && spoolmw-ctl watch")
 def drain_verb(session: Session) -> None:
-    """Start nothing new anywhere and let what runs end; `resume` undoes it.
+    """Start nothing new anywhere and let what runs end.
 
-    Files are still accepted and wait. `status` tells how many attempts still run.
+    `resume` undoes it. Files are still accepted and wait. `status` tells how many attempts still run.
     """
     _ask(
         session,
@@ -88,7 +88,10 @@ def drain_verb(session: Session) -> None:
 
 @verb("reload", examples="spoolmw-ctl config && spoolmw-ctl reload")
 def reload_verb(session: Session) -> None:
-    """Let the daemon read its configuration again; a wrong one is refused, the old one kept."""
+    """Let the daemon read its configuration again.
+
+    A wrong one is refused and the old one kept.
+    """
     _ask(
         session,
         "reload",

@@ -46,10 +46,11 @@ PATIENCE_S = 30.0
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing, only exit.")
 def wait_verb(session: Session, tasks: tuple[str, ...], **how: Any) -> int:
-    """Wait until tasks have ended; a file that was just dropped is known by its name.
+    """Wait until tasks have ended.
 
-    Exit code 0: all succeeded; 1: some failed or were cancelled or refused; 2: the daemon
-    does not answer; 124: time-out. Each task is told when it ends.
+    A file that was just dropped is known by its name. Exit code 0: all succeeded; 1: some
+    failed or were cancelled or refused; 2: the daemon does not answer; 124: time-out. Each
+    task is told when it ends.
     """
     waiting = Wait(session, words_of(tasks), quiet=how["quiet"])
     return waiting.run(timeout_s=how["timeout"], first=how["first"], patience_s=how["patience"])

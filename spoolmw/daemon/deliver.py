@@ -43,9 +43,9 @@ class Delivery:
         if ending.staged is None:
             body = daemon_body(task)
             path.write_bytes(body)
-            append_trailer(path, len(body), trailer_line(task))
+            append_trailer(path, len(body), b"\n" + trailer_line(task))
             return
-        append_trailer(path, ending.body_bytes, trailer_line(task))
+        append_trailer(path, ending.body_bytes, b"\n" + trailer_line(task))
 
     def staged_bytes(self, attempt: AttemptId) -> int:
         """The length of an attempt's staged file; -1 when there is none."""

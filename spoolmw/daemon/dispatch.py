@@ -10,7 +10,7 @@ from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.task import Task, TaskState
 from spoolmw.rules.placement import Room, assign, memory_limit, why
 from spoolmw.rules.ready import ReadyQueue
-from spoolmw.store.upkeep import Upkeep
+from spoolmw.store.journal import Journal
 
 PAUSED = "paused by hand"
 DRAINING = "the daemon drains (spoolmw-ctl resume undoes it)"
@@ -60,15 +60,15 @@ class Dispatch:
         halted = DRAINING if self.draining else ""
         return why(task, self.rooms, self.ready, now=now, halted=halted, first=first)
 
-    def keep(self, upkeep: Upkeep) -> None:
+    def keep(self, journal: Journal) -> None:
         """Remember what an administrator set by hand: a restart must not undo it."""
         paused = [name for name, room in self.rooms.items() if room.paused]
         kept = {"paused": paused, "draining": self.draining, "intake": self.closed_by_hand}
-        upkeep.keep_setting("dispatch", json.dumps(kept))
+        journal.set_meta("dispatch", json.dumps(kept))
 
-    def load(self, upkeep: Upkeep) -> None:
+    def load(self, journal: Journal) -> None:
         """Take up what `keep` kept; agents that are configured no more are left out."""
-        kept = json.loads(upkeep.setting("dispatch") or "{}")
+        kept = json.loads(journal.get_meta("dispatch") or "{}")
         for name, room in self.rooms.items():
             room.paused = PAUSED if name in kept.get("paused", ()) else ""
         self.draining = bool(kept.get("draining"))

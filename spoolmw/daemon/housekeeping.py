@@ -1,6 +1,6 @@
 """What must go with time: old results, the journal's story, tasks that ended long ago.
 
-Runs in the reactor's thread, rarely: a pass over a million ended tasks takes seconds.
+Runs in the reactor's thread, in small pieces, so that no tick waits long for it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import markers
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.store.journal import Journal
-from spoolmw.store.upkeep import Upkeep
 
-EVERY_S = 3600.0  #: between two passes
+EVERY_S = 60.0  #: between two looks
+SOON_S = 0.2  #: between two pieces of much work
+PIECE = 1000  #: tasks looked at in one piece
 
 
 class Housekeeping:
@@ -34,66 +35,75 @@ class Housekeeping:
     ) -> None:
         self.config = config
         self._layout = layout
-        self._upkeep = Upkeep(journal)
+        self._journal = journal
         self._table = table
         self._next = 0.0
 
     def run(self, now: float) -> None:
-        """Apply the retention when that is due."""
+        """Do one piece when it is due; the next one follows soon while there is more to do."""
         if now < self._next:
             return
-        self._next = now + EVERY_S
-        keep = self.config.retention
+        keep, more = self.config.retention, False
         if keep.results_s is not None:
-            self.prune_results(wall_s() - keep.results_s)
+            more |= self.prune_results(wall_s() - keep.results_s)[0] >= PIECE
         if keep.story_s is not None:
-            self.prune_tasks(wall_s() - keep.story_s)
+            more |= self.prune_tasks(wall_s() - keep.story_s) >= PIECE
+        self._next = now + (SOON_S if more else EVERY_S)
 
     def prune_results(self, before: float, *, dry: bool = False) -> tuple[int, int]:
-        """Remove results that were delivered before `before` (wall clock) and still lie there.
+        """Remove up to PIECE results that were delivered before `before` (wall clock).
 
-        Returns how many, and their bytes (without the folders of files).
+        Returns how many tasks were looked at, and the bytes of their result files.
         """
-        gone = size = low = 0
-        while True:
-            tasks, low = self._upkeep.ended_before(before, low)
-            for task in tasks:
-                path = self._layout.results / task.box / f"{task.result_name}.result"
-                if not self._is_old(path, before):
-                    continue
-                gone += 1
+        size = 0
+        old = self._journal.ended_before(before, limit=PIECE, with_results=True)
+        for task in old:
+            path = self._layout.results / task.box / f"{task.result_name}.result"
+            if self._is_its_own(path, before):
                 size += path.stat().st_size
                 if not dry:
-                    path.unlink(missing_ok=True)
-                    files = self._layout.results / task.box / f"{task.result_name}.files"
-                    shutil.rmtree(files, ignore_errors=True)
-            if not low:
-                break
-        if gone and not dry:
-            log.info("pruned %s", fields(results=gone))
-        return gone, size
+                    self._remove_result(path)
+        if old and not dry:
+            self._journal.note_result_pruned(*(task.id for task in old))
+            log.info("pruned %s", fields(results=len(old), bytes=size))
+        return len(old), size
 
     @staticmethod
-    def _is_old(path: Path, before: float) -> bool:
-        """The file is there and was written before: a later task's may have the same name."""
+    def _is_its_own(path: Path, before: float) -> bool:
+        """The file is there and is old: a later task's may have the same name."""
         try:
             return path.stat().st_mtime < before
         except FileNotFoundError:
             return False
 
+    @staticmethod
+    def _remove_result(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        shutil.rmtree(
+            path.with_name(path.name.removesuffix(".result") + ".files"), ignore_errors=True
+        )
+
     def prune_tasks(self, before: float, *, dry: bool = False) -> int:
-        """Forget tasks that ended before `before`: their rows, their story, what `retry` would need."""
-        gone = low = 0
-        while True:
-            tasks, low = self._upkeep.ended_before(before, low)
-            gone += len(tasks)
-            if tasks and not dry:
-                self._drop_files(task for task in tasks if task.state is not TaskState.DONE)
-                self._upkeep.forget(tasks)
-            if not low:
-                break
-        if gone and not dry:
-            log.info("pruned %s", fields(tasks=gone))
+        """Forget up to PIECE tasks that ended before `before`: rows, story, what `retry` needs."""
+        old = self._journal.ended_before(before, limit=PIECE, with_results=False)
+        if old and not dry:
+            self._drop_files(task for task in old if task.state is not TaskState.DONE)
+            self._journal.forget([task.id for task in old])
+            log.info("pruned %s", fields(tasks=len(old)))
+        return len(old)
+
+    def prune_all_results(self, before: float, *, dry: bool) -> tuple[int, int]:
+        """As `prune_results`, to the end; a dry run looks at the first PIECE only."""
+        gone, size = self.prune_results(before, dry=dry)
+        while not dry and (more := self.prune_results(before))[0]:
+            gone, size = gone + more[0], size + more[1]
+        return gone, size
+
+    def prune_all_tasks(self, before: float, *, dry: bool) -> int:
+        """As `prune_tasks`, to the end; a dry run counts the first PIECE only."""
+        gone = self.prune_tasks(before, dry=dry)
+        while not dry and (more := self.prune_tasks(before)):
+            gone += more
         return gone
 
     def _drop_files(self, tasks: Iterable[Task]) -> None:

@@ -24,7 +24,7 @@ from spoolmw.daemon.notify import Notifier
 from spoolmw.daemon.owners import Owners
 from spoolmw.daemon.queries import Queries
 from spoolmw.daemon.reactor import Gear, Item, Reactor
-from spoolmw.daemon.recovery import Recovery
+from spoolmw.daemon.recovery import Recovery, is_fresh
 from spoolmw.daemon.requests import Daemon, Requests
 from spoolmw.daemon.room import DiskRoom
 from spoolmw.daemon.table import Table
@@ -48,7 +48,7 @@ class Parts:
         self.inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self.notifier = Notifier()
         self.owners = Owners(config.intake.group)
-        self.journal = Journal.open(layout.journal)
+        self.journal = Journal.open(layout.journal, create=is_fresh(layout))
         self.done_log = DoneLog(layout.done_log)
         self.hooks = Hooks(_programs(config), config.hooks.timeout_s)
         self.room = DiskRoom(layout, config.disk.low_bytes)
@@ -119,7 +119,7 @@ class Parts:
     def start(self) -> None:
         """Recover: what is then owed is in the reactor's batch."""
         Recovery(self.layout, self.reactor).run()
-        self.reactor.dispatch.load(self.reactor.upkeep)
+        self.reactor.dispatch.load(self.journal)
 
     def close(self) -> None:
         """Close everything that is open; the agents are closed already."""

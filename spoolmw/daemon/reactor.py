@@ -46,7 +46,6 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Cause, Task, TaskState
 from spoolmw.rules.task import step
 from spoolmw.store.journal import Journal
-from spoolmw.store.upkeep import Upkeep
 
 TICK_EVENTS = 512  #: agent events handled in one tick
 TICK_FILES = 256  #: dropped files accepted in one tick
@@ -77,8 +76,7 @@ class Reactor:
 
     def __init__(self, gear: Gear) -> None:
         self.journal = gear.journal
-        self.upkeep = Upkeep(gear.journal)
-        self.ended = Counter(self.upkeep.ended_counts())
+        self.ended = Counter(gear.journal.ended_counts())
         self.table = gear.table
         self.intake = gear.intake
         self.dispatch = gear.dispatch

@@ -139,9 +139,14 @@ def _staged(layout: Layout, task_id: TaskId) -> Path | None:
     return None
 
 
+def _body_bytes(staged: Path) -> int:
+    """The length of a result file without its last line and the line end before that."""
+    data = staged.read_bytes()
+    return data.rstrip(b"\n").rfind(b"\n")
+
+
 def _delivering(task: Task, staged: Path) -> Task:
     """The task as it was between the commit of its end and the move of its result."""
-    trailer = read_trailer(staged)
     _, _, rest = staged.name.partition(".")
     replica, _, attempt = rest.partition(".")
     by_daemon = rest == "end"
@@ -163,7 +168,7 @@ def _delivering(task: Task, staged: Path) -> Task:
             blame=ending.blame,
             message=ending.message,
             staged=None if by_daemon else AttemptId(task.id, int(replica), int(attempt)),
-            body_bytes=int(str(trailer.get("body_bytes", 0))),
+            body_bytes=_body_bytes(staged),
             digest=ending.digest,
             files=staged.with_name(f"{staged.name}.files").is_dir(),
         ),

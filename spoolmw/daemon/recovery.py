@@ -39,16 +39,17 @@ class Recovery:
         reactor = self._reactor
         for task in reactor.journal.load(now_boot=boot_s(), boot_id=boot_id()):
             reactor.take_up(task)
-        for kept in reactor.upkeep.retryable_with_inputs():
+        for kept in reactor.journal.retryable():
             reactor.table.hold_inputs(kept)
-        adopted = sum(1 for _ in self._adopt())
+        adopted = {task.id for task in self._adopt()}
         lost = self._settle_open()
         self._apply_markers()
         self._clean_stage()
-        self._clean_tmp()
+        self._clean_tmp(adopted)
+        self._clean_inputs()
         log.info(
             "recovered %s",
-            fields(open=len(reactor.table), adopted=adopted, restarted=lost),
+            fields(open=len(reactor.table), adopted=len(adopted), restarted=lost),
         )
 
     def _settle_open(self) -> int:
@@ -129,7 +130,13 @@ class Recovery:
             if name.removesuffix(".files") not in keep:
                 self._reactor.delivery.discard(name.removesuffix(".files"))
 
-    def _clean_tmp(self) -> None:
+    def _clean_inputs(self) -> None:
+        """Input files that no task needs: taken for one that was then refused."""
+        for name in os.listdir(self._layout.inputs):
+            if name not in self._reactor.table.inputs:
+                (self._layout.inputs / name).unlink(missing_ok=True)
+
+    def _clean_tmp(self, adopted: set[TaskId]) -> None:
         """Claimed folders of inputs whose task is committed, and half-written canonical files."""
         with os.scandir(self._layout.tmp) as entries:
             names = [entry.name for entry in entries]
@@ -137,7 +144,7 @@ class Recovery:
             path = self._layout.tmp / name
             if name.endswith(".canonical"):
                 path.unlink(missing_ok=True)
-            elif name.endswith(".in") and path.is_dir():
+            elif name.endswith(".in") and name[:-3] not in adopted and path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -158,3 +165,9 @@ def active_files(layout: Layout) -> Iterator[tuple[Path, TaskId, str, str]]:
             parsed = parse_active(name)
             if parsed is not None:
                 yield layout.active / shard / name, *parsed
+
+
+def is_fresh(layout: Layout) -> bool:
+    """No task was ever accepted here: only then may a journal that is missing be made anew."""
+    has_ended = layout.done_log.exists() and layout.done_log.stat().st_size > 0
+    return not has_ended and not any(active_files(layout))

@@ -195,13 +195,13 @@ class Requests:
 
     def _paused(self) -> object:
         dispatch = self._reactor.dispatch
-        dispatch.keep(self._reactor.upkeep)
+        dispatch.keep(self._reactor.journal)
         paused = [name for name, room in dispatch.rooms.items() if room.paused]
         return {"paused": paused, "intake": "paused" if dispatch.closed_by_hand else "open"}
 
     def _drain(self, _args: Args, _peer: Peer) -> object:
         self._reactor.dispatch.draining = True
-        self._reactor.dispatch.keep(self._reactor.upkeep)
+        self._reactor.dispatch.keep(self._reactor.journal)
         return {"running": self._reactor.table.states[TaskState.RUNNING]}
 
     def _agents_set(self, args: Args, _peer: Peer) -> object:
@@ -218,10 +218,11 @@ class Requests:
     def _prune(self, args: Args, _peer: Peer) -> object:
         dry, keeper = bool(args.get("dry_run")), self._daemon.housekeeping
         results, story = _age(args, "results_s"), _age(args, "story_s")
-        gone, size = (0, 0)
+        gone = size = told = 0
         if results is not None:
-            gone, size = keeper.prune_results(wall_s() - results, dry=dry)
-        told = keeper.prune_tasks(wall_s() - story, dry=dry) if story is not None else 0
+            gone, size = keeper.prune_all_results(wall_s() - results, dry=dry)
+        if story is not None:
+            told = keeper.prune_all_tasks(wall_s() - story, dry=dry)
         return {"results": gone, "story": told, "logs": 0, "bytes": size, "dry_run": dry}
 
     def _stop(self, _args: Args, _peer: Peer) -> object:

@@ -56,11 +56,14 @@ def _not_picklable(
 
 def _named(what: str, part: object, problem: Exception) -> NotPicklable:
     kind = type(part)
+    fix = "open files, connections and locks inside the function; pass names or plain data"
+    if "recursion" in str(problem):
+        fix = "pass it in a flatter form; it is nested too deeply"
     return NotPicklable(
         f"{what} cannot be sent to another process.",
         why=f"{type(problem).__name__}: {escape(str(problem), 300)}"
         f" (it is a {kind.__module__}.{kind.__qualname__})",
-        fix="open files, connections and locks inside the function; pass names or plain data",
+        fix=fix,
     )
 
 

@@ -49,7 +49,7 @@ def parse(data: bytes, name: str) -> ResultFile:
     trailer = None
     if end != len(data):
         trailer = _trailer(data[end:], name)
-        if trailer["digest"] != hashlib.sha256(memoryview(data)[:end]).hexdigest():
+        if trailer.get("digest") != hashlib.sha256(memoryview(data)[:end]).hexdigest():
             raise _bad(name, "its digest is not the one that its trailer says")
     elif length and header.get("sha256") != hashlib.sha256(data[start:]).hexdigest():
         raise _bad(name, "its value's digest is not the one that its header says")

@@ -100,7 +100,9 @@ def _exited(error: SystemExit) -> Ended:
     number = code if isinstance(code, int) else 0 if code is None else 1
     said = f": {code}" if isinstance(code, str) else ""
     ended = results.failed(
-        "exit", f"the function called sys.exit({number}) instead of returning{said}", exit_code=number
+        "exit",
+        f"the function called sys.exit({number}) instead of returning{said}",
+        exit_code=number,
     )
     ended.exception = _told(error)
     return ended

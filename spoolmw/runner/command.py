@@ -9,7 +9,7 @@ import contextlib
 import os
 import select
 import signal
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple
 
 from . import outputs, process, results
 from .limits import Around
@@ -88,7 +88,9 @@ def _complete(ended: Ended, kept: outputs.Kept, limit: int) -> Ended:
         )
     elif kept.missing:
         names = ", ".join(kept.missing)
-        wrong = results.failed("missing-output", f"declared output not found at the end: {names}")
+        wrong = results.failed(
+            "missing-output", f"declared output not found at the end: {names}"
+        )
     if wrong is None:
         return ended
     wrong.cpu_s, wrong.memory_bytes, wrong.exit_code = ended.cpu_s, ended.memory_bytes, 0
@@ -188,7 +190,8 @@ def _judge(finished: Finished, memory: int, folder: str) -> Ended:
         return ended
     if memory and finished.memory_bytes >= memory:
         return results.failed(
-            "memory", f"it used {finished.memory_bytes} bytes of memory, {memory} were asked for"
+            "memory",
+            f"it used {finished.memory_bytes} bytes of memory, {memory} were asked for",
         )
     if os.WIFEXITED(status):
         return _exited(os.WEXITSTATUS(status), folder)
@@ -205,7 +208,9 @@ def signalled(number: int, who: str) -> Ended:
     """What a death by this signal means: an error of its own, a limit, or somebody's will."""
     name = signal_name(number)
     if number == signal.SIGXFSZ:
-        return results.failed("output", f"{who} wrote more than its [limits] output", number=number)
+        return results.failed(
+            "output", f"{who} wrote more than its [limits] output", number=number
+        )
     if number in FROM_OUTSIDE:
         return results.lost(
             "vanished", f"{who} was killed from outside by {name}", number=number

@@ -27,6 +27,7 @@ class Place(NamedTuple):
     archive: str  #: the zipapp that workers run
     env: Dict[str, str]
     umask: int
+    agent: str  #: workers are named after it
 
 
 class Death(NamedTuple):
@@ -61,7 +62,7 @@ class Member:
             ours.close()
             theirs.close()
             raise
-        ours.setblocking(False)
+        ours.settimeout(0.0)
         self._sock = ours
         self._held = theirs
         self.fd = ours.fileno()

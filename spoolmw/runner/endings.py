@@ -37,10 +37,12 @@ def _exited(member: Member, code: int) -> Ended:
         said = results.tail(member.output("stderr"), 2000).strip().splitlines()
         last = f": {said[-1]}" if said else ""
         return results.failed(
-            "interpreter", f"{member.interpreter} could not become a worker (exit code {code}){last}"
+            "interpreter",
+            f"{member.interpreter} could not become a worker (exit code {code}){last}",
         )
     return results.failed(
-        "exit", f"the function ended its process with exit code {code} instead of returning",
+        "exit",
+        f"the function ended its process with exit code {code} instead of returning",
         exit_code=code,
     )
 

@@ -68,7 +68,9 @@ def _quota(folder: Path) -> Iterator[float]:
 def _folders(controller: str, memberships: str, root: Path) -> List[Path]:
     """This process's own cgroup folder for `controller`, and all above it (limits nest)."""
     found: List[Path] = []
-    for base, inside in _homes(controller, memberships or _read(Path("/proc/self/cgroup")), root):
+    for base, inside in _homes(
+        controller, memberships or _read(Path("/proc/self/cgroup")), root
+    ):
         folder = base / inside.strip("/")
         while True:
             found.append(folder)
@@ -80,7 +82,7 @@ def _folders(controller: str, memberships: str, root: Path) -> List[Path]:
 
 def _homes(controller: str, memberships: str, root: Path) -> Iterator[Tuple[Path, str]]:
     for line in memberships.splitlines():
-        number, controllers, inside = (line.split(":", 2) + ["", ""])[:3]
+        number, controllers, inside = [*line.split(":", 2), "", ""][:3]
         if number == "0" and not controllers:
             yield root, inside
             yield root / "unified", inside

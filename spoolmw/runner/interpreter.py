@@ -63,8 +63,12 @@ class Interpreters:
 
 def _ask(path: str) -> str:
     try:
-        done = subprocess.run(  # noqa: S603  a path from the configuration
-            [path, "-I", "-S", "-c", _ASK], capture_output=True, text=True, timeout=_ASK_S, check=False
+        done = subprocess.run(
+            [path, "-I", "-S", "-c", _ASK],
+            capture_output=True,
+            text=True,
+            timeout=_ASK_S,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

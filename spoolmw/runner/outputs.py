@@ -63,7 +63,11 @@ def bring(inputs: Sequence[Dict[str, Any]], store: str, scratch: str) -> str:
         target = os.path.join(scratch, each["name"])
         os.makedirs(os.path.dirname(target), exist_ok=True)
         try:
-            _copy(os.path.join(store, each["sha256"]), target, 0o700 if each.get("executable") else 0o600)
+            _copy(
+                os.path.join(store, each["sha256"]),
+                target,
+                0o700 if each.get("executable") else 0o600,
+            )
         except OSError as error:
             return f"input {each['name']} could not be brought: {error.strerror}"
     return ""
@@ -91,9 +95,7 @@ def _copy_open(reading: int, writing: int) -> None:
         left -= count
 
 
-def collect(
-    scratch: str, folder: str, patterns: Sequence[str], inputs: Sequence[str]
-) -> Kept:
+def collect(scratch: str, folder: str, patterns: Sequence[str], inputs: Sequence[str]) -> Kept:
     """Move an attempt's outputs from its working directory to where they are delivered from."""
     found = sorted(_regular_files(scratch))
     if patterns:
@@ -172,4 +174,8 @@ def _described(folder: str, name: str) -> Dict[str, Any]:
     if not mode & stat.S_IRUSR:
         os.chmod(path, stat.S_IMODE(mode) | stat.S_IRUSR)  # the consumer shall read it
     size, digest = results.digest_of(path)
-    return {"name": os.fsencode(name).decode("utf-8", "replace"), "bytes": size, "sha256": digest}
+    return {
+        "name": os.fsencode(name).decode("utf-8", "replace"),
+        "bytes": size,
+        "sha256": digest,
+    }

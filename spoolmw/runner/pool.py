@@ -219,7 +219,7 @@ class Pool:
         self._make_room()
         self._made += 1
         try:
-            member = Member(f"w{self._made}", path, self._place)
+            member = Member(f"{self._place.agent}-{self._made}", path, self._place)
         except OSError as error:
             self.hopeless.append((attempt, f"{path} could not be started: {error.strerror}"))
             self._remove(attempt)

@@ -11,7 +11,7 @@ import ctypes
 import os
 import signal
 import time
-from typing import Iterable, Iterator, List, NamedTuple, Set
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Set
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -151,16 +151,26 @@ def carrying(marks: Iterable[bytes], *, inside: str = "") -> Iterator[int]:
 
 
 def kill_leftovers(root: str, *, timeout_s: float = 10.0) -> int:
-    """Kill what an earlier runner on the spool `root` left behind; returns how many it were.
+    """Kill what an earlier daemon's runners on the spool `root` left; returns how many it were.
 
-    Returns when they are gone, so that no attempt runs beside its successor.
+    Returns when they are gone, so that no attempt runs beside its successor. What descends
+    from this very process is no leftover: a daemon may have several local agents.
     """
     spool = b"SPOOLMW_SPOOL=" + os.fsencode(root)
     inside = os.path.join(root, "tmp", "scratch")
+    return _kill_until_gone(lambda: _left(spool, inside), timeout_s)
+
+
+def kill_marked(mark: bytes, *, timeout_s: float = 10.0) -> int:
+    """Kill all processes that carry this mark in their environment; returns when they are gone."""
+    return _kill_until_gone(lambda: carrying([mark]), timeout_s)
+
+
+def _kill_until_gone(find: Callable[[], Iterable[int]], timeout_s: float) -> int:
     killed: Set[int] = set()
     until = time.monotonic() + timeout_s
     while True:
-        alive = [pid for pid in _left(spool, inside) if _lives(pid)]
+        alive = [pid for pid in find() if _lives(pid)]
         if not alive or time.monotonic() > until:
             return len(killed)
         for pid in alive:
@@ -171,14 +181,21 @@ def kill_leftovers(root: str, *, timeout_s: float = 10.0) -> int:
 
 
 def _left(spool: bytes, inside: str) -> Iterator[int]:
+    own = set(descendants(os.getpid()))
     for pid in carrying([spool], inside=inside):
+        if pid in own:
+            continue
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 text = b"\0" + file.read()
         except OSError:
             continue
         # The spool alone is no mark: a user's shell may name it for spoolmw-ctl.
-        if b"\0SPOOLMW_WORKER=" in text or b"\0SPOOLMW_TOKEN=" in text or _stands_in(pid, inside):
+        if (
+            b"\0SPOOLMW_WORKER=" in text
+            or b"\0SPOOLMW_TOKEN=" in text
+            or _stands_in(pid, inside)
+        ):
             yield pid
 
 

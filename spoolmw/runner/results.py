@@ -44,7 +44,9 @@ class Ended:
     memory_bytes = 0
 
 
-def failed(cause: str, message: str, *, exit_code: Optional[int] = None, number: int = 0) -> Ended:
+def failed(
+    cause: str, message: str, *, exit_code: Optional[int] = None, number: int = 0
+) -> Ended:
     """An end that is the task's own fault."""
     ended = Ended()
     ended.outcome = "error"
@@ -126,7 +128,9 @@ def _write_all(fd: int, head: bytes, value: Value) -> None:
             sent += os.write(fd, rest[sent - len(head) :])
 
 
-def report(attempt: str, token: str, ended: Ended, times: Tuple[float, float]) -> Dict[str, Any]:
+def report(
+    attempt: str, token: str, ended: Ended, times: Tuple[float, float]
+) -> Dict[str, Any]:
     """What the daemon is told of an end; what has its default is left out."""
     told: Dict[str, Any] = {
         "attempt": attempt,

@@ -37,18 +37,23 @@ class Runner:
         self._selector = selectors.DefaultSelector()
         self._spool: str = setup["spool"]
         env: Dict[str, str] = setup["env"]
-        place = Place(self._spool, archive, env, setup["umask"])
+        place = Place(self._spool, archive, env, setup["umask"], setup["agent"])
         self._pool = Pool(
-            place, setup["slots"], setup["gpus"], Interpreters(setup["interpreters"]), self._adopt
+            place,
+            setup["slots"],
+            setup["gpus"],
+            Interpreters(setup["interpreters"]),
+            self._adopt,
         )
         self._watch = Watch(self._pool, self._listen)
         self._reports: List[bytes] = []
+        self._stopped: List[str] = []
         self._look_at = 0.0
         self._closing: Optional[float] = None  #: monotonic clock: the grace ends
         self._term_at = 0.0
 
-    def run(self, daemon: int) -> None:
-        """Serve until the daemon is gone or says close."""
+    def run(self, daemon: int, frames: List[wire.Frame]) -> None:
+        """Serve until the daemon is gone or says close; `frames` have come already."""
         watched = os.pidfd_open(daemon)
         if os.getppid() != daemon:
             return  # it died before it could be watched
@@ -56,20 +61,26 @@ class Runner:
         self._selector.register(self._stream, selectors.EVENT_READ, self._hear)
         self._send({"event": "hello", "protocol": PROTOCOL, "pid": os.getpid(), **host.facts()})
         try:
+            self._obey(frames)
+            self._follow()
             while not self._done():
-                self._turn()
+                self._wait()
+                self._follow()
         except wire.Closed:
             pass
         finally:
             self._end_all()
 
-    def _turn(self) -> None:
-        """Wait for something, and do all that follows from it."""
+    def _wait(self) -> None:
+        """Wait for something to happen, and take it in."""
         if self._pool.loaded():
             time.sleep(_REST_S)
         for key, _ in self._selector.select(self._timeout()):
             act: Callable[[float], None] = key.data
             act(time.monotonic())
+
+    def _follow(self) -> None:
+        """Do what follows from what happened, and tell of it."""
         now = time.monotonic()
         if self._look_at and now >= self._look_at:
             self._look_at = self._watch.look(now)
@@ -89,8 +100,12 @@ class Runner:
 
     # -- the agent's side
 
-    def _hear(self, now: float) -> None:
-        for _, payload in self._stream.receive():
+    def _hear(self, _now: float) -> None:
+        self._obey(self._stream.receive())
+
+    def _obey(self, frames: List[wire.Frame]) -> None:
+        now = time.monotonic()
+        for _, payload in frames:
             told = json.loads(payload)
             verb = told.get("do")
             if verb == "launch":
@@ -115,6 +130,9 @@ class Runner:
         if watch.usage:
             self._send({"event": "usage", "attempts": watch.usage})
             watch.usage = []
+        if self._stopped:
+            self._send({"event": "stopped", "attempts": self._stopped})
+            self._stopped = []
         if self._reports:
             # The workers' own bytes go out as they came: nothing is parsed on the way.
             body = b",".join(self._reports)
@@ -166,7 +184,7 @@ class Runner:
         told = json.loads(raw)
         cause = attempt.verdict.cause
         if cause == "stop":
-            endings.remove_staged(attempt, self._spool)
+            self._has_stopped(attempt)
         elif cause == "shutdown" and told["outcome"] != "lost":
             self._reports.append(raw)  # it ended by itself within the grace
         else:
@@ -200,7 +218,7 @@ class Runner:
 
     def _judge(self, member: Member, attempt: Attempt, death: Death, now: float) -> None:
         if attempt.verdict is not None and attempt.verdict.cause == "stop":
-            endings.remove_staged(attempt, self._spool)
+            self._has_stopped(attempt)
             return
         ended = endings.of_death(member, attempt, death)
         self._report(endings.report(attempt, member, ended, death, now - member.since))
@@ -235,17 +253,32 @@ class Runner:
     def _stop(self, names: List[str], now: float) -> None:
         for name in names:
             attempt = self._pool.known.get(name)
-            if attempt is None or attempt.verdict is not None:
-                continue
-            holder = next((m for m in self._pool.busy() if attempt in m.sent), None)
-            if holder is not None and holder.sent[0] is not attempt:
-                self._pool.put_back(holder.take_back())
-                holder = holder if attempt in holder.sent else None
-            if holder is None:
-                attempt.dropped = True
-                self._pool.forget(attempt)
-            elif not self._watch.end(holder, attempt, Verdict("stop", "", now + TERM_GRACE_S)):
-                pass  # it has just ended; its report is late for whoever stopped it
+            if attempt is None:
+                self._stopped.append(name)  # it has just ended
+            elif attempt.verdict is None:
+                self._stop_one(attempt, now)
+            else:
+                attempt.verdict = attempt.verdict._replace(cause="stop")
+
+    def _stop_one(self, attempt: Attempt, now: float) -> None:
+        holder = next((each for each in self._pool.busy() if attempt in each.sent), None)
+        if holder is not None and holder.sent[0] is not attempt:
+            self._pool.put_back(holder.take_back())
+            self._listen(holder, now)
+            if attempt not in holder.sent:
+                holder = None
+        if holder is not None:
+            self._watch.end(holder, attempt, Verdict("stop", "", now + TERM_GRACE_S))
+        elif attempt.id in self._pool.known:
+            attempt.dropped = True
+            self._pool.forget(attempt)
+            self._stopped.append(attempt.id)
+        else:
+            self._has_stopped(attempt)
+
+    def _has_stopped(self, attempt: Attempt) -> None:
+        endings.remove_staged(attempt, self._spool)
+        self._stopped.append(attempt.id)
 
     def _close(self, grace_s: float, now: float) -> None:
         """Begin nothing more; what runs may end within the grace."""
@@ -266,7 +299,9 @@ class Runner:
             attempt = member.sent[0]
             if attempt.verdict is None:
                 text = "the daemon stopped before it ended"
-                self._watch.end(member, attempt, Verdict("shutdown", text, self._closing or now))
+                self._watch.end(
+                    member, attempt, Verdict("shutdown", text, self._closing or now)
+                )
 
     def _done(self) -> bool:
         return self._closing is not None and not self._reports and not any(self._pool.busy())
@@ -310,6 +345,6 @@ def main(fd: int, daemon: int, archive: str) -> int:
         frames = stream.receive()
     setup = json.loads(frames[0][1])
     runner = Runner(stream, setup, archive)
-    runner.run(daemon)
+    runner.run(daemon, frames[1:])
     sys.stdout.flush()
     return 0

@@ -81,7 +81,11 @@ class Watch:
             if now - attempt.measured_at >= USAGE_S:
                 attempt.measured_at = now
                 self.usage.append(
-                    {"attempt": attempt.id, "cpu_s": used.cpu_s, "memory_bytes": used.memory_bytes}
+                    {
+                        "attempt": attempt.id,
+                        "cpu_s": used.cpu_s,
+                        "memory_bytes": used.memory_bytes,
+                    }
                 )
             if limit and used.memory_bytes > limit:
                 text = f"it used {used.memory_bytes} bytes of memory, {limit} were asked for"
@@ -94,7 +98,9 @@ class Watch:
         """Compare what the attempt has written so far with its output limit."""
         attempt.looked_at = now
         kind = attempt.kind
-        total = outputs.printed([member.printed(attempt, name) for name in ("stdout", "stderr")])
+        total = outputs.printed(
+            [member.printed(attempt, name) for name in ("stdout", "stderr")]
+        )
         if kind.command:
             total += outputs.size_of(member.scratch, _MOST_FILES)
         if total > kind.output:

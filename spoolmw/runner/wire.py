@@ -51,7 +51,7 @@ class Stream:
     """One end of a connection, with what could not be sent yet and what came in part."""
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
+        sock.settimeout(0.0)
         self._sock = sock
         self._out = bytearray()
         self._in = bytearray()

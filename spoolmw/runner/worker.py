@@ -47,7 +47,10 @@ class Worker:
         self._name = setup.name
         scratch = f"{setup.spool}/tmp/scratch/{setup.name}"
         self._places = command.Places(
-            scratch, f"{setup.spool}/tmp/scratch/{setup.name}.script", f"{setup.spool}/inputs", self._stage
+            scratch,
+            f"{setup.spool}/tmp/scratch/{setup.name}.script",
+            f"{setup.spool}/inputs",
+            self._stage,
         )
         self._now = _open_now(f"{setup.spool}/tmp/output/{setup.name}.now")
         self._around = Surroundings(scratch, setup.umask)
@@ -119,6 +122,7 @@ class Worker:
             ended.stdout_tail, ended.stderr_tail = out, err
             ended.cpu_s, ended.memory_bytes = around.used()
         report = results.report(told.attempt, told.token, ended, (started, time.time()))
+        report["slot"] = self._name
         if ended.outcome != "lost":
             self._write(told.attempt, name, ended, report)
         worn = around.leave() or (left and ended.files is None)
@@ -135,7 +139,10 @@ class Worker:
             size, digest = results.write(self._stage + attempt, name, attempt, ended)
         except OSError as error:
             report.update(
-                outcome="lost", cause="launch", blame="agent", counts=False,
+                outcome="lost",
+                cause="launch",
+                blame="agent",
+                counts=False,
                 message=f"the result could not be written: {error.strerror}",
             )
             return
@@ -157,7 +164,8 @@ def main(setup: Setup, fd: int, archive: str) -> int:
         return 1  # the runner died before it could be watched
     process.become_subreaper()
     _offer_to_the_oom_killer()
-    os.set_inheritable(fd, False)
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
     limits.settle()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -166,7 +174,7 @@ def main(setup: Setup, fd: int, archive: str) -> int:
     sys.path.append(archive)  # the interpreter's own packages come first
     sys.argv = [""]
     sys.modules["__main__"] = types.ModuleType("__main__")
-    worker = Worker(setup, socket.socket(fileno=fd))
+    worker = Worker(setup, sock)
     gc.collect()
     gc.freeze()
     worker.serve()

@@ -79,21 +79,19 @@ def _decoded(text: str) -> str:
 
 def read(path: Path) -> dict[TaskId, Done]:
     """Every task in the log, by its newest line; an absent log is an empty one."""
-    done: dict[TaskId, Done] = {}
-    try:
-        file = open(path, encoding="ascii", errors="replace", newline="\n")
-    except FileNotFoundError:
-        return done
-    with file:
-        for line in file:
-            words = line.removesuffix("\n").split(" ")
-            if len(words) != _FIELDS or len(words[0]) != _ID_DIGITS or line[-1] != "\n":
-                continue
-            task_id, state, key, digest, box, result_name = words
-            done[TaskId(task_id)] = Done(
-                _decoded(key), _decoded(digest), state, _decoded(box), _decoded(result_name)
-            )
-    return done
+    if not path.exists():
+        return {}
+    with open(path, encoding="ascii", errors="replace", newline="\n") as lines:
+        return dict(entry for line in lines if (entry := _entry(line)) is not None)
+
+
+def _entry(line: str) -> tuple[TaskId, Done] | None:
+    words = line.removesuffix("\n").split(" ")
+    if len(words) != _FIELDS or len(words[0]) != _ID_DIGITS or line[-1] != "\n":
+        return None
+    task_id, state, key, digest, box, result_name = words
+    done = Done(_decoded(key), _decoded(digest), state, _decoded(box), _decoded(result_name))
+    return TaskId(task_id), done
 
 
 def keep_newest(path: Path, lines: int, *, tmp: Path) -> int:

@@ -152,15 +152,15 @@ class Drops:
             if settling and settling.is_early(place, now) and place not in self._arrived:
                 continue
             try:
-                item = self._open(turn, name, place, now)
+                drop = self._open(turn, name, place, now)
             except BadTaskFile as error:
                 settling.forget(place)
-                item = Refusal(turn.box, name, error)
+                found.append(Refusal(turn.box, name, error))
             except OSError as error:
                 self._not_opened(place, now, error)
-                continue
-            if item is not None:
-                found.append(item)
+            else:
+                if drop is not None:
+                    found.append(drop)
 
     def _open(self, turn: Turn, name: str, place: str, now: float) -> Drop | None:
         """The file, when it is ready. Raises BadTaskFile to refuse it."""
@@ -256,7 +256,9 @@ class Drops:
             return  # it was a file a moment ago; the next pass sees what it is
         watched = self._settling.get(place)
         if watched is None or not watched.told:
-            self._notices.append(f"cannot read {escape(place)}: {error.strerror}; it stays there")
+            self._notices.append(
+                f"cannot read {escape(place)}: {error.strerror}; it stays there"
+            )
         self._settling.put(place, Watched(0, 0, 0, now + UNREADABLE_S, now, told=True))
 
     def _look_at_odd(

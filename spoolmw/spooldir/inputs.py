@@ -64,9 +64,7 @@ def _missing(name: str, folder: Path) -> BadTaskFile:
     )
 
 
-def _from_outside(
-    layout: Layout, path: Path, allow_path: Callable[[Path], bool]
-) -> Input:
+def _from_outside(layout: Layout, path: Path, allow_path: Callable[[Path], bool]) -> Input:
     real = Path(os.path.realpath(path))
     if not allow_path(path) or not allow_path(real):
         raise BadTaskFile(

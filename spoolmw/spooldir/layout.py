@@ -21,7 +21,10 @@ SHARED = ("incoming", "results", "rejected", "tmp")
 PRIVATE = ("active", "inputs", "stage", "checkpoints", "journal", "runner")
 #: File systems of other machines or of programs: rename, flock or SQLite's WAL are not safe there.
 REFUSED_TYPES = frozenset(
-    "nfs nfs4 cifs smb3 smbfs ncpfs 9p afs coda ceph glusterfs gfs2 lustre ocfs2 vboxsf".split()
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "9p", "afs", "coda"),
+        *("ceph", "glusterfs", "gfs2", "lustre", "ocfs2", "vboxsf"),
+    }
 )
 JOURNAL_NAME = "spoolmw.db"
 SHARDS = tuple(f"{n:02x}" for n in range(256))

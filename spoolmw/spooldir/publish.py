@@ -50,9 +50,7 @@ def publish(
         sync_folder(os.path.dirname(os.fspath(target)))
 
 
-def write_temporary(
-    data: bytes, tmp: StrPath, *, sync: bool = False, mode: int = 0o640
-) -> str:
+def write_temporary(data: bytes, tmp: StrPath, *, sync: bool = False, mode: int = 0o640) -> str:
     """Write `data` to a new file in the folder `tmp` and return its path; on error nothing stays."""
     half = f"{os.fspath(tmp)}/{os.getpid()}-{next(_counter)}-{secrets.token_hex(4)}.part"
     fd = os.open(half, _NEW, mode)

@@ -41,7 +41,9 @@ def reject(
         if os.path.lexists(place):
             continue
         reason = folder / f"{target}.reason"
-        publish(f"{error}\n".encode("utf-8", "backslashreplace"), reason, tmp=layout.tmp, sync=False)
+        publish(
+            f"{error}\n".encode("utf-8", "backslashreplace"), reason, tmp=layout.tmp, sync=False
+        )
         try:
             rename_noreplace(path, place)
         except FileExistsError:
@@ -69,7 +71,9 @@ def safe_name(name: str) -> str:
     if not name_problem(name):
         return name
     raw = os.fsencode(name)
-    text = "".join(chr(b) if _is_plain(b, first=i == 0) else f"%{b:02X}" for i, b in enumerate(raw))
+    text = "".join(
+        chr(b) if _is_plain(b, first=i == 0) else f"%{b:02X}" for i, b in enumerate(raw)
+    )
     if len(text) <= _MOST_BYTES:
         return text
     return f"{text[:150]}-{hashlib.sha256(raw).hexdigest()[:16]}"

@@ -8,6 +8,7 @@ their ids, so that what was submitted first is accepted first.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,6 +22,9 @@ QUANTUM = 32
 #: Beginnings and endings of names that are nobody's task (yet).
 IGNORED_END = (".part", ".tmp", "~")
 INPUTS_END = ".in"
+#: An empty box is not read again until its modification time changes; a time that is younger
+#: than this may stay the same for the next file too (the kernel's clock is coarse).
+YOUNG_NS = 100_000_000
 _ID_SLICE = slice(-37, -5)  # of NAME-ID.task
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -45,6 +49,8 @@ class _Folder:
         self.problem = box_problem(box) if box else ""
         self.odd: list[str] = []
         self.found_boxes: list[str] = []
+        self.mtime_ns = 0
+        self.is_empty = True
         self._entries: Iterator[os.DirEntry[str]] | None = None
         self._names: list[str] = []  # the next one is the last
         self._read_all = False
@@ -52,9 +58,12 @@ class _Folder:
     def open(self) -> int | None:
         """A descriptor of the folder; None when it is gone."""
         try:
-            return os.open(self.path, _FOLDER)
+            fd = os.open(self.path, _FOLDER)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        if self.is_empty:
+            self.mtime_ns = os.fstat(fd).st_mtime_ns
+        return fd
 
     def some(self, fd: int, count: int) -> list[str]:
         """The next names, at most `count`; empty when the pass over this folder is done."""
@@ -83,6 +92,7 @@ class _Folder:
         else:
             self._read_all = True
             self._entries = None
+        self.is_empty = self.is_empty and not names and not self.odd
         names.sort(key=_order, reverse=True)
 
 
@@ -96,6 +106,7 @@ class Scan:
     def __init__(self, incoming: str) -> None:
         self._incoming = incoming
         self._boxes: set[str] = set()
+        self._empty: dict[str, int] = {}  # their modification times
         self._waiting: deque[_Folder] = deque()
         self._fd = -1
 
@@ -104,7 +115,8 @@ class Scan:
         self._waiting.clear()
         self._waiting.append(_Folder(self._incoming, ""))
         for box in sorted(self._boxes):
-            self._waiting.append(self._box(box))
+            if not self._is_still_empty(box):
+                self._waiting.append(self._box(box))
 
     def turn(self, count: int) -> Turn | None:
         """The next folder's next names, at most `count`; None when the pass is complete."""
@@ -122,6 +134,8 @@ class Scan:
             self._enter(folder)
             if names:
                 self._waiting.append(folder)
+            elif folder.box and folder.is_empty:
+                self._note_empty(folder)
             if names or odd:
                 return Turn(folder.box, folder.problem, folder.path, fd, names, odd)
             self.close()
@@ -140,6 +154,22 @@ class Scan:
                 self._boxes.add(box)
                 self._waiting.append(self._box(box))
         root.found_boxes.clear()
+
+    def _note_empty(self, folder: _Folder) -> None:
+        if 0 < folder.mtime_ns < time.time_ns() - YOUNG_NS:
+            self._empty[folder.box] = folder.mtime_ns
+
+    def _is_still_empty(self, box: str) -> bool:
+        known = self._empty.get(box)
+        if known is None:
+            return False
+        try:
+            if os.stat(f"{self._incoming}/{box}").st_mtime_ns == known:
+                return True
+        except OSError:
+            pass  # the turn finds out
+        del self._empty[box]
+        return False
 
     def _box(self, box: str) -> _Folder:
         return _Folder(f"{self._incoming}/{box}", box)

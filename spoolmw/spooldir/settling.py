@@ -89,7 +89,7 @@ class Settling:
 
     def drop_vanished(self, pass_began: float) -> None:
         """After a whole pass: what was due when it began and is still listed is gone."""
-        for path in [p for p, w in self._watched.items() if w.due <= pass_began]:
+        for path in [p for p, w in self._watched.items() if w.due < pass_began]:
             del self._watched[path]
 
 

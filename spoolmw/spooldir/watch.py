@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -43,10 +44,10 @@ class _Emitter(InotifyFullEmitter):
     what comes after them.
     """
 
-    def get_event_mask_from_filter(self) -> int:
+    def get_event_mask_from_filter(self) -> Any:
         """What the kernel is asked for."""
         appeared = InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CREATE
-        return int(appeared | InotifyConstants.IN_DELETE_SELF)
+        return appeared | InotifyConstants.IN_DELETE_SELF
 
 
 class _Observer(InotifyObserver):
@@ -88,7 +89,7 @@ class Doorbell:
         on_ring: Callable[[], None],
         on_arrival: Callable[[str], None] | None = None,
     ) -> None:
-        self._folder = os.path.abspath(path)
+        self._folder = str(path.absolute())
         self._recursive = recursive
         self._handler = _Handler(self._folder, on_ring, on_arrival)
         self._observer: _Observer | None = None

@@ -73,7 +73,9 @@ def _lost(event: Lost, after: Task) -> str:
 def _twin_ended(event: TwinEnded, after: Task) -> str:
     copied = "true" if event.copied else "false"
     state = event.first.state._value_
-    return f'{{"fact":"twin_ended","first":"{event.first.id}","as":"{state}","copied":{copied}}}'
+    return (
+        f'{{"fact":"twin_ended","first":"{event.first.id}","as":"{state}","copied":{copied}}}'
+    )
 
 
 def _by(fact: str) -> Callable[[Any, Task], str]:

@@ -8,11 +8,10 @@ next start reads what is on disk.
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ from spoolmw.store import schema
 from spoolmw.store.facts import facts_text
 from spoolmw.store.rows import NUMBERS, insert_row, only_state_changed, tasks_of, update_row
 from spoolmw.store.sql import QUERIES
+from spoolmw.store.trouble import translated
 
 __all__ = ["Changed", "DiskFull", "Journal", "JournalCorrupt", "JournalLost"]
 
@@ -72,7 +72,7 @@ class Journal:
         conn = _connect(path)
         journal = cls(path, sqlite_utils.Database(conn))
         try:
-            with _translated(path):
+            with translated(path):
                 journal._start()
         except BaseException:
             conn.close()
@@ -84,12 +84,14 @@ class Journal:
         _check_whole(conn, self.path)
         conn.execute("PRAGMA synchronous=FULL")
         conn.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-        conn.execute("PRAGMA cache_size=-16000")
+        conn.execute("PRAGMA cache_size=-8000")
         mode = conn.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
-            raise JournalCorrupt(f"the journal {self.path} cannot be in WAL mode", why=f"it is in {mode}")
+            raise JournalCorrupt(
+                f"the journal {self.path} cannot be in WAL mode", why=f"it is in {mode}"
+            )
         schema.bring_up_to_date(self._db, self.path)
-        meta = dict(conn.execute(QUERIES["get_meta"]).fetchall())
+        meta = self._meta()
         self._commits = int(meta.get("commits", "0"))
         self._boot_id = meta.get("boot_id", "")
         self._boot_clock = float(meta.get("boot_clock", "0"))
@@ -111,7 +113,7 @@ class Journal:
 
     def get(self, task_id: TaskId) -> Task | None:
         """One task, whatever its state."""
-        with _translated(self.path):
+        with translated(self.path):
             row = self._conn.execute(QUERIES["get_task"], (task_id,)).fetchone()
         return None if row is None else tasks_of([row])[0]
 
@@ -156,60 +158,57 @@ class Journal:
         self._commits = number
         self._boot_id, self._boot_clock = boot_id, now_boot
 
-    def read(self, query: str, values: Sequence[object] | Mapping[str, object]) -> list[Any]:
-        """The rows of a named statement that only reads."""
-        with _translated(self.path):
-            return self._conn.execute(query, values).fetchall()
-
-    def write(self, statements: Sequence[tuple[str, Sequence[Sequence[object]]]]) -> None:
-        """Run named statements, each with its rows of values, in one durable transaction."""
-        self._check_files()
-        with self._transaction() as conn:
-            for query, rows in statements:
-                conn.executemany(query, rows)
-
     def ended_before(self, before: float, *, limit: int, with_results: bool) -> list[Task]:
         """Up to `limit` tasks that ended before the wall clock's `before`.
 
-        `with_results`: only those whose results were not noted as pruned.
+        `with_results`: only those whose results retention has not seen to yet.
         """
         name = "ended_with_results" if with_results else "ended_before"
         return self._tasks(name, {"before": before, "most": limit})
 
     def note_result_pruned(self, *task_ids: TaskId) -> None:
-        """Retention has seen to the results of these; they are not listed again."""
-        with self._transaction() as conn:
-            conn.executemany(QUERIES["note_result_pruned"], [(i,) for i in task_ids])
+        """Retention has seen to the results of these."""
+        self._write("note_result_pruned", [(task_id,) for task_id in task_ids])
 
     def forget(self, task_ids: Iterable[TaskId]) -> None:
         """Remove ended tasks with their stories; open ones stay."""
         ids = [(task_id,) for task_id in task_ids]
-        with self._transaction() as conn:
-            conn.executemany(QUERIES["forget_story"], ids)
-            conn.executemany(QUERIES["forget_task"], ids)
+        self._write("forget_story", ids, "forget_task")
 
     def retryable(self) -> list[Task]:
         """The failed and cancelled tasks that would need their input files to run once more."""
         return self._tasks("retryable", ())
 
+    def ended_counts(self) -> dict[str, int]:
+        """How many tasks ended in each final state."""
+        with translated(self.path):
+            return dict(self._conn.execute(QUERIES["ended_counts"]).fetchall())
+
     def get_meta(self, key: str) -> str | None:
-        """What was put under `key`."""
-        with _translated(self.path):
-            return dict(self._conn.execute(QUERIES["get_meta"]).fetchall()).get(f"x.{key}")
+        """What was kept under `key`."""
+        with translated(self.path):
+            return self._meta().get(f"x.{key}")
 
     def set_meta(self, key: str, value: str) -> None:
         """Keep `value` under `key`, durable when this returns."""
+        self._write("put_meta", [(f"x.{key}", value)])
+
+    def _meta(self) -> dict[str, str]:
+        return dict(self._conn.execute(QUERIES["get_meta"]).fetchall())
+
+    def _write(self, query: str, rows: Sequence[Sequence[str]], *more: str) -> None:
         with self._transaction() as conn:
-            conn.execute(_PUT_META, (f"x.{key}", value))
+            for name in (query, *more):
+                conn.executemany(QUERIES[name], rows)
 
     def _tasks(self, query: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Task]:
-        with _translated(self.path):
+        with translated(self.path):
             return tasks_of(self._conn.execute(QUERIES[query], parameters))
 
     def close(self) -> None:
         """Move what is in the WAL into the database and let it go."""
         try:
-            with _translated(self.path):
+            with translated(self.path):
                 self._check_files()
                 self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except SpoolmwError:
@@ -225,7 +224,7 @@ class Journal:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._check_files()
         conn = self._conn
-        with _translated(self.path):
+        with translated(self.path):
             try:
                 conn.execute("BEGIN IMMEDIATE")
                 yield conn
@@ -291,62 +290,3 @@ def _check_whole(conn: sqlite3.Connection, path: Path) -> None:
             why="; ".join(problems).replace("\n", " "),
             fix="restore it from the spool: spoolmwd --rebuild",
         )
-
-
-#: Results of SQLite that mean: no room.
-_FULL = (sqlite3.SQLITE_FULL,)
-#: Results that a full disk can cause, where SQLite does not say why.
-_MAYBE_FULL = (
-    sqlite3.SQLITE_IOERR_WRITE,
-    sqlite3.SQLITE_IOERR_SHMSIZE,
-    sqlite3.SQLITE_IOERR_SHMOPEN,
-    sqlite3.SQLITE_IOERR_TRUNCATE,
-    sqlite3.SQLITE_CANTOPEN,
-)
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _ours(error, path) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise _full(path, str(error)) from error
-
-
-def _ours(error: sqlite3.Error, path: Path) -> SpoolmwError:
-    code = getattr(error, "sqlite_errorcode", 0)
-    name = getattr(error, "sqlite_errorname", type(error).__name__)
-    why = f"{error} ({name})"
-    if code in _FULL or (code in _MAYBE_FULL and _has_no_room(path)):
-        return _full(path, why)
-    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return JournalCorrupt(
-            f"the journal {path} is damaged",
-            why=why,
-            fix="restore it from the spool: spoolmwd --rebuild",
-        )
-    if code & 0xFF == sqlite3.SQLITE_CONSTRAINT:
-        return JournalCorrupt(
-            "a task's record breaks a rule of the journal",
-            why=why,
-            fix="this is a bug in spoolmw; please report it with the log",
-        )
-    return JournalLost(
-        f"the journal {path} cannot be written",
-        why=why,
-        fix="look at the disk (dmesg); the next start continues from what is on it",
-    )
-
-
-def _full(path: Path, why: str) -> DiskFull:
-    return DiskFull(f"no room for the journal {path}", why=why, fix="make room on its disk")
-
-
-def _has_no_room(path: Path) -> bool:
-    room = os.statvfs(path.parent)
-    return room.f_bavail * room.f_frsize < 1 << 20 or (room.f_files > 0 and room.f_favail == 0)

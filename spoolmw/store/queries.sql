@@ -53,9 +53,8 @@ CREATE UNIQUE INDEX tasks_by_id ON tasks (id);
 CREATE INDEX open_tasks ON tasks (seq)
 WHERE state < 5;
 
--- create_ended_tasks: What retention goes through, the longest ended first.
-CREATE INDEX ended_tasks ON tasks (result_kept, updated_at)
-WHERE state >= 5;
+-- create_ended_tasks: What retention goes through; also counts, without reading the tasks.
+CREATE INDEX ended_tasks ON tasks (result_kept, updated_at, state) WHERE state >= 5;
 
 -- create_retryable_tasks: Ended tasks whose files are kept, so that they can run once more.
 CREATE INDEX retryable_tasks ON tasks (seq) WHERE state >= 6;
@@ -118,25 +117,83 @@ WHERE not_before > 0 AND state < 5;
 
 -- ended_before: Tasks that ended before a moment.
 SELECT * FROM tasks
-WHERE result_kept IN (0, 1) AND updated_at < :before
-  AND state >= 5 LIMIT :most;
+WHERE state >= 5 AND result_kept IN (0, 1) AND updated_at < :before LIMIT :most;
 
--- ended_with_results: Tasks that ended before a moment and whose results were not pruned yet.
+-- ended_with_results: Tasks that ended before a moment and whose results were not seen to yet.
 SELECT * FROM tasks
-WHERE result_kept = 1 AND updated_at < :before
-  AND state >= 5 LIMIT :most;
+WHERE state >= 5 AND result_kept = 1 AND updated_at < :before LIMIT :most;
 
--- note_result_pruned: The result of an ended task was looked after.
+-- note_result_pruned: Retention has seen to the result of an ended task.
 UPDATE tasks SET result_kept = 0 WHERE id = ?;
 
+-- ended_counts: How many tasks ended, and how.
+SELECT states.name, count(*) FROM tasks INDEXED BY ended_tasks
+JOIN states ON states.state = tasks.state WHERE tasks.state >= 5 GROUP BY tasks.state;
+
+-- retryable: Ended tasks that can run once more and need input files for it.
+SELECT * FROM tasks WHERE state >= 6 AND spec LIKE '%"inputs"%' ORDER BY seq;
+
 -- forget_story: Everything that happened to an ended task.
-DELETE FROM events WHERE task = (
-  SELECT seq FROM tasks WHERE id = ? AND state >= 5
-);
+DELETE FROM events WHERE task = (SELECT seq FROM tasks WHERE id = ? AND state >= 5);
 
 -- forget_task: An ended task.
 DELETE FROM tasks WHERE id = ? AND state >= 5;
 
--- retryable: Ended tasks that can run once more and need their input files for it.
-SELECT * FROM tasks
-WHERE state >= 6 AND spec LIKE '%"inputs"%' ORDER BY seq;
+-- open_counts: How many open tasks stand where.
+SELECT states.name, count(*) FROM tasks INDEXED BY open_tasks
+JOIN states ON states.state = tasks.state WHERE tasks.state < 5 GROUP BY tasks.state;
+
+-- list_open: Open tasks, of one state, box, name or key where one is given.
+SELECT * FROM tasks WHERE state < 5
+  AND (:state IS NULL OR state = :state) AND (:box IS NULL OR box = :box)
+  AND (:name IS NULL OR name = :name) AND (:key IS NULL OR key = :key)
+
+-- list_all: The same among all tasks.
+SELECT * FROM tasks WHERE (:state IS NULL OR state = :state)
+  AND (:box IS NULL OR box = :box) AND (:name IS NULL OR name = :name)
+  AND (:key IS NULL OR key = :key)
+
+-- list_by_key: The same among the tasks with one key.
+SELECT * FROM tasks WHERE key = :key AND key <> ''
+  AND (:state IS NULL OR state = :state)
+  AND (:box IS NULL OR box = :box) AND (:name IS NULL OR name = :name)
+
+-- list_recent: The tasks that ended last, the newest first.
+SELECT * FROM (
+  SELECT * FROM (SELECT * FROM tasks
+    WHERE state >= 5 AND result_kept = 1 AND (:box IS NULL OR box = :box)
+    ORDER BY updated_at DESC LIMIT :limit)
+  UNION ALL
+  SELECT * FROM (SELECT * FROM tasks
+    WHERE state >= 5 AND result_kept = 0 AND (:box IS NULL OR box = :box)
+    ORDER BY updated_at DESC LIMIT :limit)
+) ORDER BY updated_at DESC LIMIT :limit;
+
+-- ids_between: Tasks whose ids begin with a text (`:high` is what comes after all of them).
+SELECT id FROM tasks WHERE id >= :low AND id < :high ORDER BY id;
+
+-- ids_named: Tasks that have this name, or whose result has it; the newest first.
+SELECT id FROM tasks WHERE name = :text OR result_name = :text ORDER BY seq DESC;
+
+-- story_of: What happened to one task, in order.
+SELECT events.wall, events.state, events.facts FROM events
+JOIN tasks ON tasks.seq = events.task WHERE tasks.id = ? ORDER BY events.n;
+
+-- attempts_by_host: How the ended attempts went, for each agent and host.
+SELECT
+  json_extract(ran.value, '$[1]')                   AS agent,
+  json_extract(ran.value, '$[7]')                   AS host,
+  count(*)                                          AS attempts,
+  sum(json_extract(ran.value, '$[2]') = 'success')  AS succeeded,
+  sum(json_extract(ran.value, '$[2]') = 'error')    AS failed,
+  sum(json_extract(ran.value, '$[2]') = 'lost')     AS lost,
+  sum(json_extract(ran.value, '$[2]') = 'stopped')  AS stopped,
+  sum(max(0, json_extract(ran.value, '$[10]') - json_extract(ran.value, '$[9]'))) AS wall_s,
+  sum(json_extract(ran.value, '$[11]'))             AS cpu_s,
+  max(json_extract(ran.value, '$[12]'))             AS memory_bytes
+FROM tasks, json_each(tasks.history) AS ran
+WHERE tasks.history IS NOT NULL
+GROUP BY agent, host ORDER BY agent, host;
+
+-- all_files: What each task has in the spool.
+SELECT id, box, dropped, state, spec FROM tasks ORDER BY seq;

@@ -180,7 +180,7 @@ def spec_of(text: str, name: str, key: str) -> Spec:
 def _decode_spec(text: str) -> _Decoded:
     tree = json.loads(text)
     made = [_section(kind, tree.get(name)) for name, kind in _SECTIONS.items()]
-    return (tree.get("priority", 0), *made)  # type: ignore[return-value]  # mypy: made is a list
+    return (tree.get("priority", 0), *made)
 
 
 def _section(kind: type[Any], fields: dict[str, Any] | None) -> Any:
@@ -275,7 +275,7 @@ def history_of(text: str) -> tuple[Ran, ...]:
     return tuple(_ran_of(*fields) for fields in json.loads(text))
 
 
-def _ran_of(  # noqa: PLR0913  # one argument for each column of the list
+def _ran_of(  # noqa: PLR0913, PLR0917  # one argument for each element of the list
     attempt: int, agent: str, outcome: str, cause: str, blame: str, message: str,
     exit_code: int | None, host: str, slot: str, started_at: float, ended_at: float,
     cpu_s: float, memory_bytes: int,

@@ -250,7 +250,7 @@ def test_the_story_of_a_task_is_told_in_order(daemon: Daemon) -> None:
     task = submit(daemon, "--", "/bin/true")
     daemon.ctl("wait", task)
     [shown] = daemon.ctl_json("show", "--story", task)
-    facts = [event["fact"] for event in shown["story"]]  # type: ignore[attr-defined]
+    facts = [event["event"] for event in shown["story"]]  # type: ignore[attr-defined]
     assert (facts[0], facts[-1]) == ("submitted", "delivered")
     told = daemon.ctl("show", "--story", task).stdout
     assert "submitted" in told

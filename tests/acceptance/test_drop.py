@@ -117,7 +117,7 @@ def test_drain_ends_the_daemon_when_all_is_done(tmp_path: Path) -> None:
         ("a.toml", "[run]\ncommand = ['true']\n[redundency]\nquorum = 2\n", ["redundency", "redundancy"]),
         ("b.toml", "[run]\ncommand = ['true']\n[limits]\ntime = '6 fortnights'\n", ["line 4", "time"]),
         ("c.sh", "#!/bin/sh\n#SPOOLMW priorty = 3\ntrue\n", ["line 2", "priority"]),
-        ("d.txt", "just text\n", ["shebang"]),
+        ("d.txt", "just text\n", ["#!/bin/sh"]),
         ("e.task", "SPOOLMW-TASK 99\n{}\n", ["99"]),
         ("f.toml", "[run]\ncommand = ['true']\n[files]\ninputs = ['gone.dat']\n", ["gone.dat"]),
         ("g.toml", "[run]\ncommand = ['true']\n[redundancy]\nquorum = 2\n", ["not built"]),

@@ -18,6 +18,7 @@ from typing import Any
 from spoolmw.format.resultfile import trailer_line
 from spoolmw.format.taskfile import TaskFile, read_header
 from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.spec import Spec
 from spoolmw.model.task import Blame, Cause, Ending, Outcome, Ran, Task, TaskState
 from spoolmw.runner import call, results
 from spoolmw.spooldir.layout import Layout
@@ -139,6 +140,4 @@ def answering(root: Path) -> Iterator[AnsweringMachine]:
 
 def a_parsed_task(task_id: str, name: str = "task") -> Any:
     """As much of a parsed task file as `deliver` needs."""
-    from spoolmw.model.spec import Spec  # noqa: PLC0415
-
     return SimpleNamespace(id=task_id, spec=Spec(name=name))

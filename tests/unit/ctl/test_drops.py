@@ -13,10 +13,8 @@ ID = "0193f3a1b2c4" + "0" * 20
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    layout = Layout(tmp_path)
-    for folder in (layout.incoming, layout.rejected):
-        (folder / "box").mkdir(parents=True)
+def layout(layout: Layout) -> Layout:
+    (layout.incoming / "box").mkdir()
     return layout
 
 

@@ -12,14 +12,6 @@ from spoolmw.format.taskfile import TaskFile, read_header
 from spoolmw.spooldir.layout import Layout
 
 
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    layout = Layout(tmp_path / "spool")
-    for folder in (layout.incoming, layout.tmp):
-        folder.mkdir(parents=True)
-    return layout
-
-
 def dropped(layout: Layout, box: str = "") -> tuple[Path, TaskFile, bytes]:
     """The one task file in the box, parsed, and its body."""
     [file] = (layout.incoming / box).glob("*.task")

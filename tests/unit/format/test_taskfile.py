@@ -145,7 +145,7 @@ def test_the_name_may_be_left_out_and_the_id_too() -> None:
 @pytest.mark.parametrize("length", [0, 1, 14, 15, 40, 200])
 def test_a_task_that_is_shorter_than_it_says_may_still_arrive(length: int) -> None:
     data = a_task()[:length]
-    with pytest.raises(Incomplete, match="not whole|empty"):
+    with pytest.raises(Incomplete, match=r"not whole|empty"):
         read(data, "x.task")
 
 

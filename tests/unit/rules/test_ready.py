@@ -114,6 +114,14 @@ def test_a_backoff_that_was_taken_back_is_forgotten() -> None:
     assert order_of(queue) == ids(task)
 
 
+def test_a_backoff_that_grew_ends_when_the_newest_record_says() -> None:
+    task = a_task(not_before=T0 + 5)
+    queue = a_queue(task)
+    queue.push(replace(task, not_before=T0 + 9), T0)
+    assert queue.wake(T0 + 5) == 0
+    assert queue.next_due() == T0 + 9
+
+
 def test_the_tasks_before_one_are_counted_by_what_they_demand() -> None:
     tasks = [a_task(seq=n) for n in range(1, 5)] + [a_demanding_task(5, gpus=1)]
     queue = a_queue(*tasks, a_task(seq=6, priority=1))

@@ -107,8 +107,8 @@ class World(RuleBasedStateMachine):
                 self.deliver(task)
             case Discard(attempt):
                 self.stage.discard(attempt)
-            case Forget():
-                assert self.task.state in FINAL or self.task.ending is None
+            case Forget(_, payload):
+                assert not payload or self.task.state is TaskState.DONE
 
     def deliver(self, task: Task) -> None:
         assert task.ending is not None

@@ -1,0 +1,94 @@
+"""Packs the runner into one file that any Python from 3.9 on can run: a zipapp with cloudpickle in it.
+
+In it the package is called `spoolmw_runner`, so that it stands beside whatever `spoolmw` an
+interpreter has of its own. The file is named by its content, so an upgrade never changes a
+file that a running worker reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import py_compile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from spoolmw import runner
+from spoolmw.errors import AgentError
+
+INSIDE = "spoolmw_runner"  #: the package's name in the archive
+_DATE = (2020, 1, 1, 0, 0, 0)  #: of all members: equal content gives equal bytes
+_MAIN = f"import sys\nfrom {INSIDE}.__main__ import main\nsys.exit(main(sys.argv))\n"
+
+
+def publish(folder: Path) -> Path:
+    """Put the runner's archive into `folder`, if it is not there yet; returns its path."""
+    data = archive()
+    target = folder / f"{hashlib.sha256(data).hexdigest()[:32]}.pyz"
+    if target.exists():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    half = folder / f".{os.getpid()}.{target.name}"
+    half.write_bytes(data)
+    os.replace(half, target)
+    return target
+
+
+@cache
+def archive() -> bytes:
+    """The archive's bytes: sources for every Python, compiled modules for this one."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as packed,
+        tempfile.TemporaryDirectory() as work,
+    ):
+        _add(packed, "__main__.py", _MAIN.encode())
+        for name, source in sorted(_members()):
+            _add(packed, name, source)
+            _add(packed, f"{name}c", _compiled(name, source, Path(work)))
+    return buffer.getvalue()
+
+
+def _members() -> Iterator[tuple[str, bytes]]:
+    for path in _folder("spoolmw.runner", list(runner.__path__)).glob("*.py"):
+        yield (
+            f"{INSIDE}/{path.name}",
+            path.read_bytes().replace(b"spoolmw.runner", INSIDE.encode()),
+        )
+    spec = importlib.util.find_spec("cloudpickle")
+    places = spec.submodule_search_locations if spec else None
+    for path in _folder("cloudpickle", list(places or [])).glob("*.py"):
+        yield f"cloudpickle/{path.name}", path.read_bytes()
+
+
+def _folder(name: str, places: list[str]) -> Path:
+    if not places:
+        raise AgentError(
+            f"{name} was not found, and the runner needs it.",
+            why="the installation of spoolmw is not complete",
+            fix="install spoolmw anew with pip",
+        )
+    return Path(places[0])
+
+
+def _compiled(name: str, source: bytes, work: Path) -> bytes:
+    """The module for this very Python; others find it foreign and take the source."""
+    plain, compiled = work / "module.py", work / "module.pyc"
+    plain.write_bytes(source)
+    py_compile.compile(
+        str(plain),
+        str(compiled),
+        dfile=name,
+        doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    return compiled.read_bytes()
+
+
+def _add(packed: zipfile.ZipFile, name: str, data: bytes) -> None:
+    packed.writestr(zipfile.ZipInfo(name, _DATE), data)

@@ -1,0 +1,287 @@
+"""The attempts that a runner holds, and what its frames mean as events. No I/O: agents with a
+runner share this, whatever the stream.
+
+Rule 1: an attempt is launched once, however often it is asked for; until its report is
+released, asking again repeats the report.
+Rule 2: nothing is told of an attempt that was stopped.
+Rule 3: a stopped attempt's successor is kept back until the old one's processes are gone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from spoolmw.agents.contract import AgentEvent
+from spoolmw.model.agent import Launch, Sighting
+from spoolmw.model.events import Lost, Reported, Started
+from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.spec import Limits
+from spoolmw.model.task import Blame, Cause, Outcome
+from spoolmw.runner.order import lines
+
+_OUTCOMES = {each.value: each for each in Outcome}
+_CAUSES = {each.value: each for each in Cause}
+_BLAMES = {each.value: each for each in Blame}
+_DEFAULT_OUTPUT_BYTES = Limits().output_bytes
+_MOST_KEPT = 10_000  #: reports kept for repeating
+_AHEAD_S = 0.1  #: of work that may wait at the runner
+_MOST_AHEAD = 512
+_WEIGHT = 0.1  #: of one attempt in the moving average of durations
+
+Kind = dict[str, Any]
+
+
+class Ledger:
+    """What one runner was given and what became of it."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._live: dict[str, Launch] = {}
+        self._running: dict[str, dict[str, Any]] = {}
+        self._reported: OrderedDict[AttemptId, AgentEvent] = OrderedDict()
+        self._stopping: dict[TaskId, str] = {}
+        self._kept_back: dict[TaskId, Launch] = {}
+        self._average_s = 0.0
+        self._last: tuple[object, ...] = ()
+        self._last_kind: Kind = {}
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def take(self, work: Sequence[Launch]) -> tuple[list[Any], list[AgentEvent]]:
+        """What the runner must be told of `work`, and reports that are repeated."""
+        groups: list[Any] = []
+        again: list[AgentEvent] = []
+        last: Kind | None = None
+        for each in work:
+            name = str(each.attempt)
+            if name in self._live:
+                continue
+            if each.attempt in self._reported:
+                again.append(self._reported[each.attempt])
+                continue
+            self._live[name] = each
+            if each.attempt.task in self._stopping:
+                self._kept_back[each.attempt.task] = each
+                continue
+            kind = self._kind_of(each)
+            if kind is not last:
+                groups.append([kind, []])
+                last = kind
+            groups[-1][1].append(lines(name, each.token, each.path))
+        return groups, again
+
+    def _kind_of(self, work: Launch) -> Kind:
+        spec = work.spec
+        key = (spec.run, spec.resources, spec.limits, spec.place, work.memory_bytes)
+        if all(a is b for a, b in zip(key, self._last, strict=False)) and self._last:
+            return self._last_kind
+        kind = kind_of(work)
+        if kind != self._last_kind:
+            self._last_kind = kind
+        self._last = key
+        return self._last_kind
+
+    def stop(self, attempts: Iterable[AttemptId]) -> list[str]:
+        """Forget these attempts; returns the names that the runner must be told to stop."""
+        names: list[str] = []
+        for each in attempts:
+            name = str(each)
+            if self._live.pop(name, None) is None:
+                continue
+            self._running.pop(name, None)
+            if self._kept_back.get(each.task) and self._kept_back[each.task].attempt == each:
+                del self._kept_back[each.task]
+                continue
+            self._stopping[each.task] = name
+            names.append(name)
+        return names
+
+    def stopped(self, names: Iterable[str]) -> list[Launch]:
+        """The runner has ended these; returns the successors that may start now."""
+        free: list[Launch] = []
+        for name in names:
+            task = TaskId(name.partition(".")[0])
+            if self._stopping.get(task) != name:
+                continue
+            del self._stopping[task]
+            successor = self._kept_back.pop(task, None)
+            if successor is not None:
+                del self._live[str(successor.attempt)]
+                free.append(successor)
+        return free
+
+    def release(self, attempts: Iterable[AttemptId]) -> None:
+        """The reports of these need not be repeated any more."""
+        for each in attempts:
+            self._reported.pop(each, None)
+
+    def started(self, told: Iterable[Mapping[str, Any]]) -> list[AgentEvent]:
+        """Attempts that run for a while."""
+        at = now()
+        events: list[AgentEvent] = []
+        for each in told:
+            launch = self._live.get(each["attempt"])
+            if launch is None:
+                continue
+            self._running[each["attempt"]] = dict(each)
+            self._average_s = max(self._average_s, _AHEAD_S)
+            events.append(
+                Started(
+                    at=at,
+                    attempt=launch.attempt,
+                    started_at=each["started"],
+                    host=self._host,
+                    slot=each["slot"],
+                )
+            )
+        return events
+
+    def used(self, told: Iterable[Mapping[str, Any]]) -> None:
+        """What running attempts use now."""
+        for each in told:
+            if each["attempt"] in self._running:
+                self._running[each["attempt"]].update(each)
+
+    def ended(self, told: Iterable[Mapping[str, Any]]) -> list[AgentEvent]:
+        """Attempts that ended; what is not live any more is passed over."""
+        at = now()
+        events: list[AgentEvent] = []
+        for each in told:
+            launch = self._live.pop(each["attempt"], None)
+            if launch is None:
+                continue
+            self._running.pop(each["attempt"], None)
+            event = self._event(at, launch.attempt, each)
+            self._reported[launch.attempt] = event
+            events.append(event)
+            took_s = max(0.0, each["ended"] - each["started"])
+            self._average_s += (took_s - self._average_s) * (
+                _WEIGHT if self._average_s else 1.0
+            )
+        while len(self._reported) > _MOST_KEPT:
+            self._reported.popitem(last=False)
+        return events
+
+    def _event(self, at: float, attempt: AttemptId, told: Mapping[str, Any]) -> AgentEvent:
+        get = told.get
+        outcome = _OUTCOMES[told["outcome"]]
+        if outcome is Outcome.LOST:
+            return Lost(
+                at=at,
+                attempt=attempt,
+                cause=_CAUSES[told["cause"]],
+                blame=_BLAMES[get("blame", "host")],
+                message=get("message", ""),
+                host=self._host,
+                slot=get("slot", ""),
+                started_at=told["started"],
+                ended_at=told["ended"],
+                counts=get("counts", True),
+            )
+        return Reported(
+            at=at,
+            attempt=attempt,
+            token=told["token"],
+            outcome=outcome,
+            cause=_CAUSES[told["cause"]],
+            blame=_BLAMES[get("blame", "")],
+            message=get("message", ""),
+            exit_code=get("exit_code"),
+            body_bytes=told["body_bytes"],
+            digest=told["digest"],
+            files=get("files", False),
+            host=self._host,
+            slot=get("slot", ""),
+            started_at=told["started"],
+            ended_at=told["ended"],
+            cpu_s=told["cpu_s"],
+            memory_bytes=told["memory_bytes"],
+        )
+
+    def all_lost(
+        self, ran: Collection[str], *, cause: Cause, message: str, counts: bool = True
+    ) -> list[AgentEvent]:
+        """The runner is gone with all that it held; `ran` are those that had begun."""
+        at = now()
+        wall = time.time()
+        events: list[AgentEvent] = [
+            Lost(
+                at=at,
+                attempt=launch.attempt,
+                cause=cause,
+                blame=Blame.HOST,
+                message=message,
+                host=self._host,
+                slot=self._running.get(name, {}).get("slot", ""),
+                started_at=self._running.get(name, {}).get("started", wall),
+                ended_at=wall,
+                counts=counts and (name in ran or name in self._running),
+            )
+            for name, launch in self._live.items()
+        ]
+        self._live.clear()
+        self._running.clear()
+        self._stopping.clear()
+        self._kept_back.clear()
+        return events
+
+    def ahead(self, slots: int) -> int:
+        """How many short attempts may wait at the runner beyond its slots."""
+        if not self._average_s:
+            return 0
+        wanted = int(slots * _AHEAD_S / self._average_s)
+        return min(_MOST_AHEAD, 1 << (wanted.bit_length() - 1)) if wanted else 0
+
+    def slot_of(self, attempt: AttemptId) -> str:
+        """The worker that runs an attempt, as far as it was told."""
+        return str(self._running.get(str(attempt), {}).get("slot", ""))
+
+    def sightings(self) -> list[Sighting]:
+        """Every attempt that the runner holds."""
+        return [self._sighting(name, launch) for name, launch in list(self._live.items())]
+
+    def _sighting(self, name: str, launch: Launch) -> Sighting:
+        told = self._running.get(name)
+        if told is None:
+            return Sighting(attempt=launch.attempt, running=False, host=self._host)
+        return Sighting(
+            attempt=launch.attempt,
+            running=True,
+            host=self._host,
+            slot=told["slot"],
+            pid=told["pid"],
+            started_at=told["started"],
+            cpu_s=told.get("cpu_s", 0.0),
+            memory_bytes=told.get("memory_bytes", 0),
+        )
+
+
+def kind_of(work: Launch) -> Kind:
+    """What an attempt needs, as the runner is told; what has its default is left out."""
+    spec = work.spec
+    kind: Kind = {}
+    if spec.run.script or spec.run.command:
+        kind["command"] = True
+    else:
+        kind["interpreter"] = spec.place.interpreter
+        kind["python"] = spec.place.python
+    if spec.resources.cpus != 1:
+        kind["cpus"] = spec.resources.cpus
+    if spec.resources.gpus:
+        kind["gpus"] = spec.resources.gpus
+    if work.memory_bytes:
+        kind["memory"] = work.memory_bytes
+    if spec.limits.time_s:
+        kind["time"] = spec.limits.time_s
+    if spec.limits.output_bytes != _DEFAULT_OUTPUT_BYTES:
+        kind["output"] = spec.limits.output_bytes
+    return kind
+
+
+def now() -> float:
+    """The clock of events: it goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

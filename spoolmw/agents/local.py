@@ -1,0 +1,386 @@
+"""The agent `local`: attempts run on this machine's cores, in the workers of one runner process.
+
+Rule 1: the runner ends with the daemon; what an earlier one left is dead before anything starts.
+Rule 2: a runner that dies is started again, with a pause that doubles; its attempts are lost,
+and only those that really ran count towards "kills its worker".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import secrets
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spoolmw.agents import bundle
+from spoolmw.agents.contract import AgentEvent, Sink
+from spoolmw.agents.ledger import Ledger
+from spoolmw.config import AgentConfig
+from spoolmw.errors import AgentError
+from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
+from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.task import Cause
+from spoolmw.runner import host, outputs, process, wire
+
+_FIRST_PAUSE_S = 0.1  #: before a dead runner is started again; doubles
+_LONGEST_PAUSE_S = 30.0
+_HEALTHY_S = 60.0  #: a runner that lived so long starts the pauses anew
+_AFTER_GRACE_S = 5.0  #: for the runner to end after the grace
+_TAIL_BYTES = 64 << 10
+_STREAMS = {"stdout": "out", "stderr": "err"}
+
+
+@dataclass(slots=True)
+class _Runner:
+    """A runner process and the stream to it."""
+
+    process: subprocess.Popen[bytes]
+    stream: wire.Stream
+    pidfd: int
+    mark: bytes
+    started_at: float
+
+
+class LocalAgent:
+    """Runs attempts on this machine. One thread of its own reads what the runner says."""
+
+    def __init__(self, name: AgentName, root: Path, settings: AgentConfig, sink: Sink) -> None:
+        self.name = name
+        self._root = root.resolve()
+        self._settings = settings
+        self._sink = sink
+        self._slots = settings.slots or host.usable_cores()
+        self._memory_bytes = settings.memory_bytes or host.usable_memory()
+        self._host = os.uname().nodename
+        self._ledger = Ledger(self._host)
+        self._lock = threading.Lock()
+        self._runner: _Runner | None = None
+        self._unlaunched: list[Launch] = []
+        self._closing = False
+        self._ahead = 0
+        self._why_down = ""
+        process.kill_leftovers(str(self._root))
+        self._clean()
+        self._archive = bundle.publish(self._root / "runner")
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._runner = self._start()
+        self._thread = threading.Thread(target=self._serve, name=f"agent {name}", daemon=True)
+        self._thread.start()
+
+    # -- the contract
+
+    def capacity(self) -> Capacity:
+        return Capacity(
+            slots=0 if self._why_down else self._slots,
+            memory_bytes=self._memory_bytes,
+            gpus=len(self._settings.gpus),
+            queue=self._ahead,
+            host=self._host,
+        )
+
+    def launch(self, work: Sequence[Launch]) -> None:
+        with self._lock:
+            if self._closing:
+                raise AgentError(
+                    f"agent {self.name} is closing", fix="start the attempt elsewhere"
+                )
+            again = self._launch(work)
+        if again:
+            self._sink(again)
+
+    def stop(self, attempts: Sequence[AttemptId]) -> None:
+        with self._lock:
+            names = self._ledger.stop(attempts)
+            if names:
+                stopped = set(attempts)
+                self._unlaunched = [e for e in self._unlaunched if e.attempt not in stopped]
+                self._tell({"do": "stop", "attempts": names})
+
+    def release(self, attempts: Sequence[AttemptId]) -> None:
+        with self._lock:
+            self._ledger.release(attempts)
+
+    def sightings(self) -> Iterable[Sighting]:
+        with self._lock:
+            return self._ledger.sightings()
+
+    def tail(self, attempt: AttemptId, offset: int, stream: str = "stdout") -> bytes:
+        for path in self._outputs(attempt, stream):
+            try:
+                with path.open("rb") as file:
+                    if offset < 0:
+                        file.seek(max(0, os.fstat(file.fileno()).st_size + offset))
+                    else:
+                        file.seek(offset)
+                    return file.read(_TAIL_BYTES)
+            except FileNotFoundError:
+                continue
+        return b""
+
+    def set_slots(self, slots: int) -> None:
+        """Change the number of slots while work goes on; what runs goes on running."""
+        if slots < 1:
+            raise AgentError(
+                f"agent {self.name} cannot have {slots} slots",
+                why="an agent without slots can run nothing",
+                fix=f"to stop it from taking work, use spoolmw-ctl pause {self.name}",
+            )
+        with self._lock:
+            self._slots = slots
+            self._tell({"do": "slots", "slots": slots})
+        self._sink([CapacityChanged(agent=self.name, capacity=self.capacity())])
+
+    def close(self, grace_s: float) -> None:
+        with self._lock:
+            self._closing = True
+            self._tell({"do": "close", "grace_s": grace_s})
+        self._wake()
+        self._thread.join(grace_s + _AFTER_GRACE_S)
+        if self._thread.is_alive() and self._runner is not None:
+            self._runner.process.kill()
+            self._thread.join(_AFTER_GRACE_S)
+
+    # -- sending
+
+    def _launch(self, work: Sequence[Launch]) -> list[AgentEvent]:
+        if self._runner is None:
+            self._unlaunched += work
+            return []
+        groups, again = self._ledger.take(work)
+        if groups:
+            self._tell({"do": "launch", "work": groups})
+        return again
+
+    def _tell(self, tree: dict[str, Any]) -> None:
+        if self._runner is None:
+            return
+        with contextlib.suppress(wire.Closed):  # the thread sees its death too, and acts on it
+            self._runner.stream.send(wire.json_frame(tree))
+            if self._runner.stream.unsent:
+                self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"w")
+
+    # -- the thread
+
+    def _serve(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while self._runner is not None:
+            runner = self._runner
+            self._listen(runner)
+            if time.monotonic() - runner.started_at > _HEALTHY_S:
+                pause_s = _FIRST_PAUSE_S
+            self._after_death(runner)
+            if self._closing:
+                break
+            self._start_again(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _listen(self, runner: _Runner) -> None:
+        """Pass on what the runner says until it is gone."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(runner.stream, selectors.EVENT_READ)
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(runner.pidfd, selectors.EVENT_READ)
+            wanted = selectors.EVENT_READ
+            while True:
+                ready = {key.fd for key, _ in selector.select()}
+                if self._wake_read in ready:
+                    os.read(self._wake_read, 4096)
+                try:
+                    with self._lock:
+                        runner.stream.flush()
+                        unsent = runner.stream.unsent
+                    if runner.stream.fileno() in ready:
+                        self._hear(runner.stream.receive())
+                except (wire.Closed, wire.WireError):
+                    return
+                if runner.pidfd in ready:
+                    self._hear_the_rest(runner)
+                    return
+                now_wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
+                if now_wanted != wanted:
+                    selector.modify(runner.stream, now_wanted)
+                    wanted = now_wanted
+
+    def _hear_the_rest(self, runner: _Runner) -> None:
+        """What a dead runner said last is still worth hearing."""
+        with contextlib.suppress(wire.Closed, wire.WireError):
+            while True:
+                frames = runner.stream.receive()
+                if not frames:
+                    return
+                self._hear(frames)
+
+    def _hear(self, frames: Iterable[wire.Frame]) -> None:
+        events: list[AgentEvent] = []
+        for _, payload in frames:
+            told = json.loads(payload)
+            with self._lock:
+                events += self._understand(told)
+        if events:
+            with self._lock:
+                ahead = self._ledger.ahead(self._slots)
+            if ahead != self._ahead:
+                self._ahead = ahead
+                events.append(CapacityChanged(agent=self.name, capacity=self.capacity()))
+            self._sink(events)
+
+    def _understand(self, told: dict[str, Any]) -> list[AgentEvent]:
+        match told["event"]:
+            case "ended":
+                return self._ledger.ended(told["attempts"])
+            case "started":
+                return self._ledger.started(told["attempts"])
+            case "usage":
+                self._ledger.used(told["attempts"])
+            case "stopped":
+                return self._launch(self._ledger.stopped(told["attempts"]))
+            case _:
+                pass  # hello: nothing hangs on what a runner of our own machine says of itself
+        return []
+
+    # -- the runner's life
+
+    def _start(self) -> _Runner:
+        ours, theirs = socket.socketpair()
+        token = secrets.token_hex(16)
+        env = {
+            "PATH": self._settings.path,
+            "LANG": os.environ.get("LANG", "C.UTF-8"),
+            "HOME": self._settings.home or pwd.getpwuid(os.geteuid()).pw_dir,
+            "SPOOLMW_SPOOL": str(self._root),
+            "SPOOLMW_WORKER": token,
+        }
+        env.update(
+            {each: os.environ[each] for each in self._settings.env if each in os.environ}
+        )
+        with theirs:
+            child = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    str(self._archive),
+                    "runner",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                ],
+                stdin=subprocess.DEVNULL,
+                env=env,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        runner = _Runner(
+            child, wire.Stream(ours), os.pidfd_open(child.pid),
+            f"SPOOLMW_WORKER={token}".encode(), time.monotonic(),
+        )  # fmt: skip
+        runner.stream.send(
+            wire.json_frame(
+                {
+                    "do": "setup",
+                    "protocol": 1,
+                    "agent": self.name,
+                    "spool": str(self._root),
+                    "slots": self._slots,
+                    "gpus": list(self._settings.gpus),
+                    "interpreters": list(self._settings.interpreters),
+                    "env": env,
+                    "umask": _umask(),
+                }
+            )
+        )
+        return runner
+
+    def _start_again(self, pause_s: float) -> None:
+        until = time.monotonic() + pause_s
+        while not self._closing and time.monotonic() < until:
+            time.sleep(min(0.05, pause_s))
+        runner = self._start()
+        with self._lock:
+            self._runner = runner
+            self._why_down = ""
+            waiting, self._unlaunched = self._unlaunched, []
+            again = self._launch(waiting)
+        self._sink([*again, CapacityChanged(agent=self.name, capacity=self.capacity())])
+
+    def _after_death(self, runner: _Runner) -> None:
+        """The runner is gone: end what is left of it, and tell what is lost."""
+        runner.process.kill()
+        status = runner.process.wait()
+        process.kill_marked(runner.mark)
+        ran = self._at_hand()
+        with self._lock:
+            self._runner = None
+            if self._closing:
+                cause, message = Cause.SHUTDOWN, "the daemon stopped"
+            else:
+                cause, message = Cause.CONNECTION, f"the runner died ({_manner(status)})"
+                self._why_down = message
+            events = self._ledger.all_lost(
+                ran, cause=cause, message=message, counts=not self._closing
+            )
+        runner.stream.close()
+        os.close(runner.pidfd)
+        self._clean()
+        if not self._closing:
+            events.append(
+                CapacityChanged(
+                    agent=self.name, capacity=self.capacity(), reason=self._why_down
+                )
+            )
+        self._sink(events)
+
+    def _at_hand(self) -> set[str]:
+        """The attempts that were at hand in the workers, as these noted them."""
+        found = set()
+        for path in (self._root / "tmp" / "output").glob(f"{self.name}-*.now"):
+            with contextlib.suppress(OSError):
+                found.add(path.read_bytes().rstrip(b"\0").decode())
+        return found
+
+    def _outputs(self, attempt: AttemptId, stream: str) -> list[Path]:
+        name = str(attempt)
+        with self._lock:
+            slot = self._ledger.slot_of(attempt)
+        folder = self._root / "tmp" / "output"
+        found = [self._root / "stage" / f"{name}.files" / stream]
+        if slot:
+            found.append(folder / f"{slot}.{_STREAMS[stream]}")
+        return found
+
+    def _clean(self) -> None:
+        """Remove what workers that are gone left in `tmp/`."""
+        for part in ("scratch", "output"):
+            folder = self._root / "tmp" / part
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.glob(f"{self.name}-*"):
+                with contextlib.suppress(OSError):
+                    outputs.remove(str(path)) if path.is_dir() else path.unlink()
+
+
+def _umask() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022
+
+
+def _manner(status: int) -> str:
+    return f"exit code {status}" if status >= 0 else signal.Signals(-status).name

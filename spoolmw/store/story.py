@@ -1,0 +1,86 @@
+"""Tells the facts of the journal in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Fact = Mapping[str, Any]
+
+
+def told(
+    fact: Fact, wall: float, state: str, attempts: Mapping[int, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """One fact as a record: `at`, `event`, `text`, the state after its tick, and its own keys.
+
+    `attempts` are the task's ended attempts by number; what they tell is not repeated in facts.
+    """
+    name = str(fact["fact"])
+    own = {key: value for key, value in fact.items() if key not in ("fact", "at")}
+    ran = attempts.get(own.get("attempt", 0), {})
+    at = float(fact.get("at") or wall)
+    tell = _TELLERS.get(name)
+    text = tell(own, ran) if tell is not None else ""
+    return {"at": at, "event": name, "text": text, "state": state, **own}
+
+
+def _submitted(fact: Fact, ran: Fact) -> str:
+    return f"waits for task {fact['twin']}, which has its key" if fact.get("twin") else ""
+
+
+def _assigned(fact: Fact, ran: Fact) -> str:
+    return f"attempt {fact['attempt']} to {fact['agent']}"
+
+
+def _started(fact: Fact, ran: Fact) -> str:
+    place = ", ".join(str(part) for part in (fact.get("host"), fact.get("slot")) if part)
+    return f"attempt {fact['attempt']} runs{f' on {place}' if place else ''}"
+
+
+def _reported(fact: Fact, ran: Fact) -> str:
+    took = ""
+    if ran.get("started_at") and ran.get("ended_at"):
+        took = f" after {ran['ended_at'] - ran['started_at']:.3g} s"
+    host = f" on {ran['host']}" if ran.get("host") else ""
+    says = f": {fact['message']}" if fact.get("message") else ""
+    how = "succeeded" if fact["outcome"] == "success" else f"failed ({fact['cause']})"
+    return f"attempt {fact['attempt']} {how}{took}{host}{says}"
+
+
+def _lost(fact: Fact, ran: Fact) -> str:
+    says = f": {fact['message']}" if fact.get("message") else ""
+    host = f" on {fact['host']}" if fact.get("host") else ""
+    return f"attempt {fact['attempt']} was lost ({fact['cause']}){host}{says}"
+
+
+def _twin_ended(fact: Fact, ran: Fact) -> str:
+    gets = "its result was copied" if fact["copied"] else "there is no result to copy"
+    return f"task {fact['first']} ended as {fact['as']}; {gets}"
+
+
+def _by(fact: Fact, ran: Fact) -> str:
+    return f"by {fact['by']}" if fact.get("by") else ""
+
+
+def _reprioritised(fact: Fact, ran: Fact) -> str:
+    return f"priority {fact['priority']} {_by(fact, ran)}".rstrip()
+
+
+def _renamed(fact: Fact, ran: Fact) -> str:
+    return f"its result will be {fact['result_name']}.result {_by(fact, ran)}".rstrip()
+
+
+_TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
+    "submitted": _submitted,
+    "assigned": _assigned,
+    "started": _started,
+    "reported": _reported,
+    "lost": _lost,
+    "twin_ended": _twin_ended,
+    "cancelled": _by,
+    "held": _by,
+    "released": _by,
+    "reprioritised": _reprioritised,
+    "retried": _renamed,
+    "name_taken": _renamed,
+}

@@ -1,0 +1,208 @@
+"""The judge of the sweep: compares what was acknowledged with what was delivered, and looks for leftovers."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from spoolmw.format.resultfile import read
+from spoolmw.runner import safe
+from spoolmw.spooldir import donelog
+from spoolmw.spooldir.layout import Layout
+from tests.crash.workload import (
+    ITEMS,
+    OVERLAPS,
+    RUNS,
+    TAKEN,
+    TAKEN_TEXT,
+    Item,
+    acknowledged,
+)
+
+ENDED = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One result file, wherever it lies now."""
+
+    path: Path
+    header: dict[str, object]
+    trailer: dict[str, object]
+    value: bytes
+
+    @property
+    def id(self) -> str:
+        return str(self.trailer["id"])
+
+    @property
+    def name(self) -> str:
+        return str(self.trailer["name"])
+
+
+def problems(home: Path) -> list[str]:
+    """Everything that is wrong after the last daemon ended; empty: the promises were kept."""
+    layout = Layout(home / "spool")
+    found: list[str] = []
+    results = list(_delivered(home, found))
+    ids = Counter(result.id for result in results)
+    found += [f"task {one} was delivered {n} times" for one, n in ids.items() if n > 1]
+    for item in ITEMS:
+        found += _item_problems(home, item, [r for r in results if r.name == item.name])
+    found += _run_problems(home)
+    found += _journal_problems(layout, results)
+    found += _leftovers(layout)
+    if (layout.results / f"{TAKEN}.result").read_bytes() != TAKEN_TEXT:
+        found.append("the result that stood there first was changed")
+    return found
+
+
+def _delivered(home: Path, found: list[str]) -> Iterator[Delivered]:
+    places = [*(home / "spool" / "results").rglob("*.result"), *(home / "taken").glob("*.result")]
+    for path in places:
+        if path.name == f"{TAKEN}.result":
+            continue
+        try:
+            file = read(path)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is the finding
+            found.append(f"{path.name} cannot be read: {error}")
+            continue
+        if not file.trailer:
+            found.append(f"{path.name} has no trailer")
+            continue
+        yield Delivered(path, dict(file.header), dict(file.trailer), bytes(file.value))
+
+
+# -- each submission
+
+
+def _item_problems(home: Path, item: Item, results: list[Delivered]) -> list[str]:
+    lines = acknowledged(home).get(item.name, [])
+    tried = sum(word == "will" for word, _ in lines)
+    acked = sum(word == "done" for word, _ in lines)
+    found = []
+    if not acked <= len(results) <= tried:
+        found.append(f"{item.name}: {acked} acknowledged of {tried} tried, {len(results)} delivered")
+    ids = {result.id for result in results}
+    found += [
+        f"{item.name}: task {task_id} was acknowledged and never delivered"
+        for word, task_id in lines
+        if word == "done" and task_id and task_id not in ids
+    ]
+    for result in results:
+        found += [f"{item.name}: {problem}" for problem in _content_problems(item, result)]
+    return found
+
+
+def _content_problems(item: Item, result: Delivered) -> Iterator[str]:
+    if item.is_twin and result.trailer["state"] == "failed":
+        if "took it away" not in json.dumps(result.trailer):
+            yield f"the twin failed: {result.trailer}"
+        return
+    if result.trailer["state"] != item.state:
+        yield f"is {result.trailer['state']}, not {item.state}: {result.header} {result.trailer}"
+        return
+    if item.value is not None and safe.loads(result.value) != item.value:
+        yield f"has the value {result.value!r}"
+    if item.error and item.error not in json.dumps(result.header.get("exception")):
+        yield f"does not tell of {item.error}: {result.header}"
+    wanted = dict(item.files)
+    if item.stdout is not None:
+        wanted |= {"stdout": item.stdout, "stderr": ""}
+    for name, content in wanted.items():
+        path = result.path.with_suffix(".files") / name
+        if not path.is_file():
+            yield f"the file {name} is missing"
+        elif path.read_text(encoding="utf-8") != content:
+            yield f"{name} is {path.read_text(encoding='utf-8')!r}"
+
+
+# -- runs, journal, leftovers
+
+
+def _run_problems(home: Path) -> list[str]:
+    found = []
+    if (home / OVERLAPS).exists():
+        found.append(f"attempts ran side by side: {(home / OVERLAPS).read_text()}")
+    runs = (home / RUNS).read_text().splitlines() if (home / RUNS).exists() else []
+    twice = [run for run, number in Counter(runs).items() if number > 1]
+    return found + [f"attempt started twice: {run}" for run in twice]
+
+
+def _journal_problems(layout: Layout, results: list[Delivered]) -> list[str]:
+    found = []
+    db = sqlite3.connect(layout.journal)
+    try:
+        verdict = [row[0] for row in db.execute("PRAGMA integrity_check")]
+        if verdict != ["ok"]:
+            found.append(f"the journal is damaged: {verdict}")
+        states = dict(
+            db.execute("SELECT id, states.name FROM tasks JOIN states USING (state)").fetchall()
+        )
+    finally:
+        db.close()
+    found += [f"task {one} is still {state}" for one, state in states.items() if state not in ENDED]
+    found += [f"{r.id} is not in the journal" for r in results if r.id not in states]
+    undelivered = set(states) - {result.id for result in results}
+    found += [f"{one} is {states[one]} and was never delivered" for one in undelivered]
+    logged = donelog.read(layout.done_log)
+    found += [f"{r.id} is not in done.log" for r in results if r.id not in logged]
+    return found
+
+
+def _leftovers(layout: Layout) -> list[str]:
+    kept = _kept_for_retry(layout)
+    found = []
+    for folder in (layout.incoming, layout.stage, layout.rejected, layout.active, layout.tmp, layout.inputs):
+        for path in folder.rglob("*"):
+            rel = str(path.relative_to(layout.root))
+            if path.is_file() and rel not in kept and path.parent != layout.output:
+                found.append(f"left over: {rel}")
+    found += [f"left over: {path.name}/" for path in layout.tmp.glob("*.in")]
+    return found
+
+
+def _kept_for_retry(layout: Layout) -> set[str]:
+    """The files that a failed task keeps, so that its user can have it run again."""
+    kept = set()
+    db = sqlite3.connect(layout.journal)
+    try:
+        rows = db.execute("SELECT id, box, dropped FROM tasks WHERE state IN (6, 7)").fetchall()
+    finally:
+        db.close()
+    for task_id, box, dropped in rows:
+        kept.add(f"active/{task_id[-2:]}/{task_id}~{box}~{dropped}")
+    return kept
+
+
+def no_op_problems(home: Path, before: dict[str, object]) -> list[str]:
+    """What a daemon changed that had nothing to do."""
+    after = picture(home)
+    return [
+        f"a further start changed {key}: {before.get(key)} -> {after.get(key)}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def picture(home: Path) -> dict[str, object]:
+    """The spool as it is: every file of it, and every task of the journal."""
+    layout = Layout(home / "spool")
+    passing = {layout.journal.parent, layout.scratch, layout.output, layout.runner}
+    seen: dict[str, object] = {}
+    for path in layout.root.rglob("*"):
+        if path.is_file() and passing.isdisjoint(path.parents) and path.name not in ("lock", "ballast"):
+            found = path.stat()
+            seen[str(path.relative_to(layout.root))] = (found.st_size, found.st_mtime_ns)
+    db = sqlite3.connect(layout.journal)
+    try:
+        for row in db.execute("SELECT * FROM tasks"):
+            seen[f"task {row[1]}"] = row
+        seen["events"] = db.execute("SELECT count(*) FROM events").fetchone()
+    finally:
+        db.close()
+    return seen

@@ -1,0 +1,170 @@
+"""A small machine for the sweep: a spool with the workload in it, daemons that are killed, and the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from spoolmw.spooldir.layout import prepare
+from tests.crash import checker, workload
+from tests.crash.consumer import Consumer
+from tests.crash.injection import Point, kill, trace
+from tests.support.daemon import ROOT, left_over
+from tests.support.waiting import wait_until
+
+CONFIG = """\
+[intake]
+settle_s = 0.05
+scan_s = 0.2
+[disk]
+low = "1MB"
+[daemon]
+grace = "1s"
+[agents.local]
+kind = "local"
+slots = 2
+"""
+DAEMON = ("-m", "spoolmw.daemon.main")
+CLIENT = ("-m", "tests.crash.workload")
+RUN_S = 30.0  #: longest time for one run of a daemon that drains
+
+
+class Machine:
+    """One folder with a spool. `reset` begins anew, from a copy of the folder `template`."""
+
+    def __init__(self, home: Path, daemon: Sequence[str] = DAEMON) -> None:
+        self.home = home
+        self.spool = home / "spool"
+        self.log = home / "spoolmwd.log"
+        self._daemon = (sys.executable, *daemon)
+
+    def make(self) -> None:
+        """An empty spool, made as a daemon makes it, in which one result name is taken."""
+        self.home.mkdir(parents=True)
+        (self.home / "spoolmw.toml").write_text(CONFIG, encoding="utf-8")
+        (self.home / workload.LOCKS).mkdir()
+        prepare(self.spool)
+        (self.spool / "results" / f"{workload.TAKEN}.result").write_bytes(workload.TAKEN_TEXT)
+
+    def save(self, template: Path) -> None:
+        """Keep the folder as it is now; no daemon may run."""
+        shutil.rmtree(template, ignore_errors=True)
+        ignore = shutil.ignore_patterns("ballast", "control.sock", "*.pyz")
+        shutil.copytree(self.home, template, symlinks=True, ignore=ignore)
+
+    def reset(self, template: Path) -> None:
+        """Be as `template` was when it was saved."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.copytree(template, self.home, symlinks=True)
+
+    # -- daemons
+
+    def run(self, before: Sequence[str] = (), *, late: bool = False) -> int:
+        """Run a daemon until it has drained the spool or was killed; its status.
+
+        `before`: the words of strace. `late`: submit the late part while it runs.
+        """
+        process = self._start([*before, *self._daemon, "--spool", str(self.spool), "--drain"])
+        try:
+            with self._submitting(process) if late else contextlib.nullcontext():
+                return process.wait(RUN_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the daemon did not drain the spool: {self.log_tail()}") from None
+        finally:
+            self._end(process)
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @contextlib.contextmanager
+    def _submitting(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        thread = threading.Thread(target=self._submit_late, args=(process,))
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+    def _submit_late(self, process: subprocess.Popen[bytes]) -> None:
+        """As soon as the daemon takes files, or has ended: its successor takes these then."""
+        first = self.spool / "incoming" / "script.sh"
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not first.exists() or process.poll() is not None)
+        workload.submit(self.home, late=True)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        try:
+            wait_until(lambda: not left_over(self.spool), timeout_s=10)
+        except AssertionError:
+            strays = left_over(self.spool)
+            for pid, _ in strays:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+            raise AssertionError(f"processes were left: {strays}; {self.log_tail()}") from None
+
+    def client(self, before: Sequence[str] = ()) -> int:
+        """Run the submitting client; its status."""
+        return subprocess.run(
+            [*before, sys.executable, *CLIENT, str(self.home)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.DEVNULL,
+            timeout=RUN_S,
+            check=False,
+        ).returncode
+
+    def traced(self, *, late: bool) -> Path:
+        """Run a daemon under strace; the trace."""
+        out = self.home.with_name(f"{self.home.name}.trace")
+        status = self.run(trace(out), late=late)
+        assert status == 0, self.log_tail()
+        return out
+
+    # -- the verdict
+
+    def finish(self, consumer: Consumer) -> list[str]:
+        """Let a last daemon end everything; what is wrong then."""
+        workload.submit(self.home, late=True)
+        if status := self.run():
+            return [f"the last daemon ended with {status}: {self.log_tail()}"]
+        before = checker.picture(self.home)
+        found = [*checker.problems(self.home), *consumer.complaints, *consumer.changed()]
+        if found:
+            return [*found, self.log_tail()]
+        if status := self.run():
+            return [f"a further start ended with {status}: {self.log_tail()}"]
+        return [p for p in checker.no_op_problems(self.home, before) if not self._was_taken(p)]
+
+    def _was_taken(self, problem: str) -> bool:
+        """The consumer goes on while the further daemon runs."""
+        return "changed results/" in problem and problem.endswith("-> None")
+
+    def log_tail(self) -> str:
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return text[-3000:]
+
+
+def killed_once(machine: Machine, template: Path, point: Point, seed: int) -> list[str] | None:
+    """Kill a daemon at `point`, let its successor go on; what is wrong then. None: it was not reached."""
+    machine.reset(template)
+    with Consumer(machine.home, seed) as consumer:
+        if machine.run(kill(point), late=True) == 0:
+            return None
+        return machine.finish(consumer)

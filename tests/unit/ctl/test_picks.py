@@ -1,0 +1,81 @@
+"""Which tasks the words of a command line mean."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from spoolmw.ctl.picks import pick, words_of
+from spoolmw.ctl.session import Session
+from spoolmw.errors import UnknownTask
+from spoolmw.spooldir.layout import Layout
+from tests.unit.ctl.conftest import Enter
+
+ID = "0193f3a1b2c4" + "0" * 20
+
+
+def test_an_id_its_beginning_a_key_and_a_name_mean_the_task(
+    session: Session, enter: Enter
+) -> None:
+    task = enter("fold-17", key="fold/17")
+    other = enter("fold-18")
+    for word in (task, task[:31] + task[31], "fold/17", "fold-17"):
+        assert pick(session, [word]) == [task]
+    assert pick(session, ["fold-18", task, "fold-17"]) == [other, task]
+
+
+def test_a_word_that_means_nothing_says_so(session: Session, enter: Enter) -> None:
+    enter()
+    with pytest.raises(UnknownTask, match="no task nothing"):
+        pick(session, ["nothing"])
+
+
+def test_a_name_that_several_have_is_no_order_to_change_them(
+    session: Session, enter: Enter
+) -> None:
+    enter("twin")
+    enter("twin")
+    with pytest.raises(UnknownTask, match="means 2 tasks") as ambiguous:
+        pick(session, ["twin"])
+    assert "--name twin" in ambiguous.value.fix
+
+
+def test_a_name_that_several_have_shows_the_newest(
+    session: Session, enter: Enter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enter("twin", made_at=1.0)
+    newest = enter("twin", made_at=2.0)
+    assert pick(session, ["twin"], newest=True) == [newest]
+    assert "2 tasks" in capsys.readouterr().err
+
+
+def test_a_beginning_that_several_ids_have_is_never_enough(
+    session: Session, enter: Enter
+) -> None:
+    first = enter()
+    enter()
+    with pytest.raises(UnknownTask, match="means 2 tasks"):
+        pick(session, [first[:20]], newest=True)
+
+
+def test_a_dropped_file_is_known_by_the_id_in_its_name(
+    session: Session, layout: Layout
+) -> None:
+    (layout.incoming / f"fold-{ID}.task").touch()
+    (layout.incoming / "job.sh").touch()
+    assert pick(session, [f"fold-{ID}"]) == [ID]
+    with pytest.raises(UnknownTask, match=r"job\.sh is no task yet"):
+        pick(session, ["job.sh"])
+
+
+def test_stdin_gives_ids_or_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO('one\n\n{"id": "two", "name": "x"}\n'))
+    assert words_of(["zero", "-"]) == ["zero", "one", "two"]
+
+
+@pytest.mark.parametrize("line", ['{"name": "x"}', "{broken", '{"id": 7}'])
+def test_json_without_an_id_is_an_error(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(line))
+    with pytest.raises(UnknownTask):
+        words_of(["-"])

@@ -1,0 +1,164 @@
+"""The configuration is strict: what cannot be used is refused with the nearest right key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spoolmw.config import AgentConfig, Config, Disk, Hooks, Intake, Retention, parse
+from spoolmw.errors import BadConfig
+
+FULL = b"""\
+[intake]
+settle_s = 0.5
+scan_s = "2s"
+max_task_bytes = "1GB"
+group = "lab"
+allow_paths = ["/data", "/srv/shared"]
+
+[agents.local]
+slots = 4
+gpus = [0, "GPU-3f2a"]
+memory = "16GiB"
+interpreters = ["/usr/bin/python3.11"]
+path = "/opt/bin:/usr/bin"
+home = "/var/lib/spoolmw"
+env = ["LANG"]
+
+[agents.spare]
+kind = "fake"
+slots = "auto"
+
+[retention]
+results = "30d"
+story = "never"
+logs = "7d"
+
+[disk]
+low = "5GB"
+
+[hooks]
+done = ["/usr/local/bin/tell", "ann"]
+failed = ["/usr/local/bin/tell", "root"]
+timeout = "10s"
+
+[daemon]
+grace = "1m"
+
+[log]
+level = "debug"
+"""
+SOURCE = Path("/etc/spoolmw.toml")
+
+
+def refusal(text: str) -> BadConfig:
+    with pytest.raises(BadConfig) as caught:
+        parse(text.encode(), SOURCE)
+    return caught.value
+
+
+def test_without_a_file_there_is_one_local_agent() -> None:
+    config = Config.load(None)
+    assert config == Config()
+    assert [agent.name for agent in config.agents] == ["local"]
+    assert config.agents[0].kind == "local"
+    assert config.agents[0].slots == 0
+    assert config.retention.results_s is None
+
+
+def test_every_key_arrives_in_the_records_units() -> None:
+    config = parse(FULL, SOURCE)
+    assert config.intake == Intake(
+        settle_s=0.5,
+        scan_s=2.0,
+        max_task_bytes=1_000_000_000,
+        group="lab",
+        allow_paths=("/data", "/srv/shared"),
+    )
+    assert config.agents == (
+        AgentConfig(
+            name="local",
+            slots=4,
+            gpus=("0", "GPU-3f2a"),
+            memory_bytes=16 * 2**30,
+            interpreters=("/usr/bin/python3.11",),
+            path="/opt/bin:/usr/bin",
+            home="/var/lib/spoolmw",
+            env=("LANG",),
+        ),
+        AgentConfig(name="spare", kind="fake"),
+    )
+    assert config.retention == Retention(
+        results_s=30 * 86400.0, story_s=None, logs_s=7 * 86400.0
+    )
+    assert config.disk == Disk(low_bytes=5_000_000_000)
+    assert config.hooks == Hooks(
+        done=("/usr/local/bin/tell", "ann"),
+        failed=("/usr/local/bin/tell", "root"),
+        timeout_s=10.0,
+    )
+    assert config.daemon.grace_s == 60.0
+    assert config.log.level == "debug"
+    assert config.source == SOURCE
+
+
+def test_an_empty_file_changes_nothing() -> None:
+    assert parse(b"# nothing\n", SOURCE).agents == Config().agents
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "says"),
+    [
+        ("[intak]\n", "line 1: intak", 'did you mean "intake"'),
+        ("[intake]\nsetle_s = 1\n", "line 2: [intake] setle_s", 'did you mean "settle_s"'),
+        ("[intake]\nsettle_s = true\n", "line 2", "a time was expected"),
+        ("[intake]\nmax_task_bytes = 5\n", "line 2", '"5B"'),
+        ("[intake]\nmax_task_bytes = '1B'\n", "line 2", "65536"),
+        ("[intake]\nallow_paths = ['data']\n", "line 2", "absolute path"),
+        ("[agents.local]\nslot = 2\n", "line 2: [agents] local.slot", 'did you mean "slots"'),
+        ("[agents.local]\nslots = 0\n", "line 2", "between 1 and"),
+        ("[agents.local]\nslots = 'many'\n", "line 2", "a whole number was expected"),
+        ("[agents.local]\ngpus = [-1]\n", "line 2", "device"),
+        ("[agents.'a b']\nkind = 'local'\n", "", "no name of an agent"),
+        ("[agents]\nslots = 2\n", "line 2", "an agent is a section"),
+        ("agents = 3\n", "line 1", "no agent"),
+        ("[agents]\n", "line 1", "no agent"),
+        ("[retention]\nstory = 'ever'\n", "line 2", "such as"),
+        ("[disk]\nlow = '1gb'\n", "line 2", "known are B"),
+        ("[hooks]\ndone = '/bin/true'\n", "line 2", "write the words apart"),
+        ("[log]\nlevel = 'inform'\n", "line 2", 'did you mean "info"'),
+        ("[log\n", "line 1", "not TOML"),
+        ("[log]\nlevel = 'info'\nlevel = 'debug'\n", "line 3", "not TOML"),
+        ("a = " + "[" * 5000, "", "nested too deeply"),
+        ("#" * 300_000, "", "256 KiB"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_line_key_and_nearest(
+    text: str, where: str, says: str
+) -> None:
+    error = refusal(text)
+    assert str(SOURCE) in error.what
+    assert where in error.what
+    assert says in str(error)
+    assert error.fix
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"none\.toml cannot be read"):
+        Config.load(tmp_path / "none.toml")
+    with pytest.raises(BadConfig, match="cannot be read"):
+        Config.load(tmp_path)
+
+
+def test_the_file_beside_the_spool_is_found(tmp_path: Path) -> None:
+    assert Config.find(tmp_path / "spool").source is None
+    (tmp_path / "spoolmw.toml").write_text("[log]\nlevel = 'error'\n")
+    assert Config.find(tmp_path / "spool").log.level == "error"
+
+
+def test_a_given_file_is_taken_instead(tmp_path: Path) -> None:
+    (tmp_path / "spoolmw.toml").write_text("[log]\nlevel = 'error'\n")
+    other = tmp_path / "other.toml"
+    other.write_bytes(FULL)
+    assert Config.find(tmp_path / "spool", other).log.level == "debug"
