@@ -74,7 +74,9 @@ class LocalAgent:
         process.kill_leftovers(str(self._root))
         self._clean()
         self._archive = bundle.publish(self._root / "runner")
-        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._bell, self._ring = socket.socketpair()
+        self._bell.settimeout(0.0)
+        self._ring.settimeout(0.0)
         self._runner = self._start()
         self._thread = threading.Thread(target=self._serve, name=f"agent {name}", daemon=True)
         self._thread.start()
@@ -148,9 +150,12 @@ class LocalAgent:
             self._tell({"do": "close", "grace_s": grace_s})
         self._wake()
         self._thread.join(grace_s + _AFTER_GRACE_S)
-        if self._thread.is_alive() and self._runner is not None:
-            self._runner.process.kill()
+        runner = self._runner
+        if self._thread.is_alive() and runner is not None:
+            runner.process.kill()
             self._thread.join(_AFTER_GRACE_S)
+        self._bell.close()
+        self._ring.close()
 
     # -- sending
 
@@ -172,8 +177,8 @@ class LocalAgent:
                 self._wake()
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_write, b"w")
+        with contextlib.suppress(OSError):  # full: it is awake anyway; closed: nobody listens
+            self._ring.send(b"w")
 
     # -- the thread
 
@@ -189,20 +194,18 @@ class LocalAgent:
                 break
             self._start_again(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
-        os.close(self._wake_read)
-        os.close(self._wake_write)
 
     def _listen(self, runner: _Runner) -> None:
         """Pass on what the runner says until it is gone."""
         with selectors.DefaultSelector() as selector:
             selector.register(runner.stream, selectors.EVENT_READ)
-            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(self._bell, selectors.EVENT_READ)
             selector.register(runner.pidfd, selectors.EVENT_READ)
             wanted = selectors.EVENT_READ
             while True:
                 ready = {key.fd for key, _ in selector.select()}
-                if self._wake_read in ready:
-                    os.read(self._wake_read, 4096)
+                if self._bell.fileno() in ready:
+                    self._bell.recv(4096)
                 try:
                     with self._lock:
                         runner.stream.flush()

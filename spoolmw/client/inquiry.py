@@ -47,17 +47,18 @@ class Inquiry:
     def until_due(self, now: float) -> float:
         return max(0.0, self._next - now)
 
-    def hurry(self) -> None:
+    def hurry(self, now: float) -> None:
         """Something was found out: ask again soon."""
-        self._pause = SHORTEST_S
+        self._next, self._pause = min(self._next, now + SHORTEST_S), SHORTEST_S
 
     def ask(self, tasks: Sequence[SpoolTask], now: float) -> list[tuple[SpoolTask, Any]]:
         """What the daemon knows of each task: its record, or UnknownTask. Empty when it is down."""
-        self._next = now + self._pause
-        self._pause = min(LONGEST_S, self._pause * 2)
         if not tasks:
+            self._next, self._pause = now + SHORTEST_S / 2, SHORTEST_S
             self._silent_since = self._untaken_since = 0.0
             return []
+        self._next = now + self._pause
+        self._pause = min(LONGEST_S, self._pause * 2)
         try:
             with ControlClient(self._layout.root, timeout_s=ANSWER_S) as control:
                 answers = control.requests("show", [{"id": task.id} for task in tasks])
@@ -72,7 +73,7 @@ class Inquiry:
         ]
 
     def _silence(self, error: NotServed, tasks: Sequence[SpoolTask], now: float) -> None:
-        self._pause = SHORTEST_S
+        self._next, self._pause = now + SHORTEST_S, SHORTEST_S
         self._silent_since = self._silent_since or now
         if now - self._silent_since < WARN_AFTER_S or "silent" in self._warned:
             return

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from spoolmw.client.control import ControlClient
@@ -83,9 +83,7 @@ class Link:
         until = time.monotonic() + ACCEPT_S
         while tasks:
             try:
-                asked = [{"ids": [task.id], "waiting_only": waiting_only} for task in tasks]
-                with self.control() as control:
-                    answers = control.requests("cancel", asked)
+                answers = self._ask_to_cancel(tasks, waiting_only=waiting_only)
             except NotServed as error:
                 log.warning("%d tasks cannot be cancelled now. %s", len(tasks), error)
                 break
@@ -99,13 +97,32 @@ class Link:
             time.sleep(_RETRY_S)
         return cancelled
 
+    def _ask_to_cancel(self, tasks: Sequence[SpoolTask], *, waiting_only: bool) -> list[Any]:
+        with self.control() as control:
+            if not waiting_only:
+                return control.requests("cancel", [{"ids": [task.id]} for task in tasks])
+            records = control.requests("show", [{"id": task.id} for task in tasks])
+            wanted = [
+                task for task, record in zip(tasks, records, strict=True) if _is_waiting(record)
+            ]
+            asked = [{"ids": [task.id], "waiting_only": True} for task in wanted]
+            told = dict(zip(wanted, control.requests("cancel", asked), strict=True))
+        return [told.get(task, record) for task, record in zip(tasks, records, strict=True)]
 
-def _is_cancelled(answer: object) -> bool:
-    rows = answer.get("results") if isinstance(answer, Mapping) else answer
-    if not isinstance(rows, list) or len(rows) != 1:
-        return False
-    row: Mapping[str, Any] = rows[0]
-    return bool(row.get("changed")) or row.get("state") == "cancelled"
+
+def _is_waiting(record: Any) -> bool:
+    return not isinstance(record, SpoolmwError) and record["state"] in (
+        "queued",
+        "waiting",
+        "held",
+    )
+
+
+def _is_cancelled(answer: Any) -> bool:
+    if isinstance(answer, SpoolmwError) or "results" not in answer:
+        return False  # or the record of one that runs
+    [row] = answer["results"]
+    return bool(row["ok"]) or row["state"] == "cancelled"
 
 
 _links: weakref.WeakSet[Link] = weakref.WeakSet()

@@ -20,7 +20,8 @@ from spoolmw.model.ids import TaskId
 
 #: Seconds in which a task that was just submitted must become known to the daemon.
 _ACCEPT_S = 1.0
-_FINAL = frozenset({"done", "failed", "cancelled"})
+_BAD = frozenset({"failed", "cancelled"})
+_FINAL = _BAD | {"done"}
 
 
 class Spool(Submitter):
@@ -51,7 +52,8 @@ class Spool(Submitter):
     ) -> SpoolTask:
         """The future of a task that was submitted before, also by another program.
 
-        Several tasks may have a key or name: the newest is meant. Its result file stays.
+        Several tasks may have a key or name: the newest is meant, or the newest that did not
+        fail. Its result file stays.
         """
         if sum(map(bool, (key, id, name))) != 1:
             raise TypeError("attach() takes one of key, id and name")
@@ -72,16 +74,16 @@ class Spool(Submitter):
         wanted = {"box": box, "state": state, "name": name, "key": key, "limit": limit}
         return [self._attached(record, keep=keep) for record in self._find(wanted)]
 
-    def stats(self) -> dict[str, Any]:
-        """Tasks, times and losses for each agent and host."""
+    def stats(self) -> list[dict[str, Any]]:
+        """Ended attempts, times and losses for each agent and host."""
         with self._link.control() as control:
-            return dict(control.request("stats", {}))
+            return list(control.request("stats", {}))
 
     def _find(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
         given = {word: value for word, value in wanted.items() if value is not None}
         with self._link.control() as control:
-            rows = control.request("find", given)
-        return list(rows)
+            answer = control.request("find", given)
+        return list(answer["tasks"])
 
     def _record(self, key: str, task_id: str, name: str) -> dict[str, Any]:
         """What the daemon knows of the task; one that was just dropped gets a moment."""
@@ -89,7 +91,7 @@ class Spool(Submitter):
         while True:
             rows = self._ask(key, task_id, name)
             if rows:
-                return max(rows, key=lambda row: str(row["id"]))
+                return max(rows, key=lambda row: (row["state"] not in _BAD, row["seq"]))
             if time.monotonic() > until:
                 what = (
                     f"key {key!r}" if key else f"id {task_id}" if task_id else f"name {name!r}"
@@ -110,13 +112,10 @@ class Spool(Submitter):
             return []
 
     def _attached(self, record: dict[str, Any], *, keep: bool) -> SpoolTask:
-        box, result = str(record.get("box") or ""), str(record["result_name"])
-        path = self._link.layout.results / box / f"{result}.result"
-        dropped = str(record.get("dropped") or "")
-        task = SpoolTask(
-            self._link, TaskId(record["id"]), record["name"], dropped, str(path), keep=keep
-        )
-        task.box, task.record, task.is_attached = box, record, True
+        path = self._link.layout.root / record["result"]
+        task_id, name, dropped = TaskId(record["id"]), record["name"], record["dropped"]
+        task = SpoolTask(self._link, task_id, name, dropped, str(path), keep=keep)
+        task.box, task.record, task.is_attached = record["box"], record, True
         if record.get("state") in _FINAL and not path.exists():
             task.end(_ended_without(task, record))
         else:

@@ -164,7 +164,8 @@ class Submitter:
             if len(self._templates) >= _MOST_TEMPLATES:
                 self._templates.clear()
             template = self._templates[name] = Template(self._options.call_header(name))
-        keep = self._options.keep is True
+        # who gives a key may come back for the result, and a twin needs it for its copy
+        keep = bool(self._options.key) if self._options.keep is None else self._options.keep
         return self._task(kind, task_id, name, keep=keep), template.fill(task_id, body)
 
     def _task(self, kind: type[T], task_id: TaskId, name: str, *, keep: bool) -> T:

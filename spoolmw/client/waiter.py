@@ -234,7 +234,7 @@ class Waiter:
             self._damage[task] = reason
             stem = task.result_file.removesuffix(".result")
             self._pending.move(task, f"{stem}.{task.id}.result")
-            self._inquiry.hurry()
+            self._inquiry.hurry(time.monotonic())
 
     def _finish(self, task: SpoolTask, ended: Ended) -> None:
         self._pending.drop(task)
@@ -260,8 +260,7 @@ class Waiter:
                 self._told(task, told)
 
     def _told(self, task: SpoolTask, record: dict[str, Any]) -> None:
-        name = f"{record.get('result_name', '')}.result"
-        path = str(self._layout.results / task.box / name)
+        path = str(self._layout.root / str(record.get("result", "")))
         if record.get("state") not in _FINAL or self._settle(self._pending.these([task])):
             return
         if path != task.result_file and task not in self._damage:
@@ -277,7 +276,7 @@ class Waiter:
             return
         if self._settle(self._pending.these([task])):
             return
-        self._inquiry.hurry()
+        self._inquiry.hurry(time.monotonic())
         self._unknown[task] = self._unknown.get(task, 0) + 1
         if self._unknown[task] >= UNKNOWN_TIMES:
             error = UnknownTask(

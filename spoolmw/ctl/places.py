@@ -95,11 +95,8 @@ def agents_set(session: Session, *, agent: str, slots: int) -> None:
 
     With fewer slots than attempts that run, these go on to their end.
     """
-    control = session.control()
-    answer = control.request("agents_set", {"agent": agent, "slots": slots})
-    _show(
-        session, [row for row in control.request("agents") if row["agent"] in answer["agents"]]
-    )
+    asked = {"agent": agent, "slots": slots}
+    _show(session, [session.control().request("agents_set", asked)])
 
 
 agents_verb.add_command(agents_set)

@@ -7,9 +7,9 @@ gone was delivered: its consumer may already have taken it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from pathlib import Path
 
 from spoolmw.format.resultfile import daemon_body, trailer_line
 from spoolmw.model.ids import AttemptId
@@ -28,21 +28,23 @@ class Delivery:
     """Publishes results. Idempotent: each step may be repeated after a crash."""
 
     def __init__(self, layout: Layout) -> None:
-        self._stage = layout.stage
-        self._results = layout.results
+        # Paths are joined as text here: pathlib costs more than the system call it is for.
+        self._stage = f"{layout.stage}/"
+        self._results = f"{layout.results}/"
         self._boxes: set[str] = {""}
 
     def prepare(self, task: Task) -> None:
         """Make the staged file of a DELIVERING task whole: its body and its trailer.
 
-        Raises OSError (ENOSPC among others); ValueError when the body is shorter than reported.
+        Raises OSError (ENOSPC among others); BadResultFile when the body is shorter than reported.
         """
         ending = task.ending
         assert ending is not None
-        path = self._stage / staged_name(task)
+        path = self._stage + staged_name(task)
         if ending.staged is None:
             body = daemon_body(task)
-            path.write_bytes(body)
+            with open(path, "wb") as file:
+                file.write(body)
             append_trailer(path, len(body), b"\n" + trailer_line(task))
             return
         append_trailer(path, ending.body_bytes, b"\n" + trailer_line(task))
@@ -50,31 +52,30 @@ class Delivery:
     def staged_bytes(self, attempt: AttemptId) -> int:
         """The length of an attempt's staged file; -1 when there is none."""
         try:
-            return os.stat(f"{self._stage}/{attempt}").st_size
+            return os.stat(f"{self._stage}{attempt}").st_size
         except FileNotFoundError:
             return -1
 
     def publish(self, task: Task) -> bool:
         """Move the staged result to its place; False when the name is taken by something else."""
         assert task.ending is not None
-        source = self._stage / staged_name(task)
-        target = self._folder(task.box) / f"{task.result_name}.result"
-        files, place = self._folders(task)
-        if task.ending.files and not self._move_files(files, place):
+        source = self._stage + staged_name(task)
+        target = self._folder(task.box) + task.result_name
+        if task.ending.files and not self._move_files(f"{source}.files", f"{target}.files"):
             return False
         try:
-            rename_noreplace(source, target)
+            rename_noreplace(source, f"{target}.result")
         except FileNotFoundError:
             return True  # delivered before a crash
         except FileExistsError:
             if task.ending.files:
-                os.rename(place, files)
+                os.rename(f"{target}.files", f"{source}.files")
             return False
         return True
 
     def is_delivered(self, task: Task) -> bool:
         """After a crash: a DELIVERING task whose staged file is gone was delivered."""
-        return not (self._stage / staged_name(task)).exists()
+        return not os.path.lexists(self._stage + staged_name(task))
 
     def copy(self, first: Task, twin: Task) -> tuple[int, str] | None:
         """Stage a copy of `first`'s delivered result for `twin`: (body bytes, digest), or None.
@@ -82,33 +83,26 @@ class Delivery:
         None: the result is not where it was delivered, its consumer took it.
         """
         assert first.ending is not None
-        folder = self._results / first.box
-        staged = self._stage / str(AttemptId(twin.id, 0, 0))
+        source = f"{self._results}{first.box}/{first.result_name}"
+        staged = f"{self._stage}{AttemptId(twin.id, 0, 0)}"
         try:
-            shutil.copyfile(folder / f"{first.result_name}.result", staged)
+            shutil.copyfile(f"{source}.result", staged)
             if first.ending.files:
-                place = staged.with_name(f"{staged.name}.files")
-                shutil.rmtree(place, ignore_errors=True)
-                shutil.copytree(folder / f"{first.result_name}.files", place, symlinks=True)
+                shutil.rmtree(f"{staged}.files", ignore_errors=True)
+                shutil.copytree(f"{source}.files", f"{staged}.files", symlinks=True)
         except FileNotFoundError:
-            staged.unlink(missing_ok=True)
+            self.discard(str(AttemptId(twin.id, 0, 0)))
             return None
         return first.ending.body_bytes, first.ending.digest
 
     def discard(self, name: str) -> None:
         """Remove a staged file and its folder, where there are any."""
-        (self._stage / name).unlink(missing_ok=True)
-        folder = self._stage / f"{name}.files"
-        if folder.is_dir():
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._stage + name)
+        if os.path.isdir(f"{self._stage}{name}.files"):
+            shutil.rmtree(f"{self._stage}{name}.files", ignore_errors=True)
 
-    def _folders(self, task: Task) -> tuple[Path, Path]:
-        return (
-            self._stage / f"{staged_name(task)}.files",
-            self._folder(task.box) / f"{task.result_name}.files",
-        )
-
-    def _move_files(self, files: Path, place: Path) -> bool:
+    def _move_files(self, files: str, place: str) -> bool:
         """True when the folder of files stands at its place."""
         try:
             rename_noreplace(files, place)
@@ -118,9 +112,10 @@ class Delivery:
             return False
         return True
 
-    def _folder(self, box: str) -> Path:
-        folder = self._results / box
+    def _folder(self, box: str) -> str:
+        """The folder of a box's results, with the slash behind it."""
+        folder = f"{self._results}{box}/" if box else self._results
         if box not in self._boxes:
-            folder.mkdir(exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
             self._boxes.add(box)
         return folder

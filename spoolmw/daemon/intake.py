@@ -16,8 +16,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.logs import fields, log
@@ -40,11 +41,10 @@ from spoolmw.store.journal import Journal
 HEAD_BYTES = 65536
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """A claimed file: where it lies and what its name said."""
 
-    path: Path
+    path: str
     id: TaskId
     box: str
     dropped: str
@@ -66,6 +66,8 @@ class Intake:
         self.drops = drops
         self.rejected = 0
         self.layout = layout
+        self._active = f"{layout.active}/"
+        self._results = f"{layout.results}/"
         self._table = table
         self._journal = journal
         self._agents = agents
@@ -75,32 +77,52 @@ class Intake:
 
     def take(self, limit: int) -> Iterator[Task]:
         """Up to `limit` new tasks. The caller enters each into the table before it asks for the next."""
-        for item in self.drops.take(limit):
-            if isinstance(item, Refusal):
-                self._refuse(self.layout.incoming / item.box / item.name, item, item.error)
-                continue
+        read = self._read(limit)
+        known = self._journal.known([parsed.id for _, parsed in read if parsed.id is not None])
+        for drop, parsed in read:
             try:
-                task = self._accept(item)
+                task = self._accept(drop, parsed, known)
+            except BadTaskFile as error:
+                self._refuse(drop.place, drop, error)
+                continue
             finally:
-                if item.fd is not None:
-                    os.close(item.fd)
+                if drop.fd is not None:
+                    os.close(drop.fd)
             if task is not None:
                 yield task
 
-    def _accept(self, drop: Drop) -> Task | None:
-        try:
-            parsed = read_header(drop.data, size=drop.stat_size, dropped=drop.name)
-            self._admit(parsed.spec)
-            if parsed.id is not None and (known := self._known(parsed.id)) is not None:
-                self._again(drop, parsed, known)
+    def _read(self, limit: int) -> list[tuple[Drop, TaskFile]]:
+        """Parse what is ready; what cannot be a task is refused, what is cut off waits."""
+        read = []
+        for item in self.drops.take(limit):
+            if isinstance(item, Refusal):
+                place = f"{self.layout.incoming}/{item.box}/{item.name}"
+                self._refuse(place, item, item.error)
+                continue
+            try:
+                parsed = read_header(item.data, size=item.stat_size, dropped=item.name)
+                if parsed.spec.place.agents:
+                    self._admit(parsed.spec)
+                read.append((item, parsed))
+                continue
+            except Incomplete as error:
+                self.drops.defer(item, error)
+            except BadTaskFile as error:
+                self._refuse(item.place, item, error)
+            if item.fd is not None:
+                os.close(item.fd)
+        return read
+
+    def _accept(self, drop: Drop, parsed: TaskFile, known: Collection[TaskId]) -> Task | None:
+        if parsed.id is not None:
+            first = self._table.get(parsed.id)
+            if first is None and parsed.id in known:
+                first = self._journal.get(parsed.id)
+            if first is not None:
+                self._again(drop, parsed, first)
                 return None
-            place = self._claim(drop, parsed.id or new_task_id())
-            return None if place is None else self.finish(place, parsed, foreign=not drop.own)
-        except Incomplete as error:
-            self.drops.defer(drop, error)
-        except BadTaskFile as error:
-            self._refuse(drop.path, drop, error)
-        return None
+        place = self._claim(drop, parsed.id or new_task_id())
+        return None if place is None else self.finish(place, parsed, foreign=not drop.own)
 
     def _admit(self, spec: Spec) -> None:
         for name in spec.place.agents:
@@ -110,9 +132,6 @@ class Intake:
                     why=f"configured are: {', '.join(sorted(self._agents))}",
                     fix="name one of these, or leave the key out for any agent",
                 )
-
-    def _known(self, task_id: TaskId) -> Task | None:
-        return self._table.get(task_id) or self._journal.get(task_id)
 
     def _again(self, drop: Drop, parsed: TaskFile, known: Task) -> None:
         """The same id twice: the same bytes are a repeated drop, others are a mistake."""
@@ -127,10 +146,10 @@ class Intake:
         )
 
     def _claim(self, drop: Drop, task_id: TaskId) -> Place | None:
-        target = self.layout.active / active_name(task_id, drop.box, drop.name)
-        if not claim(drop.path, target):
+        target = self._active + active_name(task_id, drop.box, drop.name)
+        if not claim(drop.place, target):
             return None  # its owner took it back
-        return Place(path=target, id=task_id, box=drop.box, dropped=drop.name)
+        return Place(target, task_id, drop.box, drop.name)
 
     def finish(self, place: Place, parsed: TaskFile, *, foreign: bool = False) -> Task | None:
         """Make the canonical file of a claimed one, and the task's record."""
@@ -205,7 +224,7 @@ class Intake:
 
     def free_name(self, task: Task) -> str:
         """A name for the next result of a task that ended: its old one, where that is free now."""
-        place = Place(path=self.layout.active, id=task.id, box=task.box, dropped=task.dropped)
+        place = Place("", task.id, task.box, task.dropped)
         base = default_result_name(task.dropped)
         name = self._result_name(place, base)
         if not self._is_taken(task.box, name):
@@ -222,7 +241,7 @@ class Intake:
 
     def _is_taken(self, box: str, name: str) -> bool:
         return (box, name) in self._table.names or os.path.lexists(
-            f"{self.layout.results}/{box}/{name}.result"
+            f"{self._results}{box}/{name}.result"
         )
 
     def _inputs(self, place: Place, parsed: TaskFile) -> tuple[Input, ...]:
@@ -255,17 +274,17 @@ class Intake:
         if task.spec.files.inputs:
             shutil.rmtree(self.layout.tmp / f"{task.id}.in", ignore_errors=True)
 
-    def _refuse(self, path: Path, item: Drop | Refusal | Place, error: BadTaskFile) -> None:
-        name = item.dropped if isinstance(item, Place) else item.name
+    def _refuse(self, path: str, item: Drop | Refusal | Place, error: BadTaskFile) -> None:
         self.rejected += 1
-        log.warning("refused %s", fields(box=item.box, name=name, why=error.what))
-        folder = path.parent / f"{name}.in"
+        name = item.dropped if isinstance(item, Place) else item.name
+        folder = Path(f"{path}.in")
         if isinstance(item, Place):
             folder = self.layout.tmp / f"{item.id}.in"
+        log.warning("refused %s", fields(box=item.box, name=name, why=error.what))
         reject(self.layout, path, item.box, name, error, inputs=folder)
 
 
-def _digest(path: Path) -> str:
+def _digest(path: str) -> str:
     """The sha256 of a whole file: of a script, whose body is all of it."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,6 +30,7 @@ from spoolmw.spooldir.where import default_spool
 EXIT_START = 2
 EXIT_FAILED = 3
 EXIT_BUSY = 75
+GC_THRESHOLDS = (50_000, 20, 100)  #: records of tasks make no circles; look for them rarely
 SWITCH_S = 0.0005  #: a waiting thread gets the interpreter within this time
 
 
@@ -92,6 +93,7 @@ def _serve(layout: Layout, config: Config, *, drain: bool) -> None:
     sys.setswitchinterval(SWITCH_S)
     parts = Parts(layout, config)
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         Service(parts, drain=drain).run()
     except (JournalCorrupt, SyncFailed):

@@ -57,8 +57,18 @@ class Queries:
         return found
 
     def _find(self, args: Args) -> object:
-        allowed = ("key", "name", "box", "state")
-        wanted = {k: str(v) for k, v in args.items() if k in allowed and v is not None}
         limit = args.get("limit")
         rows = min(limit, MAX_ROWS) if isinstance(limit, int) else MAX_ROWS
-        return {"tasks": list(self._open().tasks(limit=rows, **wanted))}
+        found = self._open().tasks(
+            state=_text(args, "state"),
+            box=_text(args, "box"),
+            name=_text(args, "name"),
+            key=_text(args, "key"),
+            limit=rows,
+        )
+        return {"tasks": list(found)}
+
+
+def _text(args: Args, key: str) -> str | None:
+    value = args.get(key)
+    return None if value is None else str(value)

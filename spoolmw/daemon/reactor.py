@@ -97,6 +97,7 @@ class Reactor:
         self._replies: list[tuple[Request, object]] = []
         self._twins_due: list[TaskId] = []
         self._retry_at = 0.0
+        self._settle_at = 0.0
         self._counts = Counts()
         self._rate = Rate(boot_s())
 
@@ -106,9 +107,10 @@ class Reactor:
         """Wait for news at most `timeout_s`, then decide, commit and act once."""
         self._counts = Counts()
         self._take_inbox(timeout_s)
-        self._after_delivery()
-        self._end_twins()
         self._take_files()
+        if self._batch or boot_s() >= self._settle_at:
+            self._after_delivery()
+            self._end_twins()
         self._assign()
         if self._batch or self._replies:
             self._commit_and_act()
@@ -116,10 +118,10 @@ class Reactor:
 
     def timeout_s(self) -> float:
         """How long the next tick may wait for news."""
-        if self._owes_now():
-            return SETTLE_S
         now = boot_s()
         due = [self.room.next_look]
+        if self._owes_now():
+            due.append(self._settle_at)
         if not (self.stopping or self.closed_intake or self.is_stuck()):
             due.append(self.wakeup.next_scan)
         if (backoff := self.dispatch.ready.next_due()) is not None:
@@ -331,6 +333,7 @@ class Reactor:
         self._retry_at = 0.0
         self._batch = Batch()
         self.performer.perform(batch.effects, self.table)
+        self._settle_at = boot_s() + SETTLE_S
         self._settle()
 
     def _prepare(self, batch: Batch) -> None:

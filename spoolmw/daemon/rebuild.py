@@ -41,7 +41,7 @@ def rebuild(layout: Layout) -> dict[str, object]:
     seen: set[TaskId] = set()
     seq = 0
     for path, task_id, box, dropped in active_files(layout):
-        place = Place(path=path, id=task_id, box=box, dropped=dropped)
+        place = Place(str(path), task_id, box, dropped)
         seen.add(task_id)
         parsed = _parse(place)
         ended = done.get(task_id) or _delivered(layout, place, parsed)
@@ -58,7 +58,7 @@ def rebuild(layout: Layout) -> dict[str, object]:
     for task_id, ended in done.items():
         if task_id not in seen and ended.state in STATES:
             seq += 1
-            place = Place(path=Path(), id=task_id, box=ended.box, dropped=ended.result_name)
+            place = Place("", task_id, ended.box, ended.result_name)
             changes.append(_entered(_ended(place, Spec(name=ended.result_name), ended, seq)))
             counts["ended"] += 1
     journal.commit(changes, now_boot=0.0, boot_id="")

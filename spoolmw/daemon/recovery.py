@@ -85,7 +85,7 @@ class Recovery:
                 done = donelog.read(self._layout.done_log)
             if task_id in done and done[task_id].state != donelog.RETRIED:
                 continue  # ended in an earlier journal; `rebuild` gives it a row
-            place = Place(path=path, id=task_id, box=box, dropped=dropped)
+            place = Place(str(path), task_id, box, dropped)
             if (task := self.adopt(place)) is not None:
                 yield task
 

@@ -7,13 +7,14 @@ only; the daemon never loads this module.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import cloudpickle
 
 from spoolmw.errors import BadResultFile, SpoolmwError
 from spoolmw.format.byvalue import let_own_code_travel
+from spoolmw.format.functions import PLAIN_TYPES, packed, travels_by_name
 from spoolmw.format.names import escape
 from spoolmw.runner import safe
 
@@ -33,9 +34,17 @@ def dump_call(
     let_own_code_travel()
     call = (function, tuple(args), dict(kwargs or {}))
     try:
+        if _all_plain(call[1]) and _all_plain(call[2].values()):
+            quick = packed(function, _PROTOCOL)
+            if quick is not function or travels_by_name(function):
+                return pickle.dumps((quick, *call[1:]), _PROTOCOL)
         return bytes(cloudpickle.dumps(call, protocol=_PROTOCOL))
     except Exception as problem:  # an object's own __reduce__ may raise anything
         raise _not_picklable(call, problem) from problem
+
+
+def _all_plain(values: Iterable[object]) -> bool:
+    return all(type(value) in PLAIN_TYPES for value in values)
 
 
 def _not_picklable(

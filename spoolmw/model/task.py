@@ -21,6 +21,9 @@ class TaskState(Enum):
     FAILED = "failed"  #: delivered as failure
     CANCELLED = "cancelled"  #: delivered as cancelled
 
+    # Members are single, so identity will do; Enum's own hash is a Python call on every look-up.
+    __hash__ = object.__hash__
+
 
 FINAL = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED})
 

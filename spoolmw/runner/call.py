@@ -40,13 +40,13 @@ def encode(value: Any, wish: str) -> Ended:
     ended = Ended()
     try:
         if wish == "safe":
-            ended.codec, ended.value = "safe", safe.dumps(value)
+            ended.codec, ended.value = "safe", safe.parts(value)
             return ended
-        encoded = safe.dumps_if_unchanged(value) if wish == "auto" else None
-        if encoded is None:
-            ended.codec, ended.value = "pickle", _pickle(value)
+        pieces = safe.parts_if_unchanged(value) if wish == "auto" else None
+        if pieces is None:
+            ended.codec, ended.value = "pickle", [_pickle(value)]
         else:
-            ended.codec, ended.value = "safe", encoded
+            ended.codec, ended.value = "safe", pieces
     except BaseException as error:  # noqa: BLE001  the value's own __reduce__ may raise anything
         kind = type(value).__name__
         return results.failed(
@@ -91,7 +91,7 @@ def _raised(error: BaseException, *, memory_limited: bool) -> Ended:
     if isinstance(error, Exception):
         encoded = _pickled_exception(error)
         if encoded is not None:
-            ended.codec, ended.value = "pickle-exception", encoded
+            ended.codec, ended.value = "pickle-exception", [encoded]
     return ended
 
 

@@ -22,7 +22,7 @@ def of_death(member: Member, attempt: Attempt, death: Death) -> Ended:
     if attempt.verdict is not None:
         return of_verdict(attempt)
     if member.retired:
-        return results.lost("connection", "its worker was replaced while it waited")
+        return results.lost("connection", "its worker was replaced as it began", counts=False)
     if os.WIFEXITED(death.status):
         return _exited(member, os.WEXITSTATUS(death.status))
     number = os.WTERMSIG(death.status)
@@ -51,7 +51,7 @@ def of_verdict(attempt: Attempt) -> Ended:
     """The end that the runner itself decided on."""
     verdict = attempt.verdict
     if verdict.cause == "shutdown":
-        return results.lost("shutdown", verdict.message)
+        return results.lost("shutdown", verdict.message, counts=False)
     return results.failed(verdict.cause, verdict.message)
 
 
@@ -81,6 +81,13 @@ def unstarted(attempt: Attempt, spool: str, message: str) -> Dict[str, Any]:
     told = results.report(attempt.id, attempt.token, ended, (now, now))
     told.update(body_bytes=size, digest=digest)
     return told
+
+
+def not_begun(attempt: Attempt) -> Dict[str, Any]:
+    """The report of an attempt that waited when the runner was told to close."""
+    now = time.time()
+    ended = results.lost("shutdown", "the daemon stopped before it began", counts=False)
+    return results.report(attempt.id, attempt.token, ended, (now, now))
 
 
 def _write(attempt: Attempt, member: Member, ended: Ended) -> Dict[str, Any]:

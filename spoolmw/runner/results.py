@@ -7,9 +7,10 @@ Nothing is synced here: the daemon's next sync covers the folder before it commi
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from . import wire
 
@@ -18,11 +19,14 @@ TAIL_BYTES = 8 << 10  #: of stdout and stderr kept in the header
 MAX_MESSAGE = 400  #: characters of a report's one-line message
 MAX_TEXT = 64 << 10  #: characters of an exception's message and traceback, each
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_MOST_PIECES = 512  #: for one writev
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _PYTHON = "{}.{}.{}".format(*sys.version_info[:3])
 _HOST = os.uname().nodename
 
 Value = Union[bytes, bytearray, memoryview]
+_quoted = json.encoder.encode_basestring_ascii
+_HERE = f'"python":{_quoted(_PYTHON)},"host":{_quoted(_HOST)}'
 
 
 class Ended:
@@ -36,10 +40,11 @@ class Ended:
     signal = 0
     exception: Optional[Dict[str, str]] = None
     codec = ""
-    value: Value = b""
+    value: Sequence[Value] = ()  #: in pieces, so that no large one is copied
     stdout_tail = ""
     stderr_tail = ""
     files: Optional[List[Dict[str, Any]]] = None
+    counts = True  #: a loss is one of the three that make it the task's fault
     cpu_s = 0.0
     memory_bytes = 0
 
@@ -58,12 +63,13 @@ def failed(
     return ended
 
 
-def lost(cause: str, message: str, *, number: int = 0) -> Ended:
-    """An end that is not the task's fault; no result is written."""
+def lost(cause: str, message: str, *, number: int = 0, counts: bool = True) -> Ended:
+    """An end that is not (proven to be) the task's fault; no result is written."""
     ended = Ended()
     ended.outcome = "lost"
     ended.cause = cause
     ended.blame = "host"
+    ended.counts = counts
     ended.message = message
     ended.signal = number
     return ended
@@ -71,61 +77,64 @@ def lost(cause: str, message: str, *, number: int = 0) -> Ended:
 
 def write(path: str, name: str, attempt: str, ended: Ended) -> Tuple[int, str]:
     """Write the result's body to `path`; returns its length and its digest."""
-    value = ended.value
-    size = len(value)
-    head = MAGIC + wire.encode(_header(name, attempt, ended, size)) + b"\n"
+    value = [memoryview(piece).cast("B") for piece in ended.value]
+    size = sum(map(len, value))
+    head = b"%s%s\n" % (MAGIC, _header(name, attempt, ended, size))
     fd = os.open(path, _FLAGS, 0o666)
     try:
-        if size:
-            _write_all(fd, head, value)
-        else:
-            os.write(fd, head)
+        _write_all(fd, [memoryview(head), *value])
     finally:
         os.close(fd)
     digest = hashlib.sha256(head)
-    if size:
-        digest.update(value)
+    for piece in value:
+        digest.update(piece)
     return len(head) + size, digest.hexdigest()
 
 
-def _header(name: str, attempt: str, ended: Ended, size: int) -> Dict[str, Any]:
+def _header(name: str, attempt: str, ended: Ended, size: int) -> bytes:
+    """The header line. Its fixed part is written by hand: a JSON encoder takes four times as long."""
     task, _, number = attempt.split(".")
-    header: Dict[str, Any] = {
-        "task": task,
-        "name": name,
-        "attempt": int(number),
-        "outcome": ended.outcome,
-        "cause": ended.cause,
-        "codec": ended.codec,
-        "bytes": size,
-        "sha256": hashlib.sha256(ended.value).hexdigest() if size else _EMPTY,
-        "stdout_tail": ended.stdout_tail,
-        "stderr_tail": ended.stderr_tail,
-        "python": _PYTHON,
-        "host": _HOST,
-    }
+    rest = _rest(ended)
+    return (
+        f'{{"task":"{task}","name":{_quoted(name)},"attempt":{number},'
+        f'"outcome":"{ended.outcome}","cause":"{ended.cause}","codec":"{ended.codec}",'
+        f'"bytes":{size},"sha256":"{_digest(ended.value)}",'
+        f'"stdout_tail":{_quoted(ended.stdout_tail)},"stderr_tail":{_quoted(ended.stderr_tail)},'
+        f"{_HERE}{',' + wire.text(rest)[1:-1] if rest else ''}}}"
+    ).encode("utf-8", "replace")
+
+
+def _rest(ended: Ended) -> Dict[str, Any]:
+    rest: Dict[str, Any] = {}
     if ended.message:
-        header["message"] = ended.message
+        rest["message"] = ended.message
     if ended.exit_code is not None:
-        header["exit_code"] = ended.exit_code
+        rest["exit_code"] = ended.exit_code
     if ended.signal:
-        header["signal"] = ended.signal
+        rest["signal"] = ended.signal
     if ended.exception is not None:
-        header["exception"] = ended.exception
+        rest["exception"] = ended.exception
     if ended.files is not None:
-        header["files"] = ended.files
-    return header
+        rest["files"] = ended.files
+    return rest
 
 
-def _write_all(fd: int, head: bytes, value: Value) -> None:
-    sent = os.writev(fd, [head, value])
-    total = len(head) + len(value)
-    rest = memoryview(value)
-    while sent < total:
-        if sent < len(head):
-            sent += os.writev(fd, [head[sent:], value])
-        else:
-            sent += os.write(fd, rest[sent - len(head) :])
+def _digest(value: Sequence[Value]) -> str:
+    if not value:
+        return _EMPTY
+    digest = hashlib.sha256(value[0])
+    for piece in value[1:]:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _write_all(fd: int, pieces: List[memoryview]) -> None:
+    while pieces:
+        sent = os.writev(fd, pieces[:_MOST_PIECES])
+        while pieces and sent >= len(pieces[0]):
+            sent -= len(pieces.pop(0))
+        if pieces and sent:
+            pieces[0] = pieces[0][sent:]
 
 
 def report(
@@ -145,6 +154,8 @@ def report(
     if ended.outcome != "success":
         told["blame"] = ended.blame
         told["message"] = one_line(ended.message)
+        if not ended.counts:
+            told["counts"] = False
     if ended.exit_code is not None:
         told["exit_code"] = ended.exit_code
     if ended.files is not None:

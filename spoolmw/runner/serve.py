@@ -283,11 +283,17 @@ class Runner:
     def _close(self, grace_s: float, now: float) -> None:
         """Begin nothing more; what runs may end within the grace."""
         self._closing = now + grace_s
+        for member in self._pool.busy():
+            verdict = member.sent[0].verdict
+            if verdict is not None:  # a second order to close may be shorter
+                member.sent[0].verdict = verdict._replace(
+                    kill_at=min(verdict.kill_at, self._closing)
+                )
         self._term_at = now + max(0.0, grace_s - min(TERM_GRACE_S, grace_s / 4))
         for member in self._pool.busy():
             self._pool.put_back(member.take_back())
         for attempt in self._pool.drop_waiting():
-            self._reports.append(_not_begun(attempt))
+            self._report(endings.not_begun(attempt))
         self._look_at = now
 
     def _hurry(self, now: float) -> None:
@@ -317,17 +323,6 @@ class Runner:
 
 def _gone(_now: float) -> None:
     raise wire.Closed("the daemon is gone")
-
-
-def _not_begun(attempt: Attempt) -> bytes:
-    now = time.time()
-    return wire.encode(
-        {
-            "attempt": attempt.id, "token": attempt.token, "outcome": "lost", "cause": "shutdown",
-            "blame": "host", "message": "the daemon stopped before it began", "counts": False,
-            "started": now, "ended": now, "cpu_s": 0.0, "memory_bytes": 0,
-        }
-    )  # fmt: skip
 
 
 def main(fd: int, daemon: int, archive: str) -> int:

@@ -12,7 +12,8 @@ import os
 import resource
 import signal
 import sys
-from typing import Any, Dict, List, NamedTuple, Tuple
+import time
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 from . import outputs, results
 
@@ -20,6 +21,9 @@ MAX_ATTEMPTS = 10_000  #: then a worker is replaced, whatever it has leaked
 MAX_GROWTH_BYTES = 256 << 20  #: of resident memory kept after an attempt
 _RESET_BYTES = 16 << 20  #: a peak this far above the last one known is put back
 _UMASK = 0o022
+#: The C function: the enum that the Python one makes of each handler costs more than the rest.
+_handler_of: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+_OLD_NS = 50_000_000  #: a folder's time stamp this old can tell whether it was changed since
 _HANDLED = (signal.SIGTERM, signal.SIGALRM, signal.SIGINT)
 
 
@@ -43,13 +47,15 @@ class Surroundings:
         self._extras = False
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._inodes = [os.fstat(fd).st_ino for fd in (1, 2)]
-        self._handlers = [signal.getsignal(number) for number in _HANDLED]
+        self._handlers = [(number, _handler_of(number)) for number in _HANDLED]
         self._threads = _thread._count()
         self._attempts = 0
         os.umask(umask)
         os.makedirs(scratch, exist_ok=True)
-        os.chdir(scratch)
         outputs.empty(scratch)
+        self._inode = self._changed_ns = 0
+        self._stand_in_folder()
+        self._worn_by = ""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         self._cpu_s = _cpu(usage) + _cpu(resource.getrusage(resource.RUSAGE_CHILDREN))
         self._start_kb = self._peak_kb = usage.ru_maxrss
@@ -67,18 +73,27 @@ class Surroundings:
 
     def tails(self) -> Tuple[str, str]:
         """The ends of what the attempt printed; the files are empty afterwards."""
-        found: List[str] = []
-        for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
-            _flush(stream)
-            try:
-                if not os.fstat(fd).st_size:
-                    found.append("")
-                    continue
-                found.append(results.tail_of(fd))
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        if streams != self._streams:
+            for stream in streams:
+                _flush(stream)
+            sys.stdin, sys.stdout, sys.stderr = self._streams
+        return self._tail(0), self._tail(1)
+
+    def _tail(self, which: int) -> str:
+        fd = which + 1
+        _flush(self._streams[fd])
+        try:
+            found = os.fstat(fd)
+            if found.st_ino != self._inodes[which]:
+                self._worn_by = "its standard streams were redirected"
+            elif found.st_size:
+                text = results.tail_of(fd)
                 os.ftruncate(fd, 0)
-            except OSError:  # the task closed it or put another file there; leave() tells
-                found.append("")
-        return found[0], found[1]
+                return text
+        except OSError:
+            self._worn_by = "its standard streams were closed"
+        return ""
 
     def used(self) -> Used:
         """Processor time and peak memory of the attempt that ended."""
@@ -100,11 +115,12 @@ class Surroundings:
         if self._environ != self._expected or self._extras:
             self._put_environment_back()
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in zip(_HANDLED, self._handlers):
-            if signal.getsignal(number) is not handler:
+        for number, handler in self._handlers:
+            if _handler_of(number) is not handler:
                 signal.signal(number, handler)
         _reseed()
-        return self._put_streams_back() or self._put_folder_back() or self._worn()
+        os.umask(self._umask)
+        return self._worn_by or self._put_folder_back() or self._worn()
 
     def _put_environment_back(self) -> None:
         for key in list(self._environ):
@@ -114,36 +130,26 @@ class Surroundings:
             if self._environ.get(key) != value:
                 os.environ[os.fsdecode(key)] = os.fsdecode(value)
 
-    def _put_streams_back(self) -> str:
-        streams = (sys.stdin, sys.stdout, sys.stderr)
-        if streams != self._streams:
-            for stream in streams:
-                _flush(stream)
-            sys.stdin, sys.stdout, sys.stderr = self._streams
-        try:
-            found = [os.fstat(fd) for fd in (1, 2)]
-        except OSError:
-            return "its standard streams were closed"
-        if [each.st_ino for each in found] != self._inodes:
-            return "its standard streams were redirected"
-        for fd, each in zip((1, 2), found):
-            if each.st_size:
-                os.ftruncate(fd, 0)
-        return ""
-
     def _put_folder_back(self) -> str:
-        os.umask(self._umask)
         try:
-            if os.getcwd() != self._scratch:
-                os.chdir(self._scratch)
+            here = os.stat(".")
+            if here.st_ino == self._inode and here.st_nlink:
+                # An unchanged time stamp proves nothing while it is young: the clock is coarse.
+                if here.st_mtime_ns == self._changed_ns < time.time_ns() - _OLD_NS:
+                    return ""
+            else:
+                os.makedirs(self._scratch, exist_ok=True)
             if os.listdir(self._scratch):
                 outputs.empty(self._scratch)
-        except FileNotFoundError:
-            os.makedirs(self._scratch)
-            os.chdir(self._scratch)
+            self._stand_in_folder()
         except OSError as error:
             return f"its folder could not be emptied: {error}"
         return ""
+
+    def _stand_in_folder(self) -> None:
+        os.chdir(self._scratch)
+        here = os.stat(".")
+        self._inode, self._changed_ns = here.st_ino, here.st_mtime_ns
 
     def _worn(self) -> str:
         if _thread._count() > self._threads:

@@ -43,6 +43,11 @@ def encode(tree: Any) -> bytes:
     return _dumps(tree).encode("utf-8", "replace")
 
 
+def text(tree: Any) -> str:
+    """A tree as JSON on one line, for what is put together by hand."""
+    return _dumps(tree)
+
+
 def json_frame(tree: Any) -> bytes:
     return frame(encode(tree))
 

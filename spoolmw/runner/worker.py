@@ -95,7 +95,7 @@ class Worker:
         if inputs:
             wrong = outputs.bring(inputs, self._places.inputs, self._places.scratch)
             if wrong:
-                return results.lost("launch", wrong)
+                return results.lost("launch", wrong, counts=False)
         if run.get("command") or (header.get("body") or {}).get("codec") == "script":
             return self._command(told, task, self._around.full(own, env))
         wrong = _wrong_python(header)
@@ -126,14 +126,15 @@ class Worker:
         if ended.outcome != "lost":
             self._write(told.attempt, name, ended, report)
         worn = around.leave() or (left and ended.files is None)
-        ended.value = b""
+        ended.value = ()
         self._mark("")
         self._sock.send((WORN if worn else GOES_ON) + wire.encode(report))
         if worn:
             time.sleep(3600)  # the runner ends this process, with whatever hangs on it
 
     def _write(self, attempt: str, name: str, ended: Ended, report: Dict[str, Any]) -> None:
-        if len(ended.value) >= order.DEFAULT_OUTPUT_BYTES:
+        large = sum(map(len, ended.value)) >= order.DEFAULT_OUTPUT_BYTES
+        if large:
             limits.lift_file_size()
         try:
             size, digest = results.write(self._stage + attempt, name, attempt, ended)
@@ -147,7 +148,7 @@ class Worker:
             )
             return
         finally:
-            if len(ended.value) >= order.DEFAULT_OUTPUT_BYTES:
+            if large:
                 limits.settle()
         report["body_bytes"] = size
         report["digest"] = digest
@@ -191,9 +192,13 @@ def _open_now(path: str) -> mmap.mmap:
 
 def _unreadable(error: Exception) -> Ended:
     if isinstance(error, FileNotFoundError):
-        return results.lost("launch", "the task's file is not in active/ any more")
+        return results.lost(
+            "launch", "the task's file is not in active/ any more", counts=False
+        )
     if isinstance(error, OSError):
-        return results.lost("launch", f"the task's file could not be read: {error.strerror}")
+        return results.lost(
+            "launch", f"the task's file could not be read: {error.strerror}", counts=False
+        )
     return results.failed("codec", str(error))
 
 

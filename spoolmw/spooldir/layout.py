@@ -162,7 +162,7 @@ def _check_parents(root: Path) -> None:
     for folder in (root, *root.parents):
         try:
             found = folder.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         if _open_to_all(found):
             raise _world_writable(folder)

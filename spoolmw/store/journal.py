@@ -8,6 +8,7 @@ next start reads what is on disk.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -116,6 +117,14 @@ class Journal:
         with translated(self.path):
             row = self._conn.execute(QUERIES["get_task"], (task_id,)).fetchone()
         return None if row is None else tasks_of([row])[0]
+
+    def known(self, ids: Sequence[TaskId]) -> set[TaskId]:
+        """Those of `ids` that some task has, open or ended."""
+        if not ids:
+            return set()
+        with translated(self.path):
+            rows = self._conn.execute(QUERIES["known_ids"], (json.dumps(ids),)).fetchall()
+        return {row[0] for row in rows}
 
     def by_key(self, key: str) -> Task | None:
         """The task that `key` means: the first that was not failed or cancelled, else the last one."""

@@ -108,6 +108,9 @@ SELECT * FROM tasks WHERE state < 5 ORDER BY seq;
 -- get_task: One task, whatever its state.
 SELECT * FROM tasks WHERE id = ?;
 
+-- known_ids: Which of these ids (a JSON list) some task has.
+SELECT id FROM tasks WHERE id IN (SELECT value FROM json_each(?));
+
 -- tasks_by_key: Every task with this key, the first one first.
 SELECT * FROM tasks WHERE key = ? AND key <> '' ORDER BY seq;
 

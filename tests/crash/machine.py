@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -72,7 +71,7 @@ class Machine:
         """
         process = self._start([*before, *self._daemon, "--spool", str(self.spool), "--drain"])
         try:
-            with self._submitting(process) if late else contextlib.nullcontext():
+            with self._submitting() if late else contextlib.nullcontext():
                 return process.wait(RUN_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the daemon did not drain the spool: {self.log_tail()}") from None
@@ -91,20 +90,13 @@ class Machine:
             )
 
     @contextlib.contextmanager
-    def _submitting(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
-        thread = threading.Thread(target=self._submit_late, args=(process,))
-        thread.start()
+    def _submitting(self) -> Iterator[None]:
+        """The client of the late part runs meanwhile."""
+        client = self._start([sys.executable, *CLIENT, str(self.home), "late"])
         try:
             yield
         finally:
-            thread.join()
-
-    def _submit_late(self, process: subprocess.Popen[bytes]) -> None:
-        """As soon as the daemon takes files, or has ended: its successor takes these then."""
-        first = self.spool / "incoming" / "script.sh"
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: not first.exists() or process.poll() is not None)
-        workload.submit(self.home, late=True)
+            client.wait(RUN_S)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
@@ -119,10 +111,10 @@ class Machine:
                     os.kill(pid, 9)
             raise AssertionError(f"processes were left: {strays}; {self.log_tail()}") from None
 
-    def client(self, before: Sequence[str] = ()) -> int:
-        """Run the submitting client; its status."""
+    def client(self, part: str, before: Sequence[str] = ()) -> int:
+        """Run the submitting client of the `early` or `late` part; its status."""
         return subprocess.run(
-            [*before, sys.executable, *CLIENT, str(self.home)],
+            [*before, sys.executable, *CLIENT, str(self.home), part],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stderr=subprocess.DEVNULL,
@@ -141,7 +133,9 @@ class Machine:
 
     def finish(self, consumer: Consumer) -> list[str]:
         """Let a last daemon end everything; what is wrong then."""
-        workload.submit(self.home, late=True)
+        for part in ("early", "late"):
+            if workload.missing(self.home, part) and self.client(part):
+                return [f"the client of the {part} part failed: {self.log_tail()}"]
         if status := self.run():
             return [f"the last daemon ended with {status}: {self.log_tail()}"]
         before = checker.picture(self.home)

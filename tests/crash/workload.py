@@ -1,4 +1,4 @@
-"""The small workload of the kill sweep, and the client that submits it: `python -m tests.crash.workload`.
+"""The small workload of the kill sweep, and the client that submits it: a program `(HOME, early|late)`.
 
 All three forms of drops are in it, a task that fails, a twin by key, a name that is taken. The
 client writes a line before and a line after each submission into `client.log`: a submission
@@ -8,6 +8,7 @@ goes on with what was not acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spoolmw import Spool
+from spoolmw.client.submitter import Submitter
 from tests.support.waiting import wait_until
 
 LOG = "client.log"
@@ -102,22 +104,22 @@ def fail(home: str) -> None:
 
 def call(item: Item, home: Path) -> str:
     number = int(item.name.rpartition("-")[2])
-    return str(_spool(home).options(name=item.name).submit(calculate, number, str(home)).id)
+    return str(_spool(home, item.name).submit(calculate, number, str(home)).id)
 
 
 def failing_call(item: Item, home: Path) -> str:
-    return str(_spool(home).options(name=item.name).submit(fail, str(home)).id)
+    return str(_spool(home, item.name).submit(fail, str(home)).id)
 
 
 def twin(item: Item, home: Path) -> str:
-    spool = _spool(home).options(name=item.name, key="the same")
+    spool = _spool(home, item.name, key="the same")
     return str(spool.submit(calculate, 7, str(home)).id)
 
 
 def command(item: Item, home: Path) -> str:
     source = home / "given.txt"
     source.write_text(WORDS, encoding="utf-8")
-    spool = _spool(home, "lab").options(name=item.name)
+    spool = _spool(home, item.name, box="lab")
     shell = _SHELL_RUN.format(home=home) + "cat given.txt\n"
     return str(spool.command(["/bin/sh", "-c", shell], inputs={"given.txt": source}).id)
 
@@ -145,8 +147,9 @@ def toml(item: Item, home: Path) -> str:
     return ""
 
 
-def _spool(home: Path, box: str = "") -> Spool:
-    return Spool(home / "spool", box=box)
+def _spool(home: Path, name: str, **wishes: str) -> Submitter:
+    """The helper. It leaves the results where they are: taking them is the consumer's part."""
+    return Spool(home / "spool").options(name=name, keep=True, **wishes)
 
 
 def _drop(
@@ -197,22 +200,34 @@ def acknowledged(home: Path) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def submit(home: Path, *, late: bool) -> None:
-    """Submit what is early or late and not acknowledged yet."""
+def missing(home: Path, part: str) -> list[Item]:
+    """What of the `early` or `late` part is not acknowledged yet."""
     known = acknowledged(home)
-    for item in ITEMS:
-        if item.late is late and not any(word == "done" for word, _ in known.get(item.name, ())):
-            append(str(home / LOG), json.dumps(["will", item.name, ""]))
-            task_id = item.put(item, home)
-            append(str(home / LOG), json.dumps(["done", item.name, task_id]))
+    return [
+        item
+        for item in ITEMS
+        if item.late is (part == "late") and "done" not in dict(known.get(item.name, ()))
+    ]
+
+
+def submit(home: Path, part: str) -> None:
+    """Submit what is missing of one part."""
+    for item in missing(home, part):
+        append(str(home / LOG), json.dumps(["will", item.name, ""]))
+        task_id = item.put(item, home)
+        append(str(home / LOG), json.dumps(["done", item.name, task_id]))
 
 
 def submit_late(home: Path) -> None:
-    """The late ones, once a daemon has begun to take the early ones."""
+    """The late ones, once a daemon has begun to take the early ones; without one, after a while."""
     incoming = home / "spool" / "incoming" / "script.sh"
-    wait_until(lambda: not incoming.exists())
-    submit(home, late=True)
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: not incoming.exists(), timeout_s=1.0)
+    submit(home, "late")
 
 
 if __name__ == "__main__":
-    submit(Path(sys.argv[1]), late=False)
+    if sys.argv[2] == "late":
+        submit_late(Path(sys.argv[1]))
+    else:
+        submit(Path(sys.argv[1]), "early")

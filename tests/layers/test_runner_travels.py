@@ -73,18 +73,6 @@ def test_it_imports_only_itself_the_standard_library_and_cloudpickle(module: Mod
 
 
 @pytest.mark.parametrize("module", RUNNER, ids=by_name)
-def test_it_imports_itself_relatively(module: Module) -> None:
-    """On a host it has another name, so that a task may bring a `spoolmw` of its own."""
-    absolute = [
-        node.lineno
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.ImportFrom) and not node.level
-        if (node.module or "").split(".")[0] == "spoolmw"
-    ]
-    assert not absolute
-
-
-@pytest.mark.parametrize("module", RUNNER, ids=by_name)
 def test_it_uses_no_name_that_python_3_9_lacks(module: Module) -> None:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

@@ -60,8 +60,8 @@ def test_a_late_first_task_does_not_hide_those_behind_it(
     spool: Spool, machine: AnsweringMachine
 ) -> None:
     tasks = [spool.submit(add, n) for n in range(100)]
-    for box, path in machine.waiting()[40:]:
-        machine.answer_one(box, path)
+    for task in tasks[40:]:
+        machine.answer_one("", machine.layout.incoming / task.dropped)
     futures.wait(tasks[40:], timeout=10)
     assert all(task.done() for task in tasks[40:])
     machine.answer()
@@ -233,7 +233,7 @@ def test_a_result_that_somebody_moved_away_ends_in_resultgone(
     task = spool.submit(add, 1)
     machine.waiting()[0][1].unlink()
     name = task.dropped.removesuffix(".task")
-    with asked(machine.layout.root, {task.id: {"state": "done", "result_name": name}}):
+    with asked(machine.layout.root, {task.id: {"state": "done", "result": f"results/{name}.result"}}):
         with pytest.raises(ResultGone, match="moved or deleted"):
             task.result(15)
 
@@ -244,17 +244,17 @@ def test_a_result_under_a_name_that_only_the_daemon_knows_is_found(
     task = spool.submit(add, 1)
     [(box, path)] = machine.waiting()
     machine.answer_one(box, path, result_name="elsewhere")
-    with asked(machine.layout.root, {task.id: {"state": "done", "result_name": "elsewhere"}}):
+    with asked(machine.layout.root, {task.id: {"state": "done", "result": "results/elsewhere.result"}}):
         assert task.result(15) == 2
 
 
 def test_a_damaged_result_is_told_as_such(spool: Spool, machine: AnsweringMachine) -> None:
     task = spool.submit(add, 1)
-    machine.answer_one("", _dropped(machine, task), result_name="x")
+    machine.answer_one("", machine.layout.incoming / task.dropped, result_name="x")
     data = (machine.layout.results / "x.result").read_bytes()
     Path(task.result_file).write_bytes(data[:-20])
     name = task.dropped.removesuffix(".task")
-    with asked(machine.layout.root, {task.id: {"state": "done", "result_name": name}}):
+    with asked(machine.layout.root, {task.id: {"state": "done", "result": f"results/{name}.result"}}):
         with pytest.raises(BadResultFile, match="not a whole result"):
             task.result(15)
 
@@ -332,7 +332,3 @@ def test_a_forked_child_waits_for_its_own_tasks_and_for_inherited_ones(
         assert inherited.result(20) == 2
         _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-
-
-def _dropped(machine: AnsweringMachine, task: SpoolTask) -> Path:
-    return machine.layout.incoming / task.box / task.dropped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spoolmw.format.units import BadUnit, parse_duration, parse_size
+from spoolmw.format.units import BadUnit, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,8 @@ def test_anything_else_is_no_duration(value: object) -> None:
 def test_a_wrong_duration_is_answered_with_the_known_units() -> None:
     with pytest.raises(BadUnit, match="known are ms, s, m, h, d, w"):
         parse_duration("10 minutes")
+
+
+@pytest.mark.parametrize("number", [0, 1, 999, 1000, 1_500_000, 8_000_000_000, 10**15])
+def test_a_shown_size_can_be_read_again(number: int) -> None:
+    assert parse_size(format_size(number)) == pytest.approx(number, rel=0.06)

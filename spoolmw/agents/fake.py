@@ -1,0 +1,143 @@
+"""The agent `fake`: runs nothing. Tests say what happens with finish(), crash() and unplug()."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from spoolmw.agents.contract import Sink
+from spoolmw.agents.ledger import Ledger
+from spoolmw.config import AgentConfig
+from spoolmw.errors import AgentError
+from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
+from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.task import Cause
+from spoolmw.runner import outputs, results
+
+_DEFAULT_SLOTS = 2
+_SLOT = "fake-1"
+
+
+class FakeAgent:
+    """Holds attempts until somebody says what became of them.
+
+    It keeps the contract as every agent does: what finish() reports has its result in `stage/`.
+    """
+
+    def __init__(self, name: AgentName, root: Path, settings: AgentConfig, sink: Sink) -> None:
+        self.name = name
+        self._root = root
+        self._slots = settings.slots or _DEFAULT_SLOTS
+        self._sink = sink
+        self._ledger = Ledger(host="fakehost")
+        self._lock = threading.RLock()
+        self._printed: dict[AttemptId, bytes] = {}
+        self._plugged = True
+        self._closed = False
+        #: What was launched and stopped, in order; for tests to look at.
+        self.launched: list[Launch] = []
+        self.stopped: list[AttemptId] = []
+
+    def capacity(self) -> Capacity:
+        return Capacity(slots=self._slots if self._plugged else 0, host="fakehost")
+
+    def launch(self, work: Sequence[Launch]) -> None:
+        with self._lock:
+            if self._closed or not self._plugged:
+                raise AgentError(f"agent {self.name} is not plugged in", fix="call plug()")
+            known = {each.attempt for each in self._ledger.sightings()}
+            _, again = self._ledger.take(work)
+            fresh = {each.attempt for each in self._ledger.sightings()} - known
+            self.launched += [each for each in work if each.attempt in fresh]
+        if again:
+            self._sink(again)
+
+    def stop(self, attempts: Sequence[AttemptId]) -> None:
+        with self._lock:
+            names = self._ledger.stop(attempts)
+            self.stopped += [each for each in attempts if str(each) in names]
+            successors = self._ledger.stopped(names)
+        if successors:
+            self.launch(successors)
+
+    def release(self, attempts: Sequence[AttemptId]) -> None:
+        with self._lock:
+            self._ledger.release(attempts)
+
+    def sightings(self) -> Iterable[Sighting]:
+        with self._lock:
+            return self._ledger.sightings()
+
+    def tail(self, attempt: AttemptId, offset: int, stream: str = "stdout") -> bytes:
+        text = self._printed.get(attempt, b"") if stream == "stdout" else b""
+        return text[offset:]
+
+    def close(self, grace_s: float) -> None:
+        with self._lock:
+            self._closed = True
+            events = self._ledger.all_lost(
+                (), cause=Cause.SHUTDOWN, message="the daemon stopped", counts=False
+            )
+        self._sink(events)
+
+    # -- what a test says
+
+    def set_slots(self, slots: int) -> None:
+        """Have other room from now on."""
+        self._slots = slots
+        self._sink([CapacityChanged(agent=self.name, capacity=self.capacity())])
+
+    def start(self, attempt: AttemptId) -> None:
+        """The attempt is seen to run."""
+        told = {
+            "attempt": str(attempt),
+            "slot": _SLOT,
+            "pid": 0,
+            "started": time.time(),
+        }
+        with self._lock:
+            events = self._ledger.started([told])
+        self._sink(events)
+
+    def prints(self, attempt: AttemptId, text: bytes) -> None:
+        """The attempt writes to its standard output."""
+        self._printed[attempt] = self._printed.get(attempt, b"") + text
+
+    def finish(self, attempt: AttemptId, ended: results.Ended | None = None) -> None:
+        """The attempt ends by itself: as a success without a value, or as `ended` says."""
+        with self._lock:
+            launch = next(each for each in self.launched if each.attempt == attempt)
+        how = ended if ended is not None else results.Ended()
+        at = time.time()
+        told = results.report(str(attempt), launch.token, how, (at, at))
+        stage = self._root / "stage"
+        if how.outcome != "lost":
+            size, digest = results.write(
+                str(stage / str(attempt)), launch.spec.name, str(attempt), how
+            )
+            told.update(body_bytes=size, digest=digest, slot=_SLOT)
+        if how.files is not None:
+            outputs.fresh(str(stage / f"{attempt}.files"))
+        with self._lock:
+            events = self._ledger.ended([told])
+        self._sink(events)
+
+    def crash(self, attempt: AttemptId) -> None:
+        """The attempt's worker is killed from outside."""
+        self.finish(attempt, results.lost("vanished", "killed by the test"))
+
+    def unplug(self, message: str = "unplugged") -> None:
+        """The agent loses its host, with all that runs there."""
+        with self._lock:
+            self._plugged = False
+            ran = [str(each.attempt) for each in self._ledger.sightings()]
+            events = self._ledger.all_lost(ran, cause=Cause.CONNECTION, message=message)
+        capacity = CapacityChanged(agent=self.name, capacity=self.capacity(), reason=message)
+        self._sink([*events, capacity])
+
+    def plug(self) -> None:
+        """The host is back."""
+        self._plugged = True
+        self._sink([CapacityChanged(agent=self.name, capacity=self.capacity())])

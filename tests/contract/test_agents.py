@@ -1,0 +1,248 @@
+"""What every agent keeps to, whatever runs behind it. A new kind joins with one line in BENCHES."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from spoolmw.agents.contract import Agent
+from spoolmw.agents.fake import FakeAgent
+from spoolmw.agents.registry import make_agent
+from spoolmw.config import AgentConfig
+from spoolmw.errors import AgentError
+from spoolmw.model.agent import Launch
+from spoolmw.model.events import Lost, Reported
+from spoolmw.model.task import Blame, Cause, Outcome
+from tests.support.attempts import Bench
+from tests.support.waiting import wait_until
+
+
+def nothing() -> None:
+    return None
+
+
+def hold(flag: str, said: str = "") -> str:
+    """Run until the file `flag` is there, then return who ended it."""
+    print(said, flush=True)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if Path(flag).exists():
+            return "let go"
+        time.sleep(0.005)
+    return "too late"
+
+
+class Stage:
+    """An agent of some kind, and the means to begin and end attempts on it."""
+
+    kind = ""
+
+    def __init__(self, root: Path) -> None:
+        self.bench = Bench(root)
+        self.heard = self.bench.heard
+        settings = AgentConfig(name="here", kind=self.kind, slots=2)
+        self.agent: Agent = make_agent(settings, root, self.heard)
+
+    def quick(self) -> Launch:
+        """Work that ends at once, as a success."""
+        return self.bench.call(nothing)
+
+    def long(self) -> Launch:
+        """Work that runs until `let_go`."""
+        flag = self.bench.root / f"flag-{time.monotonic_ns()}"
+        work = self.bench.call(hold, str(flag), "it runs")
+        self._flag(work).symlink_to(flag)
+        return work
+
+    def _flag(self, work: Launch) -> Path:
+        return self.bench.root / f"flag-of-{work.attempt}"
+
+    def launch(self, *work: Launch) -> None:
+        self.agent.launch(work)
+
+    def until_it_runs(self, work: Launch) -> None:
+        self.heard.start_of(work)
+
+    def let_go(self, work: Launch) -> None:
+        self._flag(work).readlink().touch()
+
+
+class LocalStage(Stage):
+    kind = "local"
+
+
+class FakeStage(Stage):
+    kind = "fake"
+
+    def launch(self, *work: Launch) -> None:
+        assert isinstance(self.agent, FakeAgent)
+        self.agent.launch(work)
+        for each in work:
+            if self._flag(each).is_symlink() or self.heard.ends_of(each.attempt):
+                continue
+            self.agent.finish(each.attempt)
+
+    def until_it_runs(self, work: Launch) -> None:
+        assert isinstance(self.agent, FakeAgent)
+        self.agent.prints(work.attempt, b"it runs\n")
+        self.agent.start(work.attempt)
+
+    def let_go(self, work: Launch) -> None:
+        assert isinstance(self.agent, FakeAgent)
+        self.agent.finish(work.attempt)
+
+
+BENCHES: dict[str, Callable[[Path], Stage]] = {"fake": FakeStage, "local": LocalStage}
+
+
+@pytest.fixture(params=BENCHES)
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    made = BENCHES[request.param](tmp_path / "spool")
+    yield made
+    made.agent.close(0.0)
+
+
+def test_it_has_the_slots_that_were_configured(stage: Stage) -> None:
+    assert stage.agent.capacity().slots == 2
+
+
+def test_an_attempt_ends_in_one_report_with_its_token(stage: Stage) -> None:
+    work = stage.quick()
+    stage.launch(work)
+    end = stage.heard.end_of(work)
+    assert isinstance(end, Reported)
+    assert end.outcome is Outcome.SUCCESS
+    assert end.cause is Cause.FINISHED
+    assert end.blame is Blame.NONE
+    assert end.token == work.token
+
+
+def test_a_report_comes_when_its_result_stands_whole_in_stage(stage: Stage) -> None:
+    work = stage.quick()
+    stage.launch(work)
+    end = stage.heard.end_of(work)
+    assert isinstance(end, Reported)
+    assert stage.bench.staged(work).stat().st_size == end.body_bytes
+    assert stage.bench.result(work).header["task"] == work.attempt.task
+
+
+def test_launching_the_same_attempt_twice_runs_it_once(stage: Stage) -> None:
+    work = stage.long()
+    stage.launch(work)
+    stage.launch(work)
+    stage.let_go(work)
+    stage.heard.end_of(work)
+    other = stage.quick()
+    stage.launch(other)
+    stage.heard.end_of(other)
+    assert len(stage.heard.ends_of(work.attempt)) == 1
+
+
+def test_launching_a_reported_attempt_repeats_its_report(stage: Stage) -> None:
+    work = stage.quick()
+    stage.launch(work)
+    first = stage.heard.end_of(work)
+    stage.launch(work)
+    assert stage.heard.wait(lambda: stage.heard.ends_of(work.attempt)[1:]) == [first]
+
+
+def test_a_released_report_is_not_kept(stage: Stage) -> None:
+    work = stage.quick()
+    stage.launch(work)
+    stage.heard.end_of(work)
+    stage.agent.release([work.attempt])
+    stage.agent.release([work.attempt])
+    assert list(stage.agent.sightings()) == []
+
+
+def test_many_attempts_all_end(stage: Stage) -> None:
+    works = [stage.quick() for _ in range(50)]
+    stage.launch(*works)
+    for work in works:
+        assert stage.heard.end_of(work).cause is Cause.FINISHED
+
+
+def test_a_long_attempt_is_seen_running(stage: Stage) -> None:
+    work = stage.long()
+    stage.launch(work)
+    stage.until_it_runs(work)
+    [sighting] = stage.agent.sightings()
+    assert sighting.attempt == work.attempt
+    assert sighting.running
+    assert sighting.slot
+    stage.let_go(work)
+    stage.heard.end_of(work)
+    assert list(stage.agent.sightings()) == []
+
+
+def test_the_output_of_a_running_attempt_can_be_followed(stage: Stage) -> None:
+    work = stage.long()
+    stage.launch(work)
+    stage.until_it_runs(work)
+    wait_until(lambda: stage.agent.tail(work.attempt, 0) == b"it runs\n")
+    assert stage.agent.tail(work.attempt, 3) == b"runs\n"
+    assert stage.agent.tail(work.attempt, -5) == b"runs\n"
+    assert stage.agent.tail(work.attempt, 8) == b""
+
+
+def test_nothing_is_reported_of_a_stopped_attempt(stage: Stage) -> None:
+    work = stage.long()
+    stage.launch(work)
+    stage.until_it_runs(work)
+    stage.agent.stop([work.attempt])
+    assert list(stage.agent.sightings()) == []
+    other = stage.quick()
+    stage.launch(other)
+    stage.heard.end_of(other)
+    assert stage.heard.ends_of(work.attempt) == []
+
+
+def test_a_waiting_attempt_can_be_stopped(stage: Stage) -> None:
+    works = [stage.long() for _ in range(3)]
+    stage.launch(*works)
+    stage.agent.stop([works[2].attempt])
+    for work in works[:2]:
+        stage.let_go(work)
+        stage.heard.end_of(work)
+    assert stage.heard.ends_of(works[2].attempt) == []
+
+
+def test_stopping_an_unknown_attempt_is_no_error(stage: Stage) -> None:
+    stage.agent.stop([stage.quick().attempt])
+
+
+def test_the_next_attempt_of_a_stopped_task_runs(stage: Stage) -> None:
+    work = stage.long()
+    stage.launch(work)
+    stage.until_it_runs(work)
+    stage.agent.stop([work.attempt])
+    successor = stage.bench.again(work)
+    stage._flag(successor).symlink_to(stage._flag(work).readlink())
+    stage.launch(successor)
+    stage.until_it_runs(successor)
+    stage.let_go(successor)
+    assert stage.heard.end_of(successor).cause is Cause.FINISHED
+
+
+def test_close_loses_what_runs_without_counting_it(stage: Stage) -> None:
+    work = stage.long()
+    stage.launch(work)
+    stage.until_it_runs(work)
+    stage.agent.close(0.1)
+    end = stage.heard.end_of(work)
+    assert isinstance(end, Lost)
+    assert (end.cause, end.blame, end.counts) == (Cause.SHUTDOWN, Blame.HOST, False)
+
+
+def test_a_closed_agent_takes_nothing(stage: Stage) -> None:
+    stage.agent.close(0.0)
+    with pytest.raises(AgentError):
+        stage.agent.launch([stage.quick()])
+
+
+def test_closing_twice_is_no_error(stage: Stage) -> None:
+    stage.agent.close(0.0)
+    stage.agent.close(0.0)

@@ -1,0 +1,153 @@
+"""The tree of a spool: what is made, and which places are refused (threats 12, 33, 34, 84)."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spoolmw.errors import BadSpool
+from spoolmw.model.ids import TaskId
+from spoolmw.spooldir.layout import (
+    PRIVATE,
+    SHARED,
+    Layout,
+    active_name,
+    file_system,
+    parse_active,
+    prepare,
+)
+
+ID = TaskId("0193f2a3b4c5" + "d" * 20)
+
+
+def test_a_fresh_spool_has_every_folder_and_says_what_they_are_for(tmp_path: Path) -> None:
+    layout = prepare(tmp_path / "deep" / "spool")
+    for name in SHARED + PRIVATE:
+        assert (layout.root / name).is_dir()
+    assert "rejected/" in (layout.root / "README").read_text()
+
+
+def test_without_a_group_only_the_daemons_user_may_enter(layout: Layout) -> None:
+    for name in SHARED + PRIVATE:
+        assert stat.S_IMODE((layout.root / name).stat().st_mode) == 0o700
+
+
+def test_with_a_group_its_members_may_drop_and_fetch_but_not_see_the_journal(
+    tmp_path: Path,
+) -> None:
+    layout = prepare(tmp_path / "spool", group=os.getegid())
+    assert stat.S_IMODE(layout.incoming.stat().st_mode) == 0o2770
+    assert stat.S_IMODE(layout.results.stat().st_mode) == 0o2770
+    assert stat.S_IMODE(layout.journal.parent.stat().st_mode) == 0o700
+
+
+def test_modes_that_an_administrator_chose_stay(layout: Layout) -> None:
+    layout.incoming.chmod(0o750)
+    prepare(layout.root)
+    assert stat.S_IMODE(layout.incoming.stat().st_mode) == 0o750
+
+
+def test_preparing_twice_changes_nothing(layout: Layout) -> None:
+    before = sorted(os.listdir(layout.root))
+    prepare(layout.root)
+    assert sorted(os.listdir(layout.root)) == before
+    assert os.listdir(layout.tmp) == os.listdir(prepare(layout.root).tmp)
+
+
+@pytest.mark.parametrize("folder", [".", "incoming", "results", "journal", "active"])
+def test_a_folder_that_everybody_may_write_is_refused(layout: Layout, folder: str) -> None:
+    (layout.root / folder).chmod(0o777)
+    with pytest.raises(BadSpool, match="may be written by everybody"):
+        prepare(layout.root)
+
+
+def test_a_parent_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    parent = tmp_path / "open"
+    parent.mkdir()
+    parent.chmod(0o777)
+    with pytest.raises(BadSpool) as caught:
+        prepare(parent / "spool")
+    assert str(parent) in caught.value.what
+    assert "chmod o-w" in caught.value.fix
+
+
+def test_a_sticky_folder_may_be_open_to_all(layout: Layout) -> None:
+    layout.incoming.chmod(0o1777)
+    prepare(layout.root)
+
+
+def test_a_link_in_place_of_a_folder_is_refused(layout: Layout, tmp_path: Path) -> None:
+    layout.results.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    layout.results.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadSpool, match="not a folder"):
+        prepare(layout.root)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_a_folder_of_another_user_is_refused(layout: Layout) -> None:
+    os.chown(layout.stage, 12345, -1)
+    with pytest.raises(BadSpool, match="belongs to user 12345"):
+        prepare(layout.root)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_folders_on_different_devices_are_refused(layout: Layout) -> None:
+    script = (
+        f"mount -t tmpfs none {layout.results} && exec {sys.executable} -c "
+        f"'from pathlib import Path; from spoolmw.spooldir.layout import prepare; "
+        f'prepare(Path("{layout.root}"))\''
+    )
+    ran = subprocess.run(
+        ["unshare", "-m", "--propagation", "private", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        check=False,
+    )
+    if "unshare:" in ran.stderr or "mount:" in ran.stderr:
+        pytest.skip(f"no mounts here: {ran.stderr.strip()}")
+    assert "BadSpool" in ran.stderr
+    assert "another device" in ran.stderr
+
+
+def test_a_place_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadSpool, match="cannot be made"):
+        prepare(tmp_path / "file" / "spool")
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p", "fuse.sshfs", "fuseblk"])
+def test_network_and_fuse_file_systems_are_refused_unless_forced(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolmw.spooldir.layout.file_system", lambda path: (kind, "server:/x"))
+    with pytest.raises(BadSpool, match=kind):
+        prepare(tmp_path / "spool")
+    prepare(tmp_path / "spool", force_fs=True)
+
+
+def test_the_file_system_is_the_one_mounted_nearest() -> None:
+    assert file_system(Path("/proc/self"))[0] == "proc"
+    assert file_system(Path("/"))[0] not in ("", "proc")
+
+
+@pytest.mark.parametrize("dropped", ["a.task", "job~1.sh", "with space.toml", "~"])
+@pytest.mark.parametrize("box", ["", "fold", "my box"])
+def test_the_name_in_active_carries_all_that_a_rebuild_needs(box: str, dropped: str) -> None:
+    name = active_name(ID, box, dropped)
+    assert name.startswith("dd/")
+    assert parse_active(name) == (ID, box, dropped)
+    assert parse_active(name.partition("/")[2]) == (ID, box, dropped)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", f"{ID}.hold", f"{ID}~box", f"{ID}~~", f"{ID.upper()}~~a.task", "Z" * 40]
+)
+def test_other_names_in_active_are_nobodys_task(name: str) -> None:
+    assert parse_active(name) is None

@@ -1,0 +1,121 @@
+"""The doorbell: rings for what appears, and costs nothing but a missed hint when it cannot."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spoolmw.spooldir.layout import Layout
+from spoolmw.spooldir.watch import Doorbell
+from tests.support.waiting import wait_until
+
+
+class Listener:
+    """A doorbell on `incoming/`, and what it told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rang = threading.Event()
+        self.arrived: list[str] = []
+        self.bell = Doorbell(
+            folder, recursive=True, on_ring=self.rang.set, on_arrival=self.arrived.append
+        )
+
+
+@pytest.fixture
+def listener(layout: Layout) -> Iterator[Listener]:
+    made = Listener(layout.incoming)
+    yield made
+    made.bell.close()
+
+
+def move_in(layout: Layout, name: str) -> None:
+    half = layout.tmp / "half"
+    half.write_text("")
+    os.rename(half, layout.incoming / name)
+
+
+def test_it_rings_for_a_file_that_is_moved_in_and_names_it(
+    layout: Layout, listener: Listener
+) -> None:
+    assert listener.bell.arm()
+    move_in(layout, "a.task")
+    assert listener.rang.wait(5)
+    assert listener.arrived == ["a.task"]
+
+
+def test_it_rings_for_a_file_written_in_place_but_does_not_call_it_complete(
+    layout: Layout, listener: Listener
+) -> None:
+    listener.bell.arm()
+    (layout.incoming / "job.sh").write_text("#!/bin/sh\n")
+    assert listener.rang.wait(5)
+    assert listener.arrived == []
+
+
+def test_it_hears_boxes_also_new_ones(layout: Layout, listener: Listener) -> None:
+    (layout.incoming / "old").mkdir()
+    listener.bell.arm()
+    move_in(layout, "old/1.task")
+    wait_until(lambda: listener.arrived == ["old/1.task"])
+    listener.rang.clear()
+    (layout.incoming / "new").mkdir()
+    assert listener.rang.wait(5)
+
+
+def test_a_file_that_leaves_does_not_delay_the_next_one(
+    layout: Layout, listener: Listener
+) -> None:
+    """watchdog would hold events back for half a second to see where it went."""
+    listener.bell.arm()
+    move_in(layout, "a.task")
+    wait_until(lambda: len(listener.arrived) == 1)
+    os.rename(layout.incoming / "a.task", layout.stage / "a")
+    move_in(layout, "b.task")
+    wait_until(lambda: listener.arrived == ["a.task", "b.task"], timeout_s=0.4)
+
+
+def test_disarmed_it_is_silent_and_can_be_armed_again(
+    layout: Layout, listener: Listener
+) -> None:
+    for number in range(5):
+        assert listener.bell.arm()
+        assert listener.bell.is_armed
+        move_in(layout, f"{number}.task")
+        wait_until(lambda number=number: f"{number}.task" in listener.arrived)
+        listener.bell.disarm()
+        assert not listener.bell.is_armed
+        move_in(layout, f"silent{number}.task")
+    assert not [name for name in listener.arrived if name.startswith("silent")]
+
+
+def test_a_missing_folder_is_only_a_missing_hint(tmp_path: Path) -> None:
+    bell = Doorbell(tmp_path / "none", on_ring=lambda: None)
+    assert not bell.arm()
+    bell.disarm()
+    bell.close()
+
+
+def test_closing_leaves_no_thread(layout: Layout) -> None:
+    before = threading.active_count()
+    bell = Listener(layout.incoming).bell
+    bell.arm()
+    assert threading.active_count() > before
+    bell.close()
+    bell.close()
+    wait_until(lambda: threading.active_count() == before)
+
+
+def test_after_a_fork_the_child_can_arm_its_own(layout: Layout, listener: Listener) -> None:
+    listener.bell.arm()
+    child = os.fork()
+    if child == 0:
+        assert not listener.bell.is_armed
+        listener.rang.clear()
+        ok = listener.bell.arm()
+        move_in(layout, "child.task")
+        os._exit(0 if ok and listener.rang.wait(5) else 1)
+    assert os.waitpid(child, 0)[1] == 0
