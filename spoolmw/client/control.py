@@ -82,6 +82,11 @@ class ControlClient:
         with self._lock:
             self._disconnect()
 
+    def __del__(self) -> None:
+        sock = getattr(self, "_sock", None)
+        if sock is not None:
+            sock.close()  # nobody can ask over it any more
+
     def __enter__(self) -> Self:
         return self
 

@@ -102,6 +102,7 @@ class SpoolExecutor(Executor):
             tasks = list(self._open)
         self._link.ensure()
         wait(tasks)
+        self._link.waiter.finish_callbacks()
 
     def abandon(self) -> None:
         """After a fork: the futures are the parent's to wait for."""
@@ -112,9 +113,10 @@ class SpoolExecutor(Executor):
         try:
             tasks.reverse()
             while tasks:
-                task = tasks.pop()
                 left = None if until is None else until - time.monotonic()
-                yield task.result(left)
+                value = tasks[-1].result(left)
+                tasks.pop()
+                yield value
         finally:
             self._cancel(tasks)
 

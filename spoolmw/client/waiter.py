@@ -51,6 +51,7 @@ class Waiter:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
+        self._handing_out = threading.RLock()
         self._kick = threading.Event()
         self._thread: threading.Thread | None = None
         self._resting = False
@@ -89,6 +90,11 @@ class Waiter:
         """See to it that somebody waits, if anything is waited for."""
         if self._thread is None and self._added:
             self._start()
+
+    def finish_callbacks(self) -> None:
+        """Return when the callbacks of tasks that have ended are through."""
+        with self._handing_out:
+            return
 
     def _start(self) -> None:
         with self._lock:
@@ -241,7 +247,8 @@ class Waiter:
         self._damage.pop(task, None)
         self._unknown.pop(task, None)
         try:
-            task.end(ended)
+            with self._handing_out:
+                task.end(ended)
         except BaseException:
             log.exception("a callback of %s failed", task.name)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from spoolmw.model.effects import Effect
 from spoolmw.model.events import Event
-from spoolmw.model.ids import TaskId
+from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task
 from spoolmw.store.journal import Changed
 
@@ -22,9 +22,10 @@ class Batch:
         self._changed: dict[TaskId, tuple[Task | None, Task, tuple[Event, ...]]] = {}
         self.effects: list[Effect] = []
         self.needs_sync = False
+        self.released: dict[AgentName, list[AttemptId]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._changed) or bool(self.effects)
+        return bool(self._changed or self.effects or self.released)
 
     def __len__(self) -> int:
         return len(self._changed)
@@ -39,6 +40,10 @@ class Batch:
         else:
             self._changed[after.id] = (known[0], after, (*known[2], event))
         self.effects.extend(effects)
+
+    def release(self, agent: AgentName, attempt: AttemptId) -> None:
+        """Once this batch is committed the agent need not keep its copy of the report."""
+        self.released.setdefault(agent, []).append(attempt)
 
     def changes(self) -> list[Changed]:
         """One `Changed` for each task, as the journal takes them."""

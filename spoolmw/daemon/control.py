@@ -117,7 +117,7 @@ class ControlServer:
         if len(clients) >= MAX_CLIENTS:
             sock.close()
             return
-        sock.setblocking(False)
+        sock.setblocking(False)  # noqa: FBT003  # its own signature
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         client = _Client(sock, Peer(*struct.unpack("3i", raw)), last=time.monotonic())
         clients[sock.fileno()] = client
@@ -214,7 +214,7 @@ def _bind(path: Path, mode: int) -> socket.socket:
     finally:
         os.close(folder)
     path.chmod(mode)
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003  # its own signature
     listener.listen(MAX_CLIENTS)
     return listener
 

@@ -72,6 +72,14 @@ class Performer:
                     self._forget(task, table, payload=payload)
         self._tell_agents(starts, stops)
 
+    def release(self, reported: Mapping[AgentName, Sequence[AttemptId]]) -> None:
+        """Tell the agents which reports are committed."""
+        for name, attempts in reported.items():
+            try:
+                self.agents[name].release(attempts)
+            except AgentError as error:
+                log.warning("release failed %s", fields(agent=name, why=error.what))
+
     def _collect_start(
         self, task: Task, table: Table, starts: dict[AgentName, list[Launch]]
     ) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from spoolmw.agents.contract import Agent, AgentEvent
@@ -16,6 +17,7 @@ from spoolmw.daemon.control import ControlServer, Request
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.effects import Performer
+from spoolmw.daemon.gear import Gear, Item, News
 from spoolmw.daemon.hooks import Hooks
 from spoolmw.daemon.housekeeping import Housekeeping
 from spoolmw.daemon.intake import Intake
@@ -23,7 +25,7 @@ from spoolmw.daemon.logs import log
 from spoolmw.daemon.notify import Notifier
 from spoolmw.daemon.owners import Owners
 from spoolmw.daemon.queries import Queries
-from spoolmw.daemon.reactor import Gear, Item, Reactor
+from spoolmw.daemon.reactor import Reactor
 from spoolmw.daemon.recovery import Recovery, is_fresh
 from spoolmw.daemon.requests import Daemon, Requests
 from spoolmw.daemon.room import DiskRoom
@@ -53,7 +55,9 @@ class Parts:
         self.hooks = Hooks(_programs(config), config.hooks.timeout_s)
         self.room = DiskRoom(layout, config.disk.low_bytes)
         self.agents: dict[AgentName, Agent] = {
-            AgentName(settings.name): make_agent(settings, layout.root, self._sink)
+            AgentName(settings.name): make_agent(
+                settings, layout.root, partial(self._told, AgentName(settings.name))
+            )
             for settings in config.agents
         }
         self.table = Table()
@@ -174,8 +178,8 @@ class Parts:
             f"intake {reactor.closed_intake or 'open'}"
         )
 
-    def _sink(self, events: Sequence[AgentEvent]) -> None:
-        self.inbox.put(events)
+    def _told(self, agent: AgentName, events: Sequence[AgentEvent]) -> None:
+        self.inbox.put(News(agent, events))
 
     def _ring(self) -> None:
         self.inbox.put(None)

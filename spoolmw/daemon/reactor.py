@@ -12,23 +12,15 @@ import queue
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from spoolmw.agents.contract import AgentEvent
 from spoolmw.daemon import attempts, twins
 from spoolmw.daemon.batch import Batch
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.control import Request
-from spoolmw.daemon.deliver import Delivery
-from spoolmw.daemon.dispatch import Dispatch
-from spoolmw.daemon.effects import Performer
 from spoolmw.daemon.gauges import Counts, Rate
-from spoolmw.daemon.intake import Intake
+from spoolmw.daemon.gear import Gear, Item
 from spoolmw.daemon.logs import fields, log
-from spoolmw.daemon.notify import Notifier
-from spoolmw.daemon.room import DiskRoom, disk_full
-from spoolmw.daemon.table import Table
-from spoolmw.daemon.wakeup import Wakeup
+from spoolmw.daemon.room import disk_full
 from spoolmw.errors import DiskFull, SpoolmwError
 from spoolmw.model.agent import CapacityChanged
 from spoolmw.model.effects import Deliver, Effect
@@ -45,30 +37,11 @@ from spoolmw.model.events import (
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Cause, Task, TaskState
 from spoolmw.rules.task import step
-from spoolmw.store.journal import Journal
 
 TICK_EVENTS = 512  #: agent events handled in one tick
 TICK_FILES = 256  #: dropped files accepted in one tick
 SETTLE_S = 0.005  #: wait this long for company before a commit that only says "delivered"
 RETRY_S = 1.0  #: between two tries of a commit that found the disk full
-
-Item = Sequence[AgentEvent] | Request | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gear:
-    """Everything that the reactor works with."""
-
-    journal: Journal
-    intake: Intake
-    table: Table
-    dispatch: Dispatch
-    delivery: Delivery
-    performer: Performer
-    wakeup: Wakeup
-    room: DiskRoom
-    notifier: Notifier
-    inbox: queue.SimpleQueue[Item]
 
 
 class Reactor:
@@ -232,12 +205,14 @@ class Reactor:
         if isinstance(item, Request):
             self.on_request(item)
             return 1
-        for event in item:
+        for event in item.events:
             if isinstance(event, CapacityChanged):
                 self.dispatch.changed(event)
-            else:
-                self._attempt_event(event)
-        return len(item)
+                continue
+            self._attempt_event(event)
+            if isinstance(event, Reported):
+                self._batch.release(item.agent, event.attempt)
+        return len(item.events)
 
     def _attempt_event(self, event: Started | Reported | Lost) -> None:
         task = self.table.get(event.attempt.task)
@@ -333,6 +308,7 @@ class Reactor:
         self._retry_at = 0.0
         self._batch = Batch()
         self.performer.perform(batch.effects, self.table)
+        self.performer.release(batch.released)
         self._settle_at = boot_s() + SETTLE_S
         self._settle()
 

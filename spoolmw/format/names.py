@@ -15,9 +15,9 @@ MOST_NAME_BYTES = 128
 MOST_PATH_BYTES = 1024
 
 _MARKS = " ._+=,@%:#()[]~-"
-_PLAIN = re.compile(
-    r"[A-Za-z0-9_+=,@%:#()\[\]~](?:[A-Za-z0-9 ._+=,@%:#()\[\]~-]*[^ ])?", re.ASCII
-)
+_SIGN = r"A-Za-z0-9_+=,@%:#()\[\]~"
+#: Plain names; all others are looked at letter by letter.
+_PLAIN = re.compile(rf"[{_SIGN}](?:[{_SIGN} .-]*[{_SIGN}.-])?", re.ASCII)
 _CATEGORIES = ("L", "N", "M")  # letters, digits, marks on letters
 
 

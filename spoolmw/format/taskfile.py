@@ -73,7 +73,7 @@ def _known(hit: re.Match[bytes], data: bytes, size: int, dropped: str) -> TaskFi
     spec = _specs.get(data[hit.end() : end])
     if spec is None or end < 0:
         return None
-    task_id, name, length, sha256 = (part.decode() for part in hit.groups())
+    task_id, name, length, sha256 = map(bytes.decode, hit.groups())
     if name != spec.name:
         spec = _like(spec, name=name, run=spec.run)
     body = Body(codec="pickle", size_bytes=int(length), sha256=sha256)

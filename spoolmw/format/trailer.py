@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as _quoted
 
-from spoolmw.model.task import Cause, Ending, Ran, Task, TaskState
+from spoolmw.model.task import Ending, Ran, Task, TaskState
 
 VERSION = 1
 MAGIC = b"SPOOLMW-RESULT 1\n"
@@ -85,7 +85,7 @@ def daemon_body(task: Task) -> bytes:
         "task": task.id,
         "name": task.spec.name,
         "attempt": task.attempt,
-        "outcome": "error" if ending.cause is Cause.VANISHED else _OUTCOMES[ending.state],
+        "outcome": _OUTCOMES[ending.state],
         "cause": ending.cause.value,
         "message": ending.message,
         "exit_code": None,

@@ -100,5 +100,8 @@ def format_size(number: int) -> str:
     """Bytes for people, in decimal units: "512 B", "1.5 GB"."""
     for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if number >= size:
-            return f"{number / size:.3g} {unit}"
+            number_text = (
+                f"{number / size:.3g}" if number < 100 * size else f"{number / size:.0f}"
+            )
+            return f"{number_text} {unit}"
     return f"{number} B"

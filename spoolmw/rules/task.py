@@ -97,10 +97,14 @@ def is_late(task: Task, event: Event) -> bool:
         return task.lease is None or event.attempt != task.attempt_id
     if isinstance(event, TwinEnded):
         return task.twin_of is None or event.first.id != task.twin_of
-    kind = type(event)
-    if kind in _ONCE:
-        return task.state in FINAL
-    return kind is not Assigned and (task.state, kind) not in TRANSITIONS
+    return is_ignored(task.state, type(event))
+
+
+def is_ignored(state: TaskState, kind: type[Event]) -> bool:
+    """Whether any event of this kind changes nothing in `state`; without a rule else, it is a bug."""
+    if (state, kind) in TRANSITIONS or kind is Assigned:
+        return False
+    return kind not in _ONCE or state in FINAL
 
 
 def _is_own(task: Task, event: Reported) -> bool:

@@ -147,7 +147,7 @@ def test_an_exception_that_cannot_be_loaded_is_told_by_taskfailed(
     [(box, path)] = machine.waiting()
     ended = results.failed("exception", "fold.Broken: no")
     ended.exception = {"type": "Broken", "module": "fold", "message": "no", "traceback": "Traceback: x"}
-    ended.codec, ended.value = "pickle-exception", b"cnowhere\nBroken\n."
+    ended.codec, ended.value = "pickle-exception", (b"cnowhere\nBroken\n.",)
     machine.deliver(box, path.name, _read(path), ended)
     with pytest.raises(TaskFailed, match="fold.Broken: no") as raised:
         task.result(10)

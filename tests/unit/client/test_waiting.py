@@ -304,7 +304,7 @@ def test_a_value_that_cannot_be_loaded_leaves_its_file(
     task = spool.submit(add, 1)
     [(box, path)] = machine.waiting()
     ended = results.Ended()
-    ended.codec, ended.value = "pickle", b"cnowhere\nThing\n."
+    ended.codec, ended.value = "pickle", (b"cnowhere\nThing\n.",)
     data = path.read_bytes()
     parsed = read_header(data, size=len(data), dropped=path.name)
     machine.deliver(box, path.name, parsed, ended)

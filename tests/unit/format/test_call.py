@@ -148,7 +148,7 @@ class Grumpy:
         ((), {"other": threading.Lock()}, "argument other of failing"),
         ((Grumpy(),), {}, "argument 1 of failing"),
         (([sys.stdout],), {}, "argument 1 of failing"),
-        (((x for x in ()),), {}, "argument 1 of failing"),
+        (((x for x in [1]),), {}, "argument 1 of failing"),
     ],
 )
 def test_what_cannot_travel_is_named(

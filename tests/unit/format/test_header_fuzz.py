@@ -30,7 +30,7 @@ ID = TaskId("0" * 32)
 
 #: More by hand: SPOOLMW_FUZZ=100000 pytest tests/unit/format/test_header_fuzz.py
 fuzz = settings(
-    max_examples=int(os.environ.get("SPOOLMW_FUZZ", "250")),
+    max_examples=int(os.environ.get("SPOOLMW_FUZZ", "150")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

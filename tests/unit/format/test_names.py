@@ -20,7 +20,8 @@ from spoolmw.format.names import (
 
 GOOD = ["job.sh", "a", "Fold 17.toml", "größe.task", "日本.sh", "x" * 128, "a=b,c@d%e:f#(1)[2]~3",
         "_x", "résumé.toml", "x+y"]  # fmt: skip
-BAD = ["", ".", "..", ".hidden", "-rf", " x", "x ", "a/b", "../x", "/etc/passwd", "a\0b", "a\nb",
+BAD = ["0\x1f", "x\n", "x\x00", "x/", "",
+       ".", "..", ".hidden", "-rf", " x", "x ", "a/b", "../x", "/etc/passwd", "a\0b", "a\nb",
        "a\x1b[31mb", "a\x7fb", "a\x85b", "a\u202eb", "a\u200bb", "a\ufeffb", "a\udcffb", "x" * 129,
        "ö" * 65, "e\u0301", "a\u2028b", "a\\b", "a*b", "a?b", 'a"b', "a|b", "a`b", "a$b",
        "a;b"]  # fmt: skip
@@ -41,7 +42,7 @@ def test_a_box_is_short_and_without_the_sign_that_parts_names_in_active(name: st
     assert box_problem(name)
 
 
-@given(st.text(max_size=200))
+@given(st.text(max_size=200) | st.text(st.characters(max_codepoint=127), max_size=4))
 def test_an_allowed_name_is_one_harmless_component(name: str) -> None:
     if name_problem(name) == "":
         assert Path(name).name == name

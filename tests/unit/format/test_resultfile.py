@@ -237,7 +237,7 @@ def test_the_daemon_writes_a_whole_result_where_no_attempt_did(
     header, value, trailer = resultfile.read(path)
     assert (header["outcome"], header["cause"]) == (outcome, cause.value)
     assert header["message"] == "why\nit ended"
-    assert value == b""
+    assert bytes(value) == b""
     assert trailer is not None
     assert trailer["state"] == state.value
 

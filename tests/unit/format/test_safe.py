@@ -72,7 +72,7 @@ def same(one: Any, two: Any) -> bool:
     return bool(one == two)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(VALUES)
 def test_a_value_that_fits_comes_back_exactly(value: Any) -> None:
     data = dumps_if_unchanged(value)
@@ -81,14 +81,14 @@ def test_a_value_that_fits_comes_back_exactly(value: Any) -> None:
         assert data == dumps(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(VALUES)
 def test_whatever_is_read_is_written_as_the_same_bytes(value: Any) -> None:
     data = dumps(value)
     assert dumps(loads(data)) == data
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.dictionaries(st.one_of(KEYS, st.text(max_size=4)), st.integers(), max_size=6),
     st.randoms(),
@@ -110,7 +110,7 @@ def test_an_array_comes_back_with_type_shape_and_bytes(array: Any) -> None:
     assert dumps(again) == dumps(array)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(VALUES, VALUES)
 def test_different_values_have_different_bytes(one: Any, two: Any) -> None:
     if dumps(one) == dumps(two):
@@ -250,7 +250,7 @@ def test_bytes_that_are_not_of_the_codec_are_refused(data: bytes) -> None:
         loads(data)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.one_of(
         st.binary(max_size=60), st.text(alphabet='{}[]":,~tuplesdicarybn0129.-e\n', max_size=60)
@@ -261,7 +261,7 @@ def test_any_bytes_are_a_value_or_refused(data: bytes | str) -> None:
         loads(data if isinstance(data, bytes) else data.encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(VALUES, st.data())
 def test_a_damaged_value_is_a_value_or_refused(value: Any, data: st.DataObject) -> None:
     raw = bytearray(dumps(value))

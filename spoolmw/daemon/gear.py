@@ -1,0 +1,47 @@
+"""What the reactor works with, and what lands on its inbox."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from spoolmw.agents.contract import AgentEvent
+from spoolmw.daemon.control import Request
+from spoolmw.daemon.deliver import Delivery
+from spoolmw.daemon.dispatch import Dispatch
+from spoolmw.daemon.effects import Performer
+from spoolmw.daemon.intake import Intake
+from spoolmw.daemon.notify import Notifier
+from spoolmw.daemon.room import DiskRoom
+from spoolmw.daemon.table import Table
+from spoolmw.daemon.wakeup import Wakeup
+from spoolmw.model.ids import AgentName
+from spoolmw.store.journal import Journal
+
+
+class News(NamedTuple):
+    """What one agent tells."""
+
+    agent: AgentName
+    events: Sequence[AgentEvent]
+
+
+Item = News | Request | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gear:
+    """Everything that the reactor works with."""
+
+    journal: Journal
+    intake: Intake
+    table: Table
+    dispatch: Dispatch
+    delivery: Delivery
+    performer: Performer
+    wakeup: Wakeup
+    room: DiskRoom
+    notifier: Notifier
+    inbox: queue.SimpleQueue[Item]

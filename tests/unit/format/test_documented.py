@@ -1,0 +1,61 @@
+"""What the pages on the formats show can be used, and names every key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from spoolmw import config
+from spoolmw.format.schema import PLAIN, SECTIONS
+from spoolmw.format.taskfile import read_header
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def blocks(page: str, language: str) -> list[bytes]:
+    text = (DOCS / page).read_text()
+    return [
+        block.encode() for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    ]
+
+
+def test_the_documented_scripts_and_headers_are_accepted() -> None:
+    (script,) = blocks("taskfile.md", "sh")
+    spec = read_header(script, size=len(script), dropped="fold.sh").spec
+    assert (spec.name, spec.limits.time_s, spec.retry.max) == ("fold-17", 600.0, 0)
+    (toml,) = blocks("taskfile.md", "toml")
+    assert (
+        read_header(toml, size=len(toml), dropped="fold.toml").spec.run.command[0] == "./fold"
+    )
+
+
+def test_the_documented_configuration_is_accepted() -> None:
+    (text,) = blocks("configuration.md", "toml")
+    found = config.parse(text, Path("spoolmw.toml"))
+    assert found.agents[0].gpus == ("0", "1")
+    assert found.retention == config.Retention()
+    assert found.disk == config.Disk()
+    assert found.daemon == config.Daemon()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [*PLAIN, *(f"[{name}] {key}" for name, (_, _, keys) in SECTIONS.items() for key in keys)],
+)
+def test_every_header_key_is_on_its_page(key: str) -> None:
+    assert f"| `{key}` |" in (DOCS / "taskfile.md").read_text()
+
+
+def test_every_key_of_the_configuration_is_on_its_page() -> None:
+    (text,) = blocks("configuration.md", "toml")
+    for section, (_, readers) in config._SECTIONS.items():
+        _, _, rest = text.decode().partition(f"[{section}]")
+        for key in readers:
+            assert re.search(rf"^{key} =", rest.partition("\n[")[0], re.MULTILINE), (
+                section,
+                key,
+            )
+    for key in config._AGENT:
+        assert f"[agents.NAME] {key}`" in (DOCS / "configuration.md").read_text()
