@@ -26,33 +26,37 @@ EFFECTS: tuple[type[Effect], ...] = get_args(Effect)
 HEAD = """\
 # The states of a task
 
-<!-- Written by docs/generate.py from spoolmw/rules/task.py. Do not edit; `make docs` writes it anew. -->
+<!-- Written by docs/generate.py from spoolmw/rules/task.py. Do not edit: run `make docs`. -->
 
-A task is in exactly one of these states. An *event* (a fact, past tense) may lead to another state; the transition
-then orders *effects* (imperative). Everything here stands in one table, `TRANSITIONS` in `spoolmw/rules/task.py`;
-tests go through every state with every event, and through everything that can be reached in twelve steps.
+A task is in exactly one of these states. An *event* (a fact, past tense) may lead to another
+state; the transition then orders *effects* (imperative). Everything here stands in one table,
+`TRANSITIONS` in `spoolmw/rules/task.py`; tests go through every state with every event, and
+through everything that can be reached in twelve steps.
 """
 
 MATRIX = """
 ## Every event in every state
 
-Where a state stands, the event may lead there. `·`: it comes too late, twice, or wishes what is so already: it changes
-nothing. `bug`: the daemon itself would have to be wrong (`IllegalTransition`); what agents and users say is never that.
+Where a state stands, the event may lead there. `·`: it comes too late, twice, or wishes what is
+so already: it changes nothing. `bug`: the daemon itself would have to be wrong
+(`IllegalTransition`); what agents and users say is never that.
 """
 
 LATE = """
-Where a state stands, an event may still be late. Started and Lost count only from the attempt that holds the lease; a
-report only with the token of its attempt. An attempt that was lost or stopped, and is not proven dead, may report a
-*success* after all while the task is open; an attempt that took its place is then stopped. TwinEnded counts only from
-the task that is waited for.
+Where a state stands, an event may still be late. Started and Lost count only from the attempt
+that holds the lease; a report only with the token of its attempt. An attempt that was lost or
+stopped, and is not proven dead, may report a *success* after all while the task is open; an
+attempt that took its place is then stopped. TwinEnded counts only from the task that is waited
+for.
 """
 
 OWED = """
 ## What each state owes
 
-After a crash the daemon performs again what the state of each task owes. Each effect may be performed twice. `Stop` is
-owed by no state: an attempt without a lease shows up as an orphan at its agent. Any state also owes a `Discard` for
-each older attempt whose file in `stage/` nobody can want any more.
+After a crash the daemon performs again what the state of each task owes. Each effect may be
+performed twice. `Stop` is owed by no state: an attempt without a lease shows up as an orphan at
+its agent. Any state also owes a `Discard` for each older attempt whose file in `stage/` nobody
+can want any more.
 """
 
 
@@ -72,8 +76,8 @@ def _diagram() -> Iterator[str]:
     yield "```mermaid\nstateDiagram-v2"
     for start in (TaskState.QUEUED, TaskState.WAITING):
         yield f"    [*] --> {start.value}: Submitted"
-    for (source, target), kinds in arrows.items():
-        yield f"    {source} --> {target}: {', '.join(kinds)}"
+    for (source, goal), kinds in arrows.items():
+        yield f"    {source} --> {goal}: {', '.join(kinds)}"
     yield f"    {TaskState.DONE.value} --> [*]"
     yield "```"
 

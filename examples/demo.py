@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -53,8 +54,9 @@ def main() -> None:
         table.add_row("a division", "Python call that fails", failure(spool))
         table.add_row("typo.toml", "refused file", refusal(root))
     say(table)
-    say(f"The spool is {root}, the plot is {plot}.")
-    say(f"Look around: {sys.executable} -m spoolmw.ctl.main --spool {root} ls --all")
+    ctl = os.path.relpath(Path(sys.executable).with_name("spoolmw-ctl"))
+    say(f"The spool is {root}\nThe plot is {plot}", soft_wrap=True)
+    say(f"Look around: {ctl} --spool {os.path.relpath(root)} ls --all", soft_wrap=True)
 
 
 def fresh(root: Path) -> Path:

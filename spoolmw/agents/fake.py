@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spoolmw.agents.contract import Sink
-from spoolmw.agents.ledger import Ledger
+from spoolmw.agents.ledger import Ledger, Loss
 from spoolmw.config import AgentConfig
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
@@ -77,9 +77,8 @@ class FakeAgent:
     def close(self, grace_s: float) -> None:
         with self._lock:
             self._closed = True
-            events = self._ledger.all_lost(
-                (), cause=Cause.SHUTDOWN, message="the daemon stopped", counts=False
-            )
+            loss = Loss(Cause.SHUTDOWN, "the daemon stopped", dead=True)
+            events = self._ledger.all_lost((), loss, counts=False)
         self._sink(events)
 
     # -- what a test says
@@ -133,7 +132,7 @@ class FakeAgent:
         with self._lock:
             self._plugged = False
             ran = [str(each.attempt) for each in self._ledger.sightings()]
-            events = self._ledger.all_lost(ran, cause=Cause.CONNECTION, message=message)
+            events = self._ledger.all_lost(ran, Loss(Cause.CONNECTION, message, dead=False))
         capacity = CapacityChanged(agent=self.name, capacity=self.capacity(), reason=message)
         self._sink([*events, capacity])
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from spoolmw.agents.contract import AgentEvent
 from spoolmw.model.agent import Launch, Sighting
@@ -32,6 +32,14 @@ _MOST_AHEAD = 512
 _WEIGHT = 0.1  #: of one attempt in the moving average of durations
 
 Kind = dict[str, Any]
+
+
+class Loss(NamedTuple):
+    """What ended a runner with all its attempts."""
+
+    cause: Cause
+    message: str
+    dead: bool  #: proven: no process of theirs is left
 
 
 class Ledger:
@@ -181,6 +189,7 @@ class Ledger:
                 started_at=told["started"],
                 ended_at=told["ended"],
                 counts=get("counts", True),
+                dead=True,  # the runner says so of what has no process left
             )
         return Reported(
             at=at,
@@ -203,26 +212,29 @@ class Ledger:
         )
 
     def all_lost(
-        self, ran: Collection[str], *, cause: Cause, message: str, counts: bool = True
+        self, ran: Collection[str], loss: Loss, *, counts: bool = True
     ) -> list[AgentEvent]:
         """The runner is gone with all that it held; `ran` are those that had begun."""
         at = now()
         wall = time.time()
-        events: list[AgentEvent] = [
-            Lost(
-                at=at,
-                attempt=launch.attempt,
-                cause=cause,
-                blame=Blame.HOST,
-                message=message,
-                host=self._host,
-                slot=self._running.get(name, {}).get("slot", ""),
-                started_at=self._running.get(name, {}).get("started", wall),
-                ended_at=wall,
-                counts=counts and (name in ran or name in self._running),
+        events: list[AgentEvent] = []
+        for name, launch in self._live.items():
+            told = self._running.get(name, {})
+            events.append(
+                Lost(
+                    at=at,
+                    attempt=launch.attempt,
+                    cause=loss.cause,
+                    blame=Blame.HOST,
+                    message=loss.message,
+                    host=self._host,
+                    slot=told.get("slot", ""),
+                    started_at=told.get("started", wall),
+                    ended_at=wall,
+                    counts=counts and (name in ran or bool(told)),
+                    dead=loss.dead,
+                )
             )
-            for name, launch in self._live.items()
-        ]
         self._live.clear()
         self._running.clear()
         self._stopping.clear()

@@ -26,7 +26,7 @@ from typing import Any
 
 from spoolmw.agents import bundle
 from spoolmw.agents.contract import AgentEvent, Sink
-from spoolmw.agents.ledger import Ledger
+from spoolmw.agents.ledger import Ledger, Loss
 from spoolmw.config import AgentConfig
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
@@ -329,16 +329,14 @@ class LocalAgent:
         status = runner.process.wait()
         process.kill_marked(runner.mark)
         ran = self._at_hand()
+        if self._closing:
+            loss = Loss(Cause.SHUTDOWN, "the daemon stopped", dead=True)
+        else:
+            loss = Loss(Cause.CONNECTION, f"the runner died ({_manner(status)})", dead=True)
         with self._lock:
             self._runner = None
-            if self._closing:
-                cause, message = Cause.SHUTDOWN, "the daemon stopped"
-            else:
-                cause, message = Cause.CONNECTION, f"the runner died ({_manner(status)})"
-                self._why_down = message
-            events = self._ledger.all_lost(
-                ran, cause=cause, message=message, counts=not self._closing
-            )
+            self._why_down = "" if self._closing else loss.message
+            events = self._ledger.all_lost(ran, loss, counts=not self._closing)
         runner.stream.close()
         os.close(runner.pidfd)
         self._clean()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -183,13 +184,9 @@ def _connect(path: Path, timeout_s: float) -> socket.socket:
 
 def _is_quiet(sock: socket.socket) -> bool:
     """True while the other side neither closed nor said anything unasked."""
-    try:
-        sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return not poll.poll(0)
 
 
 def _data(answer: Mapping[str, Any]) -> Any:

@@ -23,6 +23,7 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules.task import owed
 from spoolmw.spooldir import donelog, markers
+from spoolmw.spooldir import inputs as input_files
 from spoolmw.spooldir.layout import Layout, parse_active
 from spoolmw.spooldir.rejects import reject
 
@@ -41,6 +42,7 @@ class Recovery:
             reactor.take_up(task)
         for kept in reactor.journal.retryable():
             reactor.table.hold_inputs(kept)
+        input_files.drop_halves(self._layout)
         adopted = {task.id for task in self._adopt()}
         lost = self._settle_open()
         self._apply_markers()

@@ -8,14 +8,11 @@ Closures, attributes, and globals that can change (lists, own classes) are pickl
 
 from __future__ import annotations
 
-import pickle
 import sys
 from collections.abc import Callable, Iterator
 from operator import is_
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
-
-import cloudpickle
 
 from spoolmw.format.byvalue import is_own
 
@@ -33,18 +30,6 @@ class _Changeable(Exception):
     """A part of the function may change without our seeing it."""
 
 
-class Packed:
-    """Stands for a function whose pickle is known; unpickled, it is the function."""
-
-    __slots__ = ("_pickled",)
-
-    def __init__(self, pickled: bytes) -> None:
-        self._pickled = pickled
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (pickle.loads, (self._pickled,))
-
-
 class _Parts(NamedTuple):
     """What the pickle of one function is made of."""
 
@@ -58,34 +43,35 @@ class _Parts(NamedTuple):
 class _Kept(NamedTuple):
     parts: list[_Parts]  #: of the function and of those that it calls; keeps their ids theirs
     modules: int  #: how many were loaded: submodules that appear later are in the pickle too
-    packed: Packed
+    pickled: bytes
 
 
 _kept: dict[int, _Kept] = {}
 
 
-def packed(function: Callable[..., Any], protocol: int) -> object:
-    """What to pickle in place of `function`: something quicker, or `function` itself."""
+def remembered(
+    function: Callable[..., Any], pickle: Callable[[Callable[..., Any]], bytes]
+) -> bytes | None:
+    """The pickle of `function`, made by `pickle` or known; None where it cannot be remembered."""
     if type(function) is not FunctionType:
-        return function
+        return None
     known = _kept.get(id(function))
     if known is not None:
         if known.modules == len(sys.modules) and all(map(_unchanged, known.parts)):
-            return known.packed
+            return known.pickled
         _kept.pop(id(function), None)
     parts: list[_Parts] = []
     try:
         _take_apart(function, parts)
     except _Changeable:
-        return function
-    pickled = cloudpickle.dumps(function, protocol=protocol)
+        return None
+    pickled = pickle(function)
     if len(pickled) > _MOST_KEPT_BYTES:
-        return function
+        return None
     if len(_kept) >= _MOST_KEPT:
         _kept.clear()
-    made = Packed(pickled)
-    _kept[id(function)] = _Kept(parts, len(sys.modules), made)
-    return made
+    _kept[id(function)] = _Kept(parts, len(sys.modules), pickled)
+    return pickled
 
 
 def _own(function: FunctionType) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ import unicodedata
 #: Longest names, in bytes of UTF-8: with an id and a suffix they stay below 255.
 MOST_BOX_BYTES = 64
 MOST_NAME_BYTES = 128
+MOST_RESULT_BYTES = 200  # a name, a dot and an id
 MOST_PATH_BYTES = 1024
 
 _MARKS = " ._+=,@%:#()[]~-"
@@ -31,6 +32,11 @@ def box_problem(name: str) -> str:
     if "~" in name:
         return "a box may not have ~ in its name"
     return _problem(name, MOST_BOX_BYTES)
+
+
+def result_problem(name: str) -> str:
+    """Why `name` cannot be a result's name (without `.result`); "" when it can."""
+    return _problem(name, MOST_RESULT_BYTES)
 
 
 def path_problem(path: str) -> str:

@@ -14,7 +14,7 @@ from spoolmw.errors import BadTaskFile
 from spoolmw.format.forms import BadForm, Written, read_script, read_toml
 from spoolmw.format.ids import is_task_id
 from spoolmw.format.keyed import Path, Unfit, place_of, read_table
-from spoolmw.format.names import escape, name_problem
+from spoolmw.format.names import escape, result_problem
 from spoolmw.format.schema import read_spec
 from spoolmw.format.strictjson import parse_json
 from spoolmw.format.taskrecord import (
@@ -191,14 +191,10 @@ def _keep(header: bytes, spec: Spec) -> None:
     _specs[header[hit.end() :]] = spec
 
 
-def _read_sha(raw: object) -> object:
-    return matching(r"[0-9a-f]{64}", "a sha256 in hexadecimal digits")(raw)
-
-
 _BODY = {
     "codec": one_of("pickle", "script"),
     "bytes": whole(1, 2**50),
-    "sha256": _read_sha,
+    "sha256": matching(r"[0-9a-f]{64}", "a sha256 in hexadecimal digits"),
 }
 
 
@@ -227,7 +223,7 @@ _OWN = {"id": _read_id, "body": _read_body}
 _ACCEPTED = {
     **_OWN,
     "submitted_at": _read_time,
-    "result_name": checked(lambda name: name_problem(name[:128]), "a result's name"),
+    "result_name": checked(result_problem, "a result's name"),
 }
 
 
@@ -250,7 +246,7 @@ def _read_toml(data: bytes, size: int, dropped: str) -> TaskFile:
         _check_run(spec, Body())
     except (Unfit, BadForm) as problem:
         _refuse(dropped, problem, written)
-    return TaskFile(spec, None, None, dropped, Body(), 0, "toml", written.tree)
+    return TaskFile(spec, None, None, dropped, Body(), size, "toml", written.tree)
 
 
 def _read_script(data: bytes, size: int, dropped: str) -> TaskFile:

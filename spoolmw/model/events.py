@@ -81,7 +81,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwinEnded:
-    """The first task with the same key ended; `ending_state` tells how."""
+    """The first task with the same key ended; `first` tells how."""
 
     at: float
     first: Task
@@ -93,6 +93,8 @@ class TwinEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
+    """The user does not want the task any more; `by` is who said so."""
+
     at: float
     by: str = ""
     wall: float = 0.0  #: wall clock, for the record of an attempt that it stops
@@ -100,6 +102,8 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
+    """The user wants the task to wait until it is released."""
+
     at: float
     by: str = ""
     wall: float = 0.0  #: wall clock, for the record of an attempt that it stops
@@ -107,12 +111,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
+    """The user lets a held task go on."""
+
     at: float
     by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reprioritised:
+    """The user wants the task sooner, or later, than others."""
+
     at: float
     priority: int
     by: str = ""

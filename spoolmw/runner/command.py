@@ -68,11 +68,10 @@ def run(
         ended = _judge(finished, told.memory, folder)
         ended.cpu_s, ended.memory_bytes = finished.cpu_s, finished.memory_bytes
     if ended.outcome == "lost":
-        outputs.remove(folder)
-        return ended
+        return ended  # the runner knows whether it was its own will, and then keeps the output
     brought = [each["name"] for each in wanted.get("inputs") or ()]
     kept = outputs.collect(places.scratch, folder, wanted.get("outputs") or [], brought)
-    if ended.outcome == "success":
+    if ended.outcome == "success" or kept.total_bytes >= told.output:
         ended = _complete(ended, kept, told.output)
     ended.files = kept.files
     ended.stdout_tail = results.tail(folder + "/stdout")
@@ -81,9 +80,9 @@ def run(
 
 
 def _complete(ended: Ended, kept: outputs.Kept, limit: int) -> Ended:
-    """A success, if it left what it promised and not more than it may."""
+    """The end, if the command left what it promised and not more than it may."""
     wrong = None
-    if kept.total_bytes > limit:
+    if kept.total_bytes > limit or (ended.outcome == "error" and kept.total_bytes == limit):
         wrong = results.failed(
             "output", f"{kept.total_bytes} bytes of output, [limits] output allows {limit}"
         )
@@ -94,7 +93,11 @@ def _complete(ended: Ended, kept: outputs.Kept, limit: int) -> Ended:
         )
     if wrong is None:
         return ended
-    wrong.cpu_s, wrong.memory_bytes, wrong.exit_code = ended.cpu_s, ended.memory_bytes, 0
+    wrong.cpu_s, wrong.memory_bytes, wrong.exit_code = (
+        ended.cpu_s,
+        ended.memory_bytes,
+        ended.exit_code,
+    )
     return wrong
 
 

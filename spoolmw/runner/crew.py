@@ -16,6 +16,11 @@ from typing import Deque, Dict, List, NamedTuple, Optional
 from . import order, process, wire
 from .attempt import Attempt
 
+#: First byte of a packet from a worker: that it is ready, or flags of a report.
+HELLO = b"h"
+WORN = 1  #: the worker wants to be replaced
+LOST = 2  #: the attempt has no result
+FLAGS = (b"0", b"1", b"2", b"3")
 _WORKER_FD = 3
 _OUTPUT_FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 

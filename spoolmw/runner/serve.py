@@ -18,14 +18,14 @@ from typing import Any, Callable, Dict, List, Optional
 
 from . import PROTOCOL, endings, host, outputs, process, wire
 from .attempt import Attempt, Verdict, of_launch
-from .crew import Death, Member, Place
+from .crew import FLAGS, HELLO, LOST, WORN, Death, Member, Place
 from .interpreter import Interpreters
 from .pool import Pool
 from .watch import TERM_GRACE_S, Watch
 
 _REST_S = 0.001  #: while all workers have enough to do, reports are gathered for so long
-_WORN = ord("x")
-_HELLO = ord("h")
+_HELLO = HELLO[0]
+_FLAGS = FLAGS[0][0]
 _SWEEP_S = 2.0  #: to wait for the death of what was killed
 
 
@@ -163,17 +163,20 @@ class Runner:
             packet = member.packet()
             if packet is None:
                 break
+            flags = packet[0] - _FLAGS
             if packet[0] == _HELLO:
                 member.ready = True
                 continue
             attempt = member.sent.popleft()
             self._pool.forget(attempt)
             count += 1
-            if attempt.verdict is None:
-                self._reports.append(packet[1:])
-            else:
+            if attempt.verdict is not None:
                 self._overrule(member, attempt, packet[1:])
-            if packet[0] == _WORN:
+            else:
+                self._reports.append(packet[1:])
+                if flags & LOST:
+                    endings.remove_staged(attempt, self._spool)
+            if flags & WORN:
                 self._pool.put_back(member.take_back())
                 member.kill()
         if count:

@@ -16,14 +16,11 @@ import time
 import types
 from typing import Any, Dict, NamedTuple
 
-from . import call, command, limits, order, outputs, process, reading, results, wire
+from . import call, command, crew, limits, order, outputs, process, reading, results, wire
 from .order import Order
 from .results import Ended
 from .surroundings import Surroundings
 
-GOES_ON = b"."  #: first byte of a report: the worker takes the next attempt
-WORN = b"x"  #: the worker wants to be replaced
-HELLO = b"h"  #: not a report: the worker is ready
 NOW_BYTES = 64  #: length of the file that names the attempt at hand
 
 
@@ -58,7 +55,7 @@ class Worker:
     def serve(self) -> None:
         """Run what comes until the runner is gone."""
         hello = {"python": sys.version.split()[0], "pid": self._pid}
-        self._sock.send(HELLO + wire.encode(hello))
+        self._sock.send(crew.HELLO + wire.encode(hello))
         while True:
             packet = self._sock.recv(order.MAX_PACKET)
             if not packet:
@@ -127,8 +124,8 @@ class Worker:
             self._write(told.attempt, name, ended, report)
         worn = around.leave() or (left and ended.files is None)
         ended.value = ()
-        self._mark("")
-        self._sock.send((WORN if worn else GOES_ON) + wire.encode(report))
+        flags = (crew.WORN if worn else 0) | (crew.LOST if ended.outcome == "lost" else 0)
+        self._sock.send(crew.FLAGS[flags] + wire.encode(report))
         if worn:
             time.sleep(3600)  # the runner ends this process, with whatever hangs on it
 
@@ -154,7 +151,7 @@ class Worker:
         report["digest"] = digest
 
     def _mark(self, attempt: str) -> None:
-        """Say which attempt is at hand where it survives this process and the runner."""
+        """Say which attempt is at hand, or was last, where it survives this process and the runner."""
         self._now[:NOW_BYTES] = attempt.encode().ljust(NOW_BYTES, b"\0")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from spoolmw.spooldir.publish import rename_noreplace, write_all
 MOST_FILES = 10_000
 MOST_DEPTH = 16
 _PIECE = 1 << 20
+_HALF = re.compile(r"input-[0-9]+-[0-9]+\.part", re.ASCII)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -53,6 +55,16 @@ def take(
         elif name not in found and not any(have.startswith(f"{name}/") for have in found):
             raise _missing(name, folder)
     return tuple(found[name] for name in sorted(found))
+
+
+def drop_halves(layout: Layout) -> None:
+    """Remove what a daemon that was killed while it took inputs left in `tmp/`.
+
+    Before anything is taken again: such a half is a second name of an input file.
+    """
+    for name in os.listdir(layout.tmp):
+        if _HALF.fullmatch(name):
+            (layout.tmp / name).unlink()
 
 
 def _missing(name: str, folder: Path) -> BadTaskFile:
@@ -137,11 +149,12 @@ def _store(layout: Layout, fd: int, name: str, *, link: bool) -> Input:
             f"the input file {escape(name)} is no regular file",
             fix="give regular files (no links, no pipes)",
         )
+    executable = bool(before.st_mode & stat.S_IXUSR)
     ours = link and before.st_uid == os.geteuid()
     half = layout.tmp / f"input-{os.getpid()}-{before.st_ino}.part"
     half.unlink(missing_ok=True)
     if ours:
-        os.fchmod(fd, 0o400)
+        os.fchmod(fd, 0o500 if executable else 0o400)  # a repeat must find the same
         os.link(f"/proc/self/fd/{fd}", half, src_dir_fd=fd, follow_symlinks=True)
         digest, size = _digest(fd, None)
     else:
@@ -155,7 +168,7 @@ def _store(layout: Layout, fd: int, name: str, *, link: bool) -> Input:
         rename_noreplace(half, layout.inputs / digest)
     except FileExistsError:
         half.unlink()
-    return Input(name, digest, size, bool(before.st_mode & stat.S_IXUSR))
+    return Input(name, digest, size, executable)
 
 
 def _check_links(

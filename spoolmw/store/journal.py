@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,8 @@ class Journal:
         self._commits = 0
         self._boot_id = ""
         self._boot_clock = 0.0
+        #: Another boot's clock reads otherwise: the next commit moves the backoffs to it.
+        self._shift: dict[str, float] | None = None
         self._files = (str(path), f"{path}-wal")
         self._identity: tuple[tuple[int, int], ...] = ()
 
@@ -97,7 +100,6 @@ class Journal:
         self._boot_id = meta.get("boot_id", "")
         self._boot_clock = float(meta.get("boot_clock", "0"))
         self.next_seq = conn.execute(QUERIES["highest_seq"]).fetchone()[0] + 1
-        conn.execute(_PUT_META, ("opened_at", repr(time.time())))  # also makes the -wal exist
         self._identity = self._identify()
 
     def load(self, *, now_boot: float | None = None, boot_id: str | None = None) -> list[Task]:
@@ -107,10 +109,12 @@ class Journal:
         and boot are the machine's unless given.
         """
         boot = _boot_id() if boot_id is None else boot_id
-        if boot and self._boot_id and boot != self._boot_id:
-            clock = time.clock_gettime(time.CLOCK_BOOTTIME) if now_boot is None else now_boot
-            self._continue_backoffs(clock, boot)
-        return self._tasks("load_open", ())
+        tasks = self._tasks("load_open", ())
+        if not boot or not self._boot_id or boot == self._boot_id:
+            return tasks
+        clock = time.clock_gettime(time.CLOCK_BOOTTIME) if now_boot is None else now_boot
+        self._shift = {"then": self._boot_clock, "now": clock}
+        return [_on_new_clock(task, self._boot_clock, clock) for task in tasks]
 
     def get(self, task_id: TaskId) -> Task | None:
         """One task, whatever its state."""
@@ -140,7 +144,7 @@ class Journal:
         boot_id: str,
         wall: float | None = None,
     ) -> None:
-        """Record all `changes` in one transaction, durable when this returns; or none of them."""
+        """Record all `changes`, one for each task, durable when this returns; or none of them."""
         now = time.time() if wall is None else wall
         number = self._commits + 1
         inserts, updates, states, events = [], [], [], []
@@ -155,6 +159,8 @@ class Journal:
                 facts = facts_text(happened, after)
                 events.append((after.seq, number, now, NUMBERS[after.state._value_], facts))
         with self._transaction() as conn:
+            if self._shift is not None:
+                conn.execute(QUERIES["shift_backoffs"], self._shift)
             for statement, rows in (
                 (_INSERT, inserts),
                 (_UPDATE, updates),
@@ -164,7 +170,7 @@ class Journal:
                 if rows:
                     conn.executemany(statement, rows)
             self._put_clock(number, now_boot, boot_id)
-        self._commits = number
+        self._commits, self._shift = number, None
         self._boot_id, self._boot_clock = boot_id, now_boot
 
     def ended_before(self, before: float, *, limit: int, with_results: bool) -> list[Task]:
@@ -249,13 +255,6 @@ class Journal:
             [("commits", str(commits)), ("boot_clock", repr(now_boot)), ("boot_id", boot_id)],
         )
 
-    def _continue_backoffs(self, now_boot: float, boot_id: str) -> None:
-        with self._transaction() as conn:
-            clocks = {"then": self._boot_clock, "now": now_boot}
-            conn.execute(QUERIES["shift_backoffs"], clocks)
-            self._put_clock(self._commits, now_boot, boot_id)
-        self._boot_id, self._boot_clock = boot_id, now_boot
-
     def _identify(self) -> tuple[tuple[int, int], ...]:
         return tuple((found.st_dev, found.st_ino) for found in map(os.stat, self._files))
 
@@ -284,6 +283,12 @@ def _connect(path: Path) -> sqlite3.Connection:
             fix="see that its folder belongs to the daemon's user and has room",
         ) from error
     return conn
+
+
+def _on_new_clock(task: Task, then: float, now: float) -> Task:
+    if not task.not_before:
+        return task
+    return replace(task, not_before=max(0.0, task.not_before - then) + now)
 
 
 def _boot_id() -> str:

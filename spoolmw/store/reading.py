@@ -29,7 +29,7 @@ def open_journal(path: Path) -> Opened:
     try:
         if not path.exists():
             return _empty(), _nothing
-        if not _wal_size(path):
+        if not _wal(path).exists():
             return _connected(path, "immutable=1"), _nothing
         try:
             return _connected(path, "mode=ro"), _nothing
@@ -83,7 +83,7 @@ def _copied(path: Path) -> Opened:
         for _ in range(_TRIES):
             before = _version(path)
             shutil.copyfile(path, mine)
-            if _wal_size(path):
+            if _wal(path).exists():
                 shutil.copyfile(_wal(path), _wal(mine))
             if _version(path) == before:
                 break
@@ -107,13 +107,6 @@ def _version(path: Path) -> tuple[int, int, bytes]:
 
 def _wal(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
-
-
-def _wal_size(path: Path) -> int:
-    try:
-        return _wal(path).stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _nothing() -> None:

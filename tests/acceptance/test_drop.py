@@ -34,7 +34,9 @@ def test_a_script_that_is_copied_into_incoming_runs_and_its_output_lies_beside_t
     assert not (daemon.spool / "incoming" / "job.sh").exists()
 
 
-def test_a_toml_file_with_inputs_and_outputs_runs_in_a_folder_of_its_own(daemon: Daemon) -> None:
+def test_a_toml_file_with_inputs_and_outputs_runs_in_a_folder_of_its_own(
+    daemon: Daemon,
+) -> None:
     daemon.drop(
         "count.toml",
         TOML + '[files]\ninputs = ["text.txt"]\noutputs = ["words.out"]\n',
@@ -54,7 +56,9 @@ def test_a_file_in_a_box_gets_its_result_in_the_same_box(daemon: Daemon) -> None
     assert "comand" in daemon.rejected("fold/b.toml")
 
 
-def test_a_file_written_slowly_in_place_is_taken_when_its_writer_is_done(daemon: Daemon) -> None:
+def test_a_file_written_slowly_in_place_is_taken_when_its_writer_is_done(
+    daemon: Daemon,
+) -> None:
     place = daemon.spool / "incoming" / "slow.sh"
     with open(place, "w", encoding="utf-8") as file:
         file.write("#!/bin/sh\n")
@@ -77,7 +81,9 @@ def test_a_second_file_of_the_same_name_gets_a_result_of_its_own(daemon: Daemon)
     assert second.name == f"job.sh.{trailer(second)['id']}.result"
 
 
-def test_a_result_whose_name_somebody_else_put_a_file_at_gets_another_name(daemon: Daemon) -> None:
+def test_a_result_whose_name_somebody_else_put_a_file_at_gets_another_name(
+    daemon: Daemon,
+) -> None:
     daemon.drop("slow.sh", "#!/bin/sh\nsleep 0.5\necho mine\n")
     wait_until(lambda: not (daemon.spool / "incoming" / "slow.sh").exists())
     squatter = daemon.spool / "results" / "slow.sh.result"
@@ -88,7 +94,9 @@ def test_a_result_whose_name_somebody_else_put_a_file_at_gets_another_name(daemo
     assert stdout_of(other) == "mine\n"
 
 
-def test_files_that_were_dropped_while_the_daemon_was_down_run_at_its_start(tmp_path: Path) -> None:
+def test_files_that_were_dropped_while_the_daemon_was_down_run_at_its_start(
+    tmp_path: Path,
+) -> None:
     daemon = Daemon(tmp_path, config="[intake]\nsettle_s = 0\n")
     daemon.start().stop()
     for number in range(5):
@@ -114,14 +122,26 @@ def test_drain_ends_the_daemon_when_all_is_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.toml", "[run]\ncommand = ['true']\n[redundency]\nquorum = 2\n", ["redundency", "redundancy"]),
-        ("b.toml", "[run]\ncommand = ['true']\n[limits]\ntime = '6 fortnights'\n", ["line 4", "time"]),
+        (
+            "a.toml",
+            "[run]\ncommand = ['true']\n[redundency]\nquorum = 2\n",
+            ["redundency", "redundancy"],
+        ),
+        (
+            "b.toml",
+            "[run]\ncommand = ['true']\n[limits]\ntime = '6 fortnights'\n",
+            ["line 4", "time"],
+        ),
         ("c.sh", "#!/bin/sh\n#SPOOLMW priorty = 3\ntrue\n", ["line 2", "priority"]),
         ("d.txt", "just text\n", ["#!/bin/sh"]),
         ("e.task", "SPOOLMW-TASK 99\n{}\n", ["99"]),
         ("f.toml", "[run]\ncommand = ['true']\n[files]\ninputs = ['gone.dat']\n", ["gone.dat"]),
         ("g.toml", "[run]\ncommand = ['true']\n[redundancy]\nquorum = 2\n", ["not built"]),
-        ("h.toml", "[run]\ncommand = ['true']\n[place]\nagents = ['moon']\n", ["moon", "local"]),
+        (
+            "h.toml",
+            "[run]\ncommand = ['true']\n[place]\nagents = ['moon']\n",
+            ["moon", "local"],
+        ),
     ],
 )
 def test_a_wrong_file_is_put_aside_with_its_reason(

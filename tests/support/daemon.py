@@ -36,7 +36,14 @@ class Daemon:
         """Start it; returns when it answers."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "spoolmw.daemon.main", "--spool", str(self.spool), *args],
+                [
+                    sys.executable,
+                    "-m",
+                    "spoolmw.daemon.main",
+                    "--spool",
+                    str(self.spool),
+                    *args,
+                ],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **self.env},
                 stdin=subprocess.DEVNULL,
@@ -50,7 +57,9 @@ class Daemon:
     def _is_ready(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            raise AssertionError(f"spoolmwd ended with {self.process.returncode}: {self.log_text()}")
+            raise AssertionError(
+                f"spoolmwd ended with {self.process.returncode}: {self.log_text()}"
+            )
         return f"ready spool={self.spool.resolve()}" in self._own_log()
 
     def _own_log(self) -> str:
@@ -64,7 +73,9 @@ class Daemon:
         return self.process.pid
 
     def log_text(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return (
+            self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        )
 
     def kill(self) -> None:
         """kill -9, of the daemon alone."""
@@ -115,7 +126,9 @@ class Daemon:
 
     # -- files --------------------------------------------------------------------------------
 
-    def drop(self, name: str, text: str, *, box: str = "", inputs: Mapping[str, str] | None = None) -> None:
+    def drop(
+        self, name: str, text: str, *, box: str = "", inputs: Mapping[str, str] | None = None
+    ) -> None:
         """Drop a file as a careful user does: its inputs first, then the file by a rename."""
         folder = self.spool / "incoming" / box
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,13 +176,19 @@ def left_over(spool: Path) -> list[tuple[int, str]]:
         with contextlib.suppress(OSError):
             command = (entry / "cmdline").read_bytes()
             state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            if state != "Z" and (needle in command or needle in (entry / "environ").read_bytes()):
-                found.append((int(entry.name), command.replace(b"\0", b" ").decode(errors="replace")))
+            if state != "Z" and (
+                needle in command or needle in (entry / "environ").read_bytes()
+            ):
+                found.append(
+                    (int(entry.name), command.replace(b"\0", b" ").decode(errors="replace"))
+                )
     return found
 
 
 @contextlib.contextmanager
-def running(home: Path, *args: str, config: str = "", env: Mapping[str, str] | None = None) -> Iterator[Daemon]:
+def running(
+    home: Path, *args: str, config: str = "", env: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
     """A running daemon that leaves no process behind."""
     daemon = Daemon(home, config=config, env=env)
     try:
@@ -195,4 +214,12 @@ def header(result: Path) -> dict[str, object]:
     return dict(json.loads(result.read_bytes().split(b"\n", 2)[1]))
 
 
-__all__: Sequence[str] = ["Daemon", "end", "family", "header", "left_over", "running", "trailer"]
+__all__: Sequence[str] = [
+    "Daemon",
+    "end",
+    "family",
+    "header",
+    "left_over",
+    "running",
+    "trailer",
+]

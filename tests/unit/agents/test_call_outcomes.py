@@ -40,7 +40,9 @@ def alive(pid: int) -> bool:
 
 
 def pid_in(path: Path) -> int:
-    return wait_until(lambda: int(path.read_text()) if path.exists() and path.read_text() else 0)
+    return wait_until(
+        lambda: int(path.read_text()) if path.exists() and path.read_text() else 0
+    )
 
 
 # -- values

@@ -1,0 +1,290 @@
+"""The reactor with the fake agent, tick by tick: what is committed, what is done, what comes late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spoolmw.agents.fake import FakeAgent
+from spoolmw.config import AgentConfig, Config, Intake
+from spoolmw.daemon.control import Peer, Request
+from spoolmw.daemon.parts import Parts
+from spoolmw.errors import DiskFull, SpoolmwError
+from spoolmw.format.resultfile import read_trailer
+from spoolmw.model.ids import AgentName
+from spoolmw.model.task import TaskState
+from spoolmw.runner import results
+from spoolmw.spooldir.layout import prepare
+from tests.support.waiting import wait_until
+
+CONFIG = Config(
+    agents=(AgentConfig(name="lab", kind="fake", slots=2),), intake=Intake(settle_s=0.0)
+)
+LAB = AgentName("lab")
+
+
+class Bench:
+    """A daemon's parts without its threads: a test moves it on by `ticks`."""
+
+    def __init__(self, home: Path) -> None:
+        self.layout = prepare(home / "spool")
+        self.answers: list[object] = []
+        self.start()
+
+    def start(self) -> None:
+        """Start, also again after `close`."""
+        self.parts = Parts(self.layout, CONFIG)
+        self.parts.start()
+        self.parts.serve(reload=list, stop=lambda: None)
+        agent = self.parts.agents[LAB]
+        assert isinstance(agent, FakeAgent)
+        self.agent = agent
+
+    def drop(self, name: str, text: str = "#!/bin/sh\ntrue\n") -> None:
+        (self.layout.incoming / name).write_text(text, encoding="utf-8")
+
+    def ticks(self, number: int = 8) -> None:
+        for _ in range(number):
+            self.parts.reactor.tick(self.parts.reactor.timeout_s() and 0.006)
+
+    def until(self, condition: object) -> None:
+        def ticked() -> bool:
+            self.ticks(1)
+            return bool(condition()) if callable(condition) else False
+
+        wait_until(ticked, timeout_s=5, last=lambda: list(self.parts.table))
+
+    def ask(self, verb: str, **args: object) -> object:
+        self.parts.inbox.put(Request(verb, args, Peer(1, 0, 0), self.answers.append))
+        self.until(lambda: self.answers)
+        return self.answers.pop()
+
+    def trailer(self, name: str) -> dict[str, object]:
+        return read_trailer(self.layout.results / f"{name}.result")
+
+    def delivered(self, name: str) -> bool:
+        return (self.layout.results / f"{name}.result").exists()
+
+    def only_id(self) -> str:
+        [task] = self.parts.table
+        return task.id
+
+    def close(self) -> None:
+        for agent in self.parts.agents.values():
+            agent.close(0)
+        self.parts.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_dropped_file_is_launched_once_and_delivered_once(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    [launch] = bench.agent.launched
+    bench.agent.finish(launch.attempt)
+    bench.until(lambda: not len(bench.parts.table))
+    assert bench.trailer("a.sh")["state"] == "done"
+    assert len(bench.agent.launched) == 1
+    assert not list(bench.layout.stage.iterdir())
+
+
+def test_a_second_report_of_the_same_attempt_changes_nothing(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    [launch] = bench.agent.launched
+    bench.agent.finish(launch.attempt)
+    bench.until(lambda: bench.delivered("a.sh"))
+    told = (bench.layout.results / "a.sh.result").read_bytes()
+    bench.agent.finish(launch.attempt)
+    bench.ticks()
+    assert (bench.layout.results / "a.sh.result").read_bytes() == told
+    assert len(list(bench.layout.results.iterdir())) == 1
+
+
+def test_no_more_attempts_run_than_there_are_slots(bench: Bench) -> None:
+    for number in range(5):
+        bench.drop(f"{number}.sh")
+    bench.until(lambda: len(bench.parts.table) == 5)
+    bench.ticks()
+    assert len(bench.agent.launched) == 2
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: len(bench.agent.launched) == 3)
+
+
+def test_a_lost_attempt_is_launched_again_and_costs_no_retry(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.agent.crash(bench.agent.launched[0].attempt)
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    [task] = bench.parts.table
+    assert (task.failures, task.losses) == (0, 1)
+    assert bench.agent.launched[1].attempt.attempt == 2
+    assert bench.agent.launched[1].token != bench.agent.launched[0].token
+
+
+def test_a_task_that_kills_its_worker_three_times_is_failed_with_that_said(
+    bench: Bench,
+) -> None:
+    bench.drop("a.sh")
+    for number in range(3):
+        bench.until(lambda n=number: len(bench.agent.launched) == n + 1)
+        bench.agent.crash(bench.agent.launched[-1].attempt)
+    bench.until(lambda: bench.delivered("a.sh"))
+    trailer = bench.trailer("a.sh")
+    assert trailer["state"] == "failed"
+    assert "killed its worker 3 times" in str(trailer["message"])
+
+
+def test_an_unplugged_agent_gets_nothing_until_it_is_back(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.agent.unplug("the cable is out")
+    bench.ticks()
+    assert bench.parts.table.states[TaskState.QUEUED] == 1
+    answer = bench.ask("why", id=bench.only_id())
+    assert isinstance(answer, dict)
+    assert "the cable is out" in answer["reason"]
+    bench.agent.plug()
+    bench.until(lambda: len(bench.agent.launched) == 2)
+
+
+def test_a_report_whose_staged_file_is_too_short_is_a_loss(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    attempt = bench.agent.launched[0].attempt
+    bench.agent.finish(attempt)
+    (bench.layout.stage / str(attempt)).write_bytes(b"SPOOL")
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    assert not bench.delivered("a.sh")
+
+
+def test_while_the_disk_is_full_nothing_is_published_and_nothing_is_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    journal, commit = bench.parts.journal, bench.parts.journal.commit
+
+    def no_room(*_args: object, **_kwargs: object) -> None:
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(journal, "commit", no_room)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(bench.parts.reactor.is_stuck)
+    bench.drop("b.sh")
+    bench.ticks()
+    assert not bench.delivered("a.sh")
+    assert (bench.layout.incoming / "b.sh").exists()
+    monkeypatch.setattr(journal, "commit", commit)
+    bench.until(lambda: bench.delivered("a.sh"))
+    bench.until(lambda: len(bench.agent.launched) == 2)
+
+
+def test_a_cancelled_running_task_is_stopped_and_delivered_as_cancelled(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.ask("cancel", ids=[bench.only_id()])
+    bench.until(lambda: bench.delivered("a.sh"))
+    assert bench.trailer("a.sh")["state"] == "cancelled"
+    assert bench.agent.stopped == [bench.agent.launched[0].attempt]
+
+
+def test_a_failed_task_that_is_retried_gets_a_result_of_its_own(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    task_id = bench.only_id()
+    bench.agent.finish(
+        bench.agent.launched[0].attempt, results.failed("exit", "exit 1", exit_code=1)
+    )
+    bench.until(lambda: bench.delivered("a.sh"))
+    bench.ticks()
+    bench.ask("retry", ids=[task_id])
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    bench.agent.finish(bench.agent.launched[1].attempt)
+    bench.until(lambda: bench.delivered(f"a.sh.{task_id}"))
+    assert bench.trailer("a.sh")["state"] == "failed"
+    assert bench.trailer(f"a.sh.{task_id}")["state"] == "done"
+
+
+def test_a_held_task_waits_until_it_is_released(bench: Bench) -> None:
+    bench.ask("pause", agent=None)
+    bench.drop("a.sh")
+    bench.until(lambda: len(bench.parts.table) == 1)
+    bench.ask("hold", ids=[bench.only_id()])
+    bench.ask("resume", agent=None)
+    bench.ticks()
+    assert not bench.agent.launched
+    bench.ask("release", ids=[bench.only_id()])
+    bench.until(lambda: bench.agent.launched)
+
+
+KEYED = "#!/bin/sh\n#SPOOLMW key = fold/1\ntrue\n"
+
+
+def test_a_second_drop_with_the_same_key_waits_and_gets_a_copy(bench: Bench) -> None:
+    bench.drop("a.sh", KEYED)
+    bench.until(lambda: bench.agent.launched)
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING] == 1)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: bench.delivered("b.sh"))
+    assert len(bench.agent.launched) == 1
+    assert bench.trailer("b.sh")["copy_of"] == bench.trailer("a.sh")["id"]
+    bench.drop("c.sh", KEYED)
+    bench.until(lambda: bench.delivered("c.sh"))
+    assert len(bench.agent.launched) == 1
+
+
+def test_a_key_whose_result_was_taken_away_fails_and_says_so(bench: Bench) -> None:
+    bench.drop("a.sh", KEYED)
+    bench.until(lambda: bench.agent.launched)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: bench.delivered("a.sh"))
+    (bench.layout.results / "a.sh.result").unlink()
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.delivered("b.sh"))
+    trailer = bench.trailer("b.sh")
+    assert trailer["state"] == "failed"
+    assert "a.sh" in str(trailer["message"])
+
+
+def test_a_key_whose_task_failed_runs_anew(bench: Bench) -> None:
+    bench.drop("a.sh", KEYED)
+    bench.until(lambda: bench.agent.launched)
+    bench.agent.finish(
+        bench.agent.launched[0].attempt, results.failed("exit", "exit 1", exit_code=1)
+    )
+    bench.until(lambda: bench.delivered("a.sh"))
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: len(bench.agent.launched) == 2)
+
+
+def test_a_stranger_may_look_but_not_change(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    stranger = Peer(1, 54321, 54321)
+    for verb, args in (("status", {}), ("cancel", {"ids": [bench.only_id()]})):
+        bench.parts.inbox.put(Request(verb, args, stranger, bench.answers.append))
+    bench.until(lambda: len(bench.answers) == 2)
+    status, refused = sorted(bench.answers, key=lambda answer: isinstance(answer, SpoolmwError))
+    assert isinstance(status, dict)
+    assert isinstance(refused, SpoolmwError)
+    assert "not allowed" in str(refused)
+
+
+def test_a_restart_launches_again_what_was_running(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.close()
+    bench.start()
+    bench.until(lambda: bench.agent.launched)
+    assert bench.agent.launched[0].attempt.attempt == 2
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: bench.delivered("a.sh"))
