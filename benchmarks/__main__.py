@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from benchmarks.backlog import w4
@@ -18,7 +19,7 @@ def main() -> None:
     options = _options()
     if options.on is None:
         enter_namespace()
-    report = Report(as_json=options.json)
+    report, load = Report(as_json=options.json), os.getloadavg()[0]
     with ground(options.on) as measured:
         report.say(f"measuring on {measured.kind}")
         for name in options.only or WORKLOADS:
@@ -26,7 +27,7 @@ def main() -> None:
             folder = measured.path / name
             folder.mkdir()
             WORKLOADS[name](folder, report, quick=options.quick)
-    report.close(measured.kind)
+    report.close(f"{measured.kind}; load average at the start {load:.1f}")
 
 
 def _options() -> argparse.Namespace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -56,12 +57,13 @@ class Report:
         if self._json:
             return
         table = Table(title="spoolmw, everything durable", caption=f"measured on {ground}")
-        for column in ("workload", "what", "value", "goal", ""):
-            table.add_column(column, justify="right" if column == "value" else "left")
+        for column in ("", "what", "value", "goal", " "):
+            justify: Literal["left", "right"] = "right" if column == "value" else "left"
+            table.add_column(column, justify=justify, no_wrap=True)
         for measure in self._measures:
             mark = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}[measure.met]
-            goal = measure.goal and f"{measure.goal} {measure.unit}"
-            table.add_row(measure.workload, measure.name, _number(measure), goal, mark)
+            row = (measure.workload, measure.name, _number(measure), measure.goal, mark)
+            table.add_row(*row)
         Console().print(table)
 
 

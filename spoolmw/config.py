@@ -209,7 +209,7 @@ _SECTIONS: Mapping[str, tuple[Callable[..., object], Mapping[str, Reader]]] = {
 }
 
 #: What the records call a key, where that is another word.
-_FIELD_NAMES = {
+FIELD_NAMES = {
     "memory": "memory_bytes",
     "results": "results_s",
     "story": "story_s",
@@ -238,7 +238,7 @@ def _sections(tree: Mapping[str, object]) -> dict[str, Any]:
 
 def _fields(raw: object, readers: Mapping[str, Reader]) -> dict[str, Any]:
     return {
-        _FIELD_NAMES.get(key, key): value for key, value in read_table(raw, readers).items()
+        FIELD_NAMES.get(key, key): value for key, value in read_table(raw, readers).items()
     }
 
 

@@ -11,21 +11,17 @@ import contextlib
 import json
 import os
 import pwd
-import secrets
 import selectors
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spoolmw.agents import bundle
 from spoolmw.agents.contract import AgentEvent, Sink
+from spoolmw.agents.hostrunner import HostRunner
 from spoolmw.agents.ledger import Ledger, Loss
 from spoolmw.config import AgentConfig
 from spoolmw.errors import AgentError
@@ -42,17 +38,6 @@ _TAIL_BYTES = 64 << 10
 _STREAMS = {"stdout": "out", "stderr": "err"}
 
 
-@dataclass(slots=True)
-class _Runner:
-    """A runner process and the stream to it."""
-
-    process: subprocess.Popen[bytes]
-    stream: wire.Stream
-    pidfd: int
-    mark: bytes
-    started_at: float
-
-
 class LocalAgent:
     """Runs attempts on this machine. One thread of its own reads what the runner says."""
 
@@ -66,7 +51,7 @@ class LocalAgent:
         self._host = os.uname().nodename
         self._ledger = Ledger(self._host)
         self._lock = threading.Lock()
-        self._runner: _Runner | None = None
+        self._runner: HostRunner | None = None
         self._unlaunched: list[Launch] = []
         self._closing = False
         self._ahead = 0
@@ -152,7 +137,7 @@ class LocalAgent:
         self._thread.join(grace_s + _AFTER_GRACE_S)
         runner = self._runner
         if self._thread.is_alive() and runner is not None:
-            runner.process.kill()
+            runner.kill()
             self._thread.join(_AFTER_GRACE_S)
         self._bell.close()
         self._ring.close()
@@ -195,7 +180,7 @@ class LocalAgent:
             self._start_again(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
 
-    def _listen(self, runner: _Runner) -> None:
+    def _listen(self, runner: HostRunner) -> None:
         """Pass on what the runner says until it is gone."""
         with selectors.DefaultSelector() as selector:
             selector.register(runner.stream, selectors.EVENT_READ)
@@ -222,7 +207,7 @@ class LocalAgent:
                     selector.modify(runner.stream, now_wanted)
                     wanted = now_wanted
 
-    def _hear_the_rest(self, runner: _Runner) -> None:
+    def _hear_the_rest(self, runner: HostRunner) -> None:
         """What a dead runner said last is still worth hearing."""
         with contextlib.suppress(wire.Closed, wire.WireError):
             while True:
@@ -261,55 +246,22 @@ class LocalAgent:
 
     # -- the runner's life
 
-    def _start(self) -> _Runner:
-        ours, theirs = socket.socketpair()
-        token = secrets.token_hex(16)
+    def _start(self) -> HostRunner:
+        settings = self._settings
         env = {
-            "PATH": self._settings.path,
+            "PATH": settings.path,
             "LANG": os.environ.get("LANG", "C.UTF-8"),
-            "HOME": self._settings.home or pwd.getpwuid(os.geteuid()).pw_dir,
-            "SPOOLMW_SPOOL": str(self._root),
-            "SPOOLMW_WORKER": token,
+            "HOME": settings.home or pwd.getpwuid(os.geteuid()).pw_dir,
+            **{each: os.environ[each] for each in settings.env if each in os.environ},
         }
-        env.update(
-            {each: os.environ[each] for each in self._settings.env if each in os.environ}
-        )
-        with theirs:
-            child = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    str(self._archive),
-                    "runner",
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                ],
-                stdin=subprocess.DEVNULL,
-                env=env,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        runner = _Runner(
-            child, wire.Stream(ours), os.pidfd_open(child.pid),
-            f"SPOOLMW_WORKER={token}".encode(), time.monotonic(),
-        )  # fmt: skip
-        runner.stream.send(
-            wire.json_frame(
-                {
-                    "do": "setup",
-                    "protocol": 1,
-                    "agent": self.name,
-                    "spool": str(self._root),
-                    "slots": self._slots,
-                    "gpus": list(self._settings.gpus),
-                    "interpreters": list(self._settings.interpreters),
-                    "env": env,
-                    "umask": _umask(),
-                }
-            )
-        )
-        return runner
+        setup = {
+            "agent": self.name,
+            "slots": self._slots,
+            "gpus": list(settings.gpus),
+            "interpreters": list(settings.interpreters),
+            "env": env,
+        }
+        return HostRunner(self._archive, self._root, setup)
 
     def _start_again(self, pause_s: float) -> None:
         until = time.monotonic() + pause_s
@@ -323,22 +275,18 @@ class LocalAgent:
             again = self._launch(waiting)
         self._sink([*again, CapacityChanged(agent=self.name, capacity=self.capacity())])
 
-    def _after_death(self, runner: _Runner) -> None:
+    def _after_death(self, runner: HostRunner) -> None:
         """The runner is gone: end what is left of it, and tell what is lost."""
-        runner.process.kill()
-        status = runner.process.wait()
-        process.kill_marked(runner.mark)
+        manner = runner.end()
         ran = self._at_hand()
         if self._closing:
             loss = Loss(Cause.SHUTDOWN, "the daemon stopped", dead=True)
         else:
-            loss = Loss(Cause.CONNECTION, f"the runner died ({_manner(status)})", dead=True)
+            loss = Loss(Cause.CONNECTION, f"the runner died ({manner})", dead=True)
         with self._lock:
             self._runner = None
             self._why_down = "" if self._closing else loss.message
             events = self._ledger.all_lost(ran, loss, counts=not self._closing)
-        runner.stream.close()
-        os.close(runner.pidfd)
         self._clean()
         if not self._closing:
             events.append(
@@ -374,14 +322,3 @@ class LocalAgent:
             for path in folder.glob(f"{self.name}-*"):
                 with contextlib.suppress(OSError):
                     outputs.remove(str(path)) if path.is_dir() else path.unlink()
-
-
-def _umask() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("Umask:"):
-            return int(line.split()[1], 8)
-    return 0o022
-
-
-def _manner(status: int) -> str:
-    return f"exit code {status}" if status >= 0 else signal.Signals(-status).name

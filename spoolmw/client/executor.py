@@ -113,10 +113,7 @@ class SpoolExecutor(Executor):
         try:
             tasks.reverse()
             while tasks:
-                left = None if until is None else until - time.monotonic()
-                value = tasks[-1].result(left)
-                tasks.pop()
-                yield value
+                yield _last_value(tasks, until)
         finally:
             self._cancel(tasks)
 
@@ -129,6 +126,14 @@ class SpoolExecutor(Executor):
     def _forget(self, task: Any) -> None:
         with self._lock:
             self._open.discard(task)
+
+
+def _last_value(tasks: list[PoolTask], until: float | None) -> Any:
+    """Take the last task off the list if its value is there in time; nothing else keeps either."""
+    left = None if until is None else until - time.monotonic()
+    value = tasks[-1].result(left)
+    tasks.pop()
+    return value
 
 
 def _take(calls: Iterator[tuple[Any, ...]], number: int) -> list[tuple[Any, ...]]:

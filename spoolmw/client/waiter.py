@@ -110,8 +110,7 @@ class Waiter:
         try:
             while self._take_up():
                 now = time.monotonic()
-                found = self._look(now)
-                self._pace.found(self._settle(found), now)
+                self._pace.found(self._settle(self._look(now)), now)
                 self._inquire(now)
                 self._rest(time.monotonic())
         except BaseException as error:

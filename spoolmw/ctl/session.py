@@ -12,6 +12,9 @@ from spoolmw.ctl.screen import Screen
 from spoolmw.spooldir.layout import Layout
 from spoolmw.store.reports import Reports
 
+#: Seconds that the daemon may take for an answer: on a busy disk one commit may take some.
+ANSWER_S = 20.0
+
 
 @dataclass
 class Session:
@@ -28,7 +31,7 @@ class Session:
 
     def control(self) -> ControlClient:
         """A connection to the daemon; asking raises NotServed when it is down."""
-        return ControlClient(self.layout.root)
+        return ControlClient(self.layout.root, timeout_s=ANSWER_S)
 
     def reports(self) -> Reports:
         """What the journal tells; works while the daemon is down."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from spoolmw.config import AgentConfig, Config
+from spoolmw.config import FIELD_NAMES, AgentConfig, Config
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
+from spoolmw.format.units import SIZE_UNITS, TIME_UNITS
+
+#: How the file calls what the records call by another word.
+_KEYS = {field: key for key, field in FIELD_NAMES.items()}
+_SIZES = {unit: SIZE_UNITS[unit] for unit in ("B", "kB", "MB", "GB", "TB")}
+_TIMES = {unit: TIME_UNITS[unit] for unit in ("ms", "s", "m", "h", "d")}
 
 
 @verb(
@@ -27,7 +33,7 @@ from spoolmw.ctl.verb import verb
 def config_verb(session: Session, *, file: Path | None) -> None:
     """Check the configuration and show what it comes to.
 
-    The defaults are shown too. FILE is another one to check. Exit code 2, with line and
+    What is default stands behind a #. FILE is another one to check. Exit code 2, with line and
     nearest right key, when it cannot be used. What a running daemon has read may be older.
     """
     config = Config.load(file) if file is not None else session.config()
@@ -61,11 +67,29 @@ def _lines(config: Config) -> Iterator[str]:
 
 def _section(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
     yield f"[{name}]"
-    for key, value in values.items():
-        mark = "" if value != defaults[key] else "  # default"
-        yield f"{key} = {_text(value)}{mark}"
+    for field, value in values.items():
+        mark = "" if value != defaults[field] else "# "
+        yield f"{mark}{_KEYS.get(field, field)} = {_text(field, value)}"
     yield ""
 
 
-def _text(value: object) -> str:
-    return '"never"' if value is None else json.dumps(value)
+def _text(field: str, value: Any) -> str:
+    """A value as the file spells it."""
+    if value is None:
+        return '"never"'
+    if field == "slots":
+        return str(value or '"auto"')
+    if field.endswith("_bytes"):
+        return f'"{_with_unit(value, _SIZES)}"'
+    if field.endswith("_s"):
+        return f'"{_with_unit(value, _TIMES)}"'
+    return json.dumps(value)
+
+
+def _with_unit(value: float, units: Mapping[str, float]) -> str:
+    """The shortest exact spelling: 90d and not 7776000s."""
+    for unit in sorted(units, key=units.__getitem__, reverse=True):
+        if value >= units[unit] and value % units[unit] == 0:
+            return f"{int(value // units[unit])}{unit}"
+    smallest = min(units, key=units.__getitem__)
+    return f"{value / units[smallest]:g}{smallest}"

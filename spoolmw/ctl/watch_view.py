@@ -79,14 +79,22 @@ def _progress(view: Mapping[str, Any]) -> Table:
     total = view["open"] + view["ended"]
     grid = Table.grid(padding=(0, 1))
     grid.add_row(
-        ProgressBar(
-            total=max(1, total), completed=view["ended"] if total else 1, width=BAR_WIDTH
-        ),
+        _bar(view["ended"] if total else 1, total, BAR_WIDTH),
         Text(f"{view['ended']:,} of {total:,}" if total else "nothing open"),
         Text(f"{view['per_s']:.1f}/s" if view["per_s"] else "", "cyan"),
         Text(f"{duration(view['eta_s'])} to go" if view["eta_s"] else "", "dim"),
     )
     return grid
+
+
+def _bar(completed: int, total: int, width: int) -> ProgressBar:
+    return ProgressBar(
+        total=max(1, total),
+        completed=min(completed, max(1, total)),
+        width=width,
+        complete_style="cyan",
+        finished_style="green",
+    )
 
 
 def _agents(agents: Sequence[Mapping[str, Any]]) -> Table:
@@ -96,10 +104,8 @@ def _agents(agents: Sequence[Mapping[str, Any]]) -> Table:
         running = int(agent["running"])
         grid.add_row(
             Text(escape(agent["name"]), "bold"),
-            ProgressBar(
-                total=max(1, slots), completed=min(running, slots), width=BAR_WIDTH // 2
-            ),
-            Text(f"{running} in {count(slots, 'slot')}"),
+            _bar(running, slots, BAR_WIDTH // 2),
+            Text(f"{running} of {count(slots, 'slot')} busy"),
             Text(escape(agent_says(agent)), "yellow"),
         )
     return grid

@@ -53,6 +53,7 @@ def daemon_died(now: float, task: Task) -> Lost:
         blame=Blame.HOST,
         message="the daemon stopped while it ran",
         counts=False,
+        dead=True,
     )
 
 

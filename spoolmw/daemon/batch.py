@@ -6,9 +6,9 @@ next ticks change, and none of its effects is performed before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from spoolmw.model.effects import Effect
+from spoolmw.model.effects import Deliver, Effect
 from spoolmw.model.events import Event
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task
@@ -40,6 +40,15 @@ class Batch:
         else:
             self._changed[after.id] = (known[0], after, (*known[2], event))
         self.effects.extend(effects)
+
+    def deliveries(self) -> Iterator[Deliver]:
+        """The deliveries it orders, also those that are added meanwhile."""
+        place = 0
+        while place < len(self.effects):
+            effect = self.effects[place]
+            place += 1
+            if isinstance(effect, Deliver):
+                yield effect
 
     def release(self, agent: AgentName, attempt: AttemptId) -> None:
         """Once this batch is committed the agent need not keep its copy of the report."""

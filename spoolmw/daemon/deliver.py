@@ -77,23 +77,29 @@ class Delivery:
         """After a crash: a DELIVERING task whose staged file is gone was delivered."""
         return not os.path.lexists(self._stage + staged_name(task))
 
-    def copy(self, first: Task, twin: Task) -> tuple[int, str] | None:
-        """Stage a copy of `first`'s delivered result for `twin`: (body bytes, digest), or None.
+    def copy_staged(self, first: Task, twin: Task) -> bool:
+        """Stage a copy of `first`'s staged result for `twin`. False: it is delivered already."""
+        source = self._stage + staged_name(first)
+        return self._copy(source, f"{source}.files", first, twin)
 
-        None: the result is not where it was delivered, its consumer took it.
-        """
-        assert first.ending is not None
+    def copy_delivered(self, first: Task, twin: Task) -> bool:
+        """Stage a copy of `first`'s delivered result for `twin`. False: its consumer took it."""
         source = f"{self._results}{first.box}/{first.result_name}"
-        staged = f"{self._stage}{AttemptId(twin.id, 0, 0)}"
+        return self._copy(f"{source}.result", f"{source}.files", first, twin)
+
+    def _copy(self, source: str, files: str, first: Task, twin: Task) -> bool:
+        assert first.ending is not None
+        name = str(AttemptId(twin.id, 0, 0))
         try:
-            shutil.copyfile(f"{source}.result", staged)
+            shutil.copyfile(source, self._stage + name)
             if first.ending.files:
-                shutil.rmtree(f"{staged}.files", ignore_errors=True)
-                shutil.copytree(f"{source}.files", f"{staged}.files", symlinks=True)
+                place = f"{self._stage}{name}.files"
+                shutil.rmtree(place, ignore_errors=True)
+                shutil.copytree(files, place, symlinks=True)
         except FileNotFoundError:
-            self.discard(str(AttemptId(twin.id, 0, 0)))
-            return None
-        return first.ending.body_bytes, first.ending.digest
+            self.discard(name)
+            return False
+        return True
 
     def discard(self, name: str) -> None:
         """Remove a staged file and its folder, where there are any."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,27 @@ class News(NamedTuple):
 Item = News | Request | None
 
 
+class Inbox:
+    """What other threads (and signal handlers) tell the reactor, in order."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self.put = self._queue.put
+
+    def take(self, timeout_s: float) -> Iterator[Item]:
+        """What is there; for the first item this waits up to `timeout_s`."""
+        try:
+            yield (
+                self._queue.get(timeout=timeout_s)
+                if timeout_s > 0
+                else self._queue.get_nowait()
+            )
+            while True:
+                yield self._queue.get_nowait()
+        except queue.Empty:
+            return
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gear:
     """Everything that the reactor works with."""
@@ -44,4 +65,4 @@ class Gear:
     wakeup: Wakeup
     room: DiskRoom
     notifier: Notifier
-    inbox: queue.SimpleQueue[Item]
+    inbox: Inbox

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from spoolmw.daemon.control import ControlServer, Request
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.effects import Performer
-from spoolmw.daemon.gear import Gear, Item, News
+from spoolmw.daemon.gear import Gear, Inbox, News
 from spoolmw.daemon.hooks import Hooks
 from spoolmw.daemon.housekeeping import Housekeeping
 from spoolmw.daemon.intake import Intake
@@ -47,7 +46,7 @@ class Parts:
     def __init__(self, layout: Layout, config: Config) -> None:
         self.layout = layout
         self.config = config
-        self.inbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self.inbox = Inbox()
         self.notifier = Notifier()
         self.owners = Owners(config.intake.group)
         self.journal = Journal.open(layout.journal, create=is_fresh(layout))

@@ -8,7 +8,6 @@ Rule 3: whatever waits (watching, agents, sockets) does so in a thread of its ow
 
 from __future__ import annotations
 
-import queue
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -184,19 +183,10 @@ class Reactor:
 
     def _take_inbox(self, timeout_s: float) -> None:
         taken = 0
-        try:
-            item = (
-                self._inbox.get(timeout=timeout_s)
-                if timeout_s > 0
-                else self._inbox.get_nowait()
-            )
-            while True:
-                taken += self._item(item)
-                if taken >= TICK_EVENTS:
-                    return
-                item = self._inbox.get_nowait()
-        except queue.Empty:
-            return
+        for item in self._inbox.take(timeout_s):
+            taken += self._item(item)
+            if taken >= TICK_EVENTS:
+                return
 
     def _item(self, item: Item) -> int:
         if item is None:
@@ -277,10 +267,10 @@ class Reactor:
         """End what waited for a task that has ended; for lack of room it waits on."""
         due, self._twins_due = self._twins_due, []
         for twin in self._still_open(due):
-            if twin.twin_of is None or twin.state is not TaskState.WAITING:
+            if twin.twin_of is None:
                 continue
-            first = self.journal.get(twin.twin_of)
-            if first is None or first.state not in FINAL:
+            first = self.journal.get(twin.twin_of) or twins.forgotten(twin)
+            if first.state not in FINAL:
                 self._twins_due.append(twin.id)  # its end is decided, but not yet committed
                 continue
             try:
@@ -313,16 +303,27 @@ class Reactor:
         self._settle()
 
     def _prepare(self, batch: Batch) -> None:
-        """Give the staged files of what is to be delivered their trailers; one sync covers them."""
-        for effect in batch.effects:
-            if isinstance(effect, Deliver):
-                batch.needs_sync = True
-                try:
-                    self.delivery.prepare(effect.task)
-                except FileNotFoundError:
-                    continue  # repeated, and delivered already
-                except OSError as error:
-                    raise disk_full(error) from error
+        """Give the staged files of what is to be delivered their trailers; one sync covers them.
+
+        A twin gets its copy now: once the result is published, its consumer may take it.
+        """
+        for effect in batch.deliveries():
+            batch.needs_sync = True
+            try:
+                self.delivery.prepare(effect.task)
+                self._copy_for_twins(effect.task)
+            except FileNotFoundError:
+                continue  # repeated, and delivered already
+            except OSError as error:
+                raise disk_full(error) from error
+
+    def _copy_for_twins(self, first: Task) -> None:
+        waiting = self.table.twins.get(first.id)
+        if not waiting or first.ending is None or first.ending.state is not TaskState.DONE:
+            return
+        for twin in self._still_open(list(waiting)):
+            self.apply(twin, twins.beside(boot_s(), self.delivery, twin, first))
+            waiting.discard(twin.id)
 
     def _stuck(self, why: str) -> None:
         """The disk is full: keep the batch, free the ballast, try again; nothing is lost."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spoolmw.daemon.attempts import daemon_died
-from spoolmw.daemon.clock import boot_id, boot_s
+from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.intake import HEAD_BYTES, Place
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.reactor import Reactor
@@ -65,7 +65,7 @@ class Recovery:
                     reactor.apply(task, Delivered(at=now))
                 else:
                     reactor.owe(owed(task))
-            elif task.state is TaskState.WAITING:
+            elif task.twin_of is not None:
                 reactor.look_at_twin(task)
         return lost
 
@@ -113,7 +113,11 @@ class Recovery:
             task = reactor.table.get(task_id)
             if task is None or task.state in FINAL:
                 continue
-            event = Held(at=boot_s()) if mark is markers.Mark.HOLD else Cancelled(at=boot_s())
+            event = (
+                Held(at=boot_s(), wall=wall_s())
+                if mark is markers.Mark.HOLD
+                else Cancelled(at=boot_s(), wall=wall_s())
+            )
             if task.state is not TaskState.HELD or mark is markers.Mark.CANCEL:
                 reactor.apply(task, event)
 

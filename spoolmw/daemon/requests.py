@@ -114,10 +114,14 @@ class Requests:
     # -- what changes tasks --------------------------------------------------------------------
 
     def _cancel(self, args: Args, peer: Peer) -> object:
-        return self._each(args, Cancelled(at=boot_s(), by=_who(peer)), markers.Mark.CANCEL)
+        return self._each(
+            args, Cancelled(at=boot_s(), wall=wall_s(), by=_who(peer)), markers.Mark.CANCEL
+        )
 
     def _hold(self, args: Args, peer: Peer) -> object:
-        return self._each(args, Held(at=boot_s(), by=_who(peer)), markers.Mark.HOLD)
+        return self._each(
+            args, Held(at=boot_s(), wall=wall_s(), by=_who(peer)), markers.Mark.HOLD
+        )
 
     def _release(self, args: Args, peer: Peer) -> object:
         return self._each(args, Released(at=boot_s(), by=_who(peer)), None)

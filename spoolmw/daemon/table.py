@@ -57,8 +57,8 @@ class Table:
 
     def _enter(self, task: Task) -> None:
         self.names[task.box, task.result_name] = task.id
-        if task.spec.key and task.twin_of is None:
-            self.keys[task.spec.key] = task.id
+        if task.spec.key:
+            self.keys[task.spec.key] = task.id  # the newest: the next one waits for it
         if task.twin_of is not None:
             self.twins.setdefault(task.twin_of, set()).add(task.id)
 

@@ -74,7 +74,7 @@ class Lost:
     slot: str = ""
     started_at: float = 0.0
     ended_at: float = 0.0
-    counts: bool = True  #: False: not one of the three losses (our own shutdown, a daemon's death)
+    counts: bool = True  #: False: none of the three losses (shutdown, the daemon's own death)
     dead: bool = False  #: proven: it can never report, so what it left in `stage/` may go
     jitter: float = 0.5
 

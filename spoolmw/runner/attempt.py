@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from . import wire
 from .order import DEFAULT_OUTPUT_BYTES, attempt_of
@@ -11,10 +11,7 @@ from .order import DEFAULT_OUTPUT_BYTES, attempt_of
 class Kind:
     """What a group of attempts needs. Those of one launch that need the same share it."""
 
-    __slots__ = (
-        "alone", "command", "cpus", "extra", "gpus", "interpreter", "memory", "output",
-        "python", "time_s",
-    )  # fmt: skip
+    path = ""  #: the interpreter that was chosen; empty: none was looked for yet
 
     def __init__(self, told: Dict[str, Any]) -> None:
         self.interpreter: str = told.get("interpreter", "")
@@ -47,24 +44,20 @@ class Verdict(NamedTuple):
 class Attempt:
     """One attempt in the runner's hands."""
 
-    __slots__ = (
-        "announced", "base_cpu_s", "devices", "dropped", "id", "killed", "kind", "looked_at",
-        "measured_at", "packet", "peak_bytes", "verdict",
-    )  # fmt: skip
+    devices: Tuple[str, ...] = ()
+    verdict: Optional[Verdict] = None
+    dropped = False  #: it was stopped while it waited
+    killed = False
+    announced = 0.0  #: monotonic clock; 0: its start was not told yet
+    looked_at = 0.0
+    measured_at = 0.0
+    base_cpu_s = 0.0
+    peak_bytes = 0
 
     def __init__(self, packet: str, kind: Kind) -> None:
         self.id = attempt_of(packet)
         self.packet = packet
         self.kind = kind
-        self.devices: Tuple[str, ...] = ()
-        self.verdict: Any = None  #: a Verdict once there is one
-        self.dropped = False  #: it was stopped while it waited
-        self.killed = False
-        self.announced = 0.0  #: monotonic clock; 0: its start was not told yet
-        self.looked_at = 0.0
-        self.measured_at = 0.0
-        self.base_cpu_s = 0.0
-        self.peak_bytes = 0
 
     @property
     def token(self) -> str:

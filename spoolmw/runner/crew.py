@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 from collections import deque
-from typing import Deque, Dict, List, NamedTuple, Optional
+from typing import Deque, Dict, Iterator, List, NamedTuple
 
 from . import order, process, wire
 from .attempt import Attempt
@@ -136,12 +136,15 @@ class Member:
         taken.reverse()
         return taken
 
-    def packet(self) -> Optional[bytes]:
-        """The next packet from the worker; None when there is none now."""
-        try:
-            return self._sock.recv(order.MAX_PACKET) or None
-        except OSError:
-            return None
+    def packets(self) -> Iterator[bytes]:
+        """What the worker has said, packet by packet."""
+        receive = self._sock.recv
+        with contextlib.suppress(OSError):
+            while True:
+                packet = receive(order.MAX_PACKET)
+                if not packet:
+                    return
+                yield packet
 
     def bury(self) -> Death:
         """Collect the dead process, close and remove what was its own."""

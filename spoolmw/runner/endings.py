@@ -12,7 +12,7 @@ import time
 from typing import Any, Dict
 
 from . import command, outputs, reading, results
-from .attempt import Attempt
+from .attempt import Attempt, Verdict
 from .crew import Death, Member
 from .results import Ended
 
@@ -20,7 +20,7 @@ from .results import Ended
 def of_death(member: Member, attempt: Attempt, death: Death) -> Ended:
     """What the death of its worker means for the attempt at hand."""
     if attempt.verdict is not None:
-        return of_verdict(attempt)
+        return of_verdict(attempt.verdict)
     if member.retired:
         return results.lost("connection", "its worker was replaced as it began", counts=False)
     if os.WIFEXITED(death.status):
@@ -47,9 +47,8 @@ def _exited(member: Member, code: int) -> Ended:
     )
 
 
-def of_verdict(attempt: Attempt) -> Ended:
+def of_verdict(verdict: Verdict) -> Ended:
     """The end that the runner itself decided on."""
-    verdict = attempt.verdict
     if verdict.cause == "shutdown":
         return results.lost("shutdown", verdict.message, counts=False)
     return results.failed(verdict.cause, verdict.message)

@@ -17,8 +17,10 @@ from .crew import Member, Place
 from .interpreter import Interpreters, NotFound
 
 WORK_S = 0.005  #: of work that waits inside a worker
-MAX_DEPTH = 32  #: attempts inside a worker at most
+MAX_DEPTH = 64  #: attempts inside a worker at most
 _WEIGHT = 0.1  #: of one attempt in the moving average of durations
+MOST_REST_S = 0.002
+_RESTFUL = 4  #: attempts inside every worker that let the runner rest
 _SPARE = 2  #: idle workers of other interpreters are kept, up to so many times the slots
 
 
@@ -104,11 +106,14 @@ class Pool:
         """The workers that hold attempts."""
         return (member for member in self.crew.values() if member.sent)
 
-    def loaded(self) -> bool:
-        """Whether every slot has short attempts waiting behind the one at hand."""
-        least = max(2, self.depth // 2)
+    def rest_s(self) -> float:
+        """How long nobody needs the runner: every slot has short attempts waiting behind the
+        one at hand. Reports that come meanwhile are taken together."""
         members = [member for member in self.crew.values() if member.sent]
-        return len(members) >= self.slots and all(len(each.sent) >= least for each in members)
+        least = min((len(member.sent) for member in members), default=0)
+        if least < _RESTFUL or len(members) < self.slots:
+            return 0.0
+        return min(MOST_REST_S, least * self._average_s / 2)
 
     def dispatch(self, now: float) -> None:
         """Give what waits to the workers that have room."""
@@ -189,7 +194,8 @@ class Pool:
         if not self._waiting:
             return False
         attempt = self._waiting[0]
-        if attempt.dropped or attempt.kind.alone or self._path(attempt) != path:
+        kind = attempt.kind
+        if attempt.dropped or kind.alone or (kind.path or self._path(attempt)) != path:
             return False
         if not member.give(attempt, now):
             return False
@@ -200,7 +206,8 @@ class Pool:
         """The interpreter for an attempt; without one it falls out of the line."""
         kind = attempt.kind
         try:
-            return self._interpreters.choose(kind.interpreter, kind.python)
+            kind.path = self._interpreters.choose(kind.interpreter, kind.python)
+            return kind.path
         except NotFound as error:
             self.hopeless.append((attempt, str(error)))
             self._remove(attempt)

@@ -20,10 +20,10 @@ from . import PROTOCOL, endings, host, outputs, process, wire
 from .attempt import Attempt, Verdict, of_launch
 from .crew import FLAGS, HELLO, LOST, WORN, Death, Member, Place
 from .interpreter import Interpreters
+from .outbox import Outbox
 from .pool import Pool
 from .watch import TERM_GRACE_S, Watch
 
-_REST_S = 0.001  #: while all workers have enough to do, reports are gathered for so long
 _HELLO = HELLO[0]
 _FLAGS = FLAGS[0][0]
 _SWEEP_S = 2.0  #: to wait for the death of what was killed
@@ -45,9 +45,9 @@ class Runner:
             Interpreters(setup["interpreters"]),
             self._adopt,
         )
-        self._watch = Watch(self._pool, self._listen)
-        self._reports: List[bytes] = []
-        self._stopped: List[str] = []
+        self._outbox = Outbox(stream)
+        self._watch = Watch(self._pool, self._outbox, self._listen)
+        self._wanted = selectors.EVENT_READ
         self._look_at = 0.0
         self._closing: Optional[float] = None  #: monotonic clock: the grace ends
         self._term_at = 0.0
@@ -59,7 +59,9 @@ class Runner:
             return  # it died before it could be watched
         self._selector.register(watched, selectors.EVENT_READ, _gone)
         self._selector.register(self._stream, selectors.EVENT_READ, self._hear)
-        self._send({"event": "hello", "protocol": PROTOCOL, "pid": os.getpid(), **host.facts()})
+        self._outbox.say(
+            {"event": "hello", "protocol": PROTOCOL, "pid": os.getpid(), **host.facts()}
+        )
         try:
             self._obey(frames)
             self._follow()
@@ -73,8 +75,9 @@ class Runner:
 
     def _wait(self) -> None:
         """Wait for something to happen, and take it in."""
-        if self._pool.loaded():
-            time.sleep(_REST_S)
+        rest_s = self._pool.rest_s()
+        if rest_s:
+            time.sleep(rest_s)
         for key, _ in self._selector.select(self._timeout()):
             act: Callable[[float], None] = key.data
             act(time.monotonic())
@@ -119,30 +122,13 @@ class Runner:
             else:
                 raise wire.WireError(f"unknown verb {verb!r}")
 
-    def _send(self, tree: Dict[str, Any]) -> None:
-        self._stream.send(wire.json_frame(tree))
-
     def _flush(self) -> None:
-        watch = self._watch
-        if watch.started:
-            self._send({"event": "started", "attempts": watch.started})
-            watch.started = []
-        if watch.usage:
-            self._send({"event": "usage", "attempts": watch.usage})
-            watch.usage = []
-        if self._stopped:
-            self._send({"event": "stopped", "attempts": self._stopped})
-            self._stopped = []
-        if self._reports:
-            # The workers' own bytes go out as they came: nothing is parsed on the way.
-            body = b",".join(self._reports)
-            self._stream.send(wire.frame(b'{"event":"ended","attempts":[' + body + b"]}"))
-            self._reports = []
+        self._outbox.flush()
         wanted = selectors.EVENT_READ
         if self._stream.unsent:
             wanted |= selectors.EVENT_WRITE
-            self._stream.flush()
-        if self._selector.get_key(self._stream).events != wanted:
+        if wanted != self._wanted:
+            self._wanted = wanted
             self._selector.modify(self._stream, wanted, self._hear)
 
     # -- the workers' side
@@ -159,10 +145,7 @@ class Runner:
     def _listen(self, member: Member, now: float) -> None:
         """Take a worker's reports."""
         count = 0
-        while True:
-            packet = member.packet()
-            if packet is None:
-                break
+        for packet in member.packets():
             flags = packet[0] - _FLAGS
             if packet[0] == _HELLO:
                 member.ready = True
@@ -171,9 +154,9 @@ class Runner:
             self._pool.forget(attempt)
             count += 1
             if attempt.verdict is not None:
-                self._overrule(member, attempt, packet[1:])
+                self._overrule(member, attempt, attempt.verdict, packet[1:])
             else:
-                self._reports.append(packet[1:])
+                self._outbox.forward(packet[1:])
                 if flags & LOST:
                     endings.remove_staged(attempt, self._spool)
             if flags & WORN:
@@ -182,23 +165,20 @@ class Runner:
         if count:
             self._pool.finished(member, count, now)
 
-    def _overrule(self, member: Member, attempt: Attempt, raw: bytes) -> None:
+    def _overrule(self, member: Member, attempt: Attempt, verdict: Verdict, raw: bytes) -> None:
         """A worker reports the end of what the runner had decided to end."""
         told = json.loads(raw)
-        cause = attempt.verdict.cause
+        cause = verdict.cause
         if cause == "stop":
             self._has_stopped(attempt)
         elif cause == "shutdown" and told["outcome"] != "lost":
-            self._reports.append(raw)  # it ended by itself within the grace
+            self._outbox.forward(raw)  # it ended by itself within the grace
         else:
             death = Death(0, told["cpu_s"], told["memory_bytes"])
-            ended = endings.of_verdict(attempt)
-            self._report(
+            ended = endings.of_verdict(verdict)
+            self._outbox.report(
                 endings.report(attempt, member, ended, death, time.time() - told["started"])
             )
-
-    def _report(self, told: Dict[str, Any]) -> None:
-        self._reports.append(wire.encode(told))
 
     def _died(self, member: Member, now: float) -> None:
         """A worker is dead: keep its last reports, save what it had not begun, judge the rest."""
@@ -224,18 +204,18 @@ class Runner:
             self._has_stopped(attempt)
             return
         ended = endings.of_death(member, attempt, death)
-        self._report(endings.report(attempt, member, ended, death, now - member.since))
+        self._outbox.report(endings.report(attempt, member, ended, death, now - member.since))
 
     def _stillborn(self, member: Member, death: Death) -> None:
         """A worker died before it took anything: fail the attempt it was started for."""
         attempt = self._pool.take_first(member.interpreter)
         if attempt is not None:
             ended = endings.of_death(member, attempt, death)
-            self._report(endings.report(attempt, member, ended, death, 0.0))
+            self._outbox.report(endings.report(attempt, member, ended, death, 0.0))
 
     def _give_up_hopeless(self) -> None:
         for attempt, message in self._pool.hopeless:
-            self._report(endings.unstarted(attempt, self._spool, message))
+            self._outbox.report(endings.unstarted(attempt, self._spool, message))
         self._pool.hopeless = []
 
     def _sweep(self, wait_s: float) -> None:
@@ -257,7 +237,7 @@ class Runner:
         for name in names:
             attempt = self._pool.known.get(name)
             if attempt is None:
-                self._stopped.append(name)  # it has just ended
+                self._outbox.stopped.append(name)  # it has just ended
             elif attempt.verdict is None:
                 self._stop_one(attempt, now)
             else:
@@ -275,13 +255,13 @@ class Runner:
         elif attempt.id in self._pool.known:
             attempt.dropped = True
             self._pool.forget(attempt)
-            self._stopped.append(attempt.id)
+            self._outbox.stopped.append(attempt.id)
         else:
             self._has_stopped(attempt)
 
     def _has_stopped(self, attempt: Attempt) -> None:
         endings.remove_staged(attempt, self._spool)
-        self._stopped.append(attempt.id)
+        self._outbox.stopped.append(attempt.id)
 
     def _close(self, grace_s: float, now: float) -> None:
         """Begin nothing more; what runs may end within the grace."""
@@ -296,7 +276,7 @@ class Runner:
         for member in self._pool.busy():
             self._pool.put_back(member.take_back())
         for attempt in self._pool.drop_waiting():
-            self._report(endings.not_begun(attempt))
+            self._outbox.report(endings.not_begun(attempt))
         self._look_at = now
 
     def _hurry(self, now: float) -> None:
@@ -313,7 +293,9 @@ class Runner:
                 )
 
     def _done(self) -> bool:
-        return self._closing is not None and not self._reports and not any(self._pool.busy())
+        return (
+            self._closing is not None and not len(self._outbox) and not any(self._pool.busy())
+        )
 
     def _end_all(self) -> None:
         for member in self._pool.crew.values():

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import Any, Callable, Dict, List
+from typing import Callable
 
 from . import outputs, process
 from .attempt import Attempt, Verdict
 from .crew import Member
+from .outbox import Outbox
 from .pool import Pool
 
 LOOK_S = 0.05  #: between two looks while something young or limited runs
@@ -26,11 +27,12 @@ _MOST_FILES = 2000  #: of a working directory are counted towards the output lim
 class Watch:
     """The limits of all attempts of a pool."""
 
-    def __init__(self, pool: Pool, listen: Callable[[Member, float], None]) -> None:
+    def __init__(
+        self, pool: Pool, outbox: Outbox, listen: Callable[[Member, float], None]
+    ) -> None:
         self._pool = pool
+        self._outbox = outbox
         self._listen = listen
-        self.started: List[Dict[str, Any]] = []
-        self.usage: List[Dict[str, Any]] = []
 
     def look(self, now: float) -> float:
         """Look at every attempt that runs; returns when to look again (0.0: nothing runs)."""
@@ -64,7 +66,7 @@ class Watch:
     def _announce(self, member: Member, attempt: Attempt, now: float, ran_s: float) -> None:
         attempt.announced = now
         attempt.base_cpu_s = 0.0
-        self.started.append(
+        self._outbox.started.append(
             {
                 "attempt": attempt.id,
                 "slot": member.name,
@@ -80,7 +82,7 @@ class Watch:
             attempt.peak_bytes = max(attempt.peak_bytes, used.memory_bytes)
             if now - attempt.measured_at >= USAGE_S:
                 attempt.measured_at = now
-                self.usage.append(
+                self._outbox.usage.append(
                     {
                         "attempt": attempt.id,
                         "cpu_s": used.cpu_s,

@@ -23,6 +23,8 @@ from spoolmw.spooldir.settling import Settling, Watched, is_being_written
 
 #: How much of a file is read at once; a header fits into it.
 HEAD_BYTES = 65_536
+#: Names looked at in one call, so that files that wait never hold up those that are ready.
+MOST_LOOKED_AT = 2048
 #: A file that is cut off is refused when it stayed so for this long.
 CUT_OFF_S = 5.0
 #: An unreadable file is looked at again after this.
@@ -93,28 +95,43 @@ class Drops:
         self._notices: list[str] = []
         self._pass_began = clock()
         self._euid = os.geteuid()
+        self._is_amid = False  # the last call ended within a pass over the folders
+        self._is_restless = False  # what this pass has read may have changed meanwhile
 
     def take(self, limit: int) -> list[Drop | Refusal]:
-        """Up to `limit` files that are ready. Only an empty list says that there are no more now."""
+        """Up to `limit` files that are ready.
+
+        `next_due` then says when to call again: at once, until a whole pass finds nothing.
+        """
         now = self._clock()
         found: list[Drop | Refusal] = []
-        began_here = False
-        while len(found) < limit:
+        looked_at = 0
+        if not self._is_amid:
+            self._begin_pass(now)
+        while len(found) < limit and looked_at < MOST_LOOKED_AT:
             turn = self._scan.turn(limit - len(found))
             if turn is not None:
+                looked_at += len(turn.files)
                 self._look_at(turn, now, found)
                 continue
             self._settling.drop_vanished(self._pass_began)
-            if found or began_here:
+            self._is_restless |= bool(found)
+            self._is_amid = self._is_restless
+            if found or not self._is_restless:
                 break
-            self._scan.begin()
-            self._pass_began = now
-            began_here = True
+            self._begin_pass(now)
+        self._is_restless |= bool(found)
         self._scan.close()
         return found
 
+    def _begin_pass(self, now: float) -> None:
+        self._scan.begin()
+        self._pass_began = now
+        self._is_amid, self._is_restless = True, False
+
     def arrived(self, name: str) -> None:
         """A watch saw `NAME` or `BOX/NAME` (below `incoming/`) arrive by rename: it is complete."""
+        self._is_restless = True
         if len(self._arrived) < MOST_ARRIVED:
             self._arrived.add(self._root + name)
 
@@ -130,8 +147,8 @@ class Drops:
         self._settling.put(drop.place, watched)
 
     def next_due(self) -> float | None:
-        """When (monotonic clock) a file that waits is to be looked at again; None: none waits."""
-        return self._settling.next_due()
+        """When (on the clock) it is worth to `take` again without a hint; None: nothing waits."""
+        return self._clock() if self._is_amid else self._settling.next_due()
 
     def notices(self) -> list[str]:
         """What the operator should know of files that stay where they are, each told once."""

@@ -52,9 +52,11 @@ class Settling:
         return self._watched.get(path)
 
     def is_early(self, path: str, now: float) -> bool:
-        """It is known and not yet time to look at it again."""
+        """It is not yet time to look at it: it was looked at lately, or too many are watched."""
         watched = self._watched.get(path)
-        return watched is not None and now < watched.due
+        if watched is None:
+            return len(self._watched) >= MOST_WATCHED and not path.endswith(".task")
+        return now < watched.due
 
     def forget(self, path: str) -> None:
         """The file is ready, refused or gone."""

@@ -225,6 +225,7 @@ class Journal:
         try:
             with translated(self.path):
                 self._check_files()
+                self._conn.execute("PRAGMA busy_timeout=1000")  # for who is reading
                 self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except SpoolmwError:
             pass  # what was committed is in the WAL; the next start reads it

@@ -44,7 +44,7 @@ class Delivered:
         return str(self.trailer["name"])
 
 
-def problems(home: Path) -> list[str]:
+def problems(home: Path, *, half_drops: bool = False) -> list[str]:
     """Everything that is wrong after the last daemon ended; empty: the promises were kept."""
     layout = Layout(home / "spool")
     found: list[str] = []
@@ -55,7 +55,7 @@ def problems(home: Path) -> list[str]:
         found += _item_problems(home, item, [r for r in results if r.name == item.name])
     found += _run_problems(home)
     found += _journal_problems(layout, results)
-    found += _leftovers(layout)
+    found += _leftovers(layout, half_drops=half_drops)
     if (layout.results / f"{TAKEN}.result").read_bytes() != TAKEN_TEXT:
         found.append("the result that stood there first was changed")
     return found
@@ -154,15 +154,17 @@ def _journal_problems(layout: Layout, results: list[Delivered]) -> list[str]:
     return found
 
 
-def _leftovers(layout: Layout) -> list[str]:
+def _leftovers(layout: Layout, *, half_drops: bool) -> list[str]:
     kept = _kept_for_retry(layout)
     found = []
-    for folder in (layout.incoming, layout.stage, layout.rejected, layout.active, layout.tmp, layout.inputs):
+    folders = [layout.incoming, layout.stage, layout.rejected, layout.active, layout.inputs]
+    for folder in folders if half_drops else [*folders, layout.tmp]:
         for path in folder.rglob("*"):
             rel = str(path.relative_to(layout.root))
             if path.is_file() and rel not in kept and path.parent != layout.output:
                 found.append(f"left over: {rel}")
-    found += [f"left over: {path.name}/" for path in layout.tmp.glob("*.in")]
+    if not half_drops:
+        found += [f"left over: {path.name}/" for path in layout.tmp.glob("*.in")]
     return found
 
 

@@ -7,13 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from spoolmw.spooldir.layout import prepare
 from tests.crash import checker, workload
 from tests.crash.consumer import Consumer
-from tests.crash.injection import Point, kill, trace
+from tests.crash.injection import trace
 from tests.support.daemon import ROOT, left_over
 from tests.support.waiting import wait_until
 
@@ -45,11 +45,20 @@ class Machine:
 
     def make(self) -> None:
         """An empty spool, made as a daemon makes it, in which one result name is taken."""
-        self.home.mkdir(parents=True)
-        (self.home / "spoolmw.toml").write_text(CONFIG, encoding="utf-8")
-        (self.home / workload.LOCKS).mkdir()
+        self.unmake()
         prepare(self.spool)
-        (self.spool / "results" / f"{workload.TAKEN}.result").write_bytes(workload.TAKEN_TEXT)
+        self.take_name()
+
+    def unmake(self) -> None:
+        """Nothing but a configuration."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        (self.home / workload.LOCKS).mkdir(parents=True)
+        (self.home / "spoolmw.toml").write_text(CONFIG, encoding="utf-8")
+
+    def take_name(self) -> None:
+        """A result of somebody else stands where one of ours would go."""
+        taken = self.spool / "results" / f"{workload.TAKEN}.result"
+        taken.write_bytes(workload.TAKEN_TEXT)
 
     def save(self, template: Path) -> None:
         """Keep the folder as it is now; no daemon may run."""
@@ -64,14 +73,23 @@ class Machine:
 
     # -- daemons
 
-    def run(self, before: Sequence[str] = (), *, late: bool = False) -> int:
+    def run(
+        self,
+        before: Sequence[str] = (),
+        *,
+        late: bool = False,
+        beside: Callable[[int], None] | None = None,
+    ) -> int:
         """Run a daemon until it has drained the spool or was killed; its status.
 
-        `before`: the words of strace. `late`: submit the late part while it runs.
+        `before`: the words of strace. `late`: submit the late part while it runs. `beside`: is
+        called with its process id.
         """
         process = self._start([*before, *self._daemon, "--spool", str(self.spool), "--drain"])
         try:
             with self._submitting() if late else contextlib.nullcontext():
+                if beside is not None:
+                    beside(process.pid)
                 return process.wait(RUN_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the daemon did not drain the spool: {self.log_tail()}") from None
@@ -122,6 +140,12 @@ class Machine:
             check=False,
         ).returncode
 
+    def traced_client(self) -> Path:
+        """Run the client of the early part under strace; the trace."""
+        out = self.home.with_name(f"{self.home.name}.trace")
+        assert self.client("early", trace(out)) == 0
+        return out
+
     def traced(self, *, late: bool) -> Path:
         """Run a daemon under strace; the trace."""
         out = self.home.with_name(f"{self.home.name}.trace")
@@ -131,17 +155,23 @@ class Machine:
 
     # -- the verdict
 
-    def finish(self, consumer: Consumer) -> list[str]:
-        """Let a last daemon end everything; what is wrong then."""
+    def finish(self, consumer: Consumer, *, twice: bool = True, half_drops: bool = False) -> list[str]:
+        """Let a last daemon end everything; what is wrong then.
+
+        `twice`: see that a further daemon changes nothing. `half_drops`: a client was killed, so
+        what it had begun to write may lie in `tmp/`.
+        """
         for part in ("early", "late"):
             if workload.missing(self.home, part) and self.client(part):
                 return [f"the client of the {part} part failed: {self.log_tail()}"]
         if status := self.run():
             return [f"the last daemon ended with {status}: {self.log_tail()}"]
         before = checker.picture(self.home)
-        found = [*checker.problems(self.home), *consumer.complaints, *consumer.changed()]
+        found = [*checker.problems(self.home, half_drops=half_drops), *consumer.complaints, *consumer.changed()]
         if found:
             return [*found, self.log_tail()]
+        if not twice:
+            return []
         if status := self.run():
             return [f"a further start ended with {status}: {self.log_tail()}"]
         return [p for p in checker.no_op_problems(self.home, before) if not self._was_taken(p)]
@@ -153,12 +183,3 @@ class Machine:
     def log_tail(self) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return text[-3000:]
-
-
-def killed_once(machine: Machine, template: Path, point: Point, seed: int) -> list[str] | None:
-    """Kill a daemon at `point`, let its successor go on; what is wrong then. None: it was not reached."""
-    machine.reset(template)
-    with Consumer(machine.home, seed) as consumer:
-        if machine.run(kill(point), late=True) == 0:
-            return None
-        return machine.finish(consumer)

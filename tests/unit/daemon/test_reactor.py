@@ -242,6 +242,57 @@ def test_a_second_drop_with_the_same_key_waits_and_gets_a_copy(bench: Bench) -> 
     assert len(bench.agent.launched) == 1
 
 
+def test_a_twin_gets_its_copy_also_when_the_first_result_is_taken_at_once(bench: Bench) -> None:
+    bench.drop("a.sh", KEYED)
+    bench.until(lambda: bench.agent.launched)
+    bench.drop("b.sh", KEYED)
+    bench.drop("c.sh", KEYED)
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING] == 2)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    taken = set()
+
+    def all_taken() -> bool:
+        for result in bench.layout.results.glob("*.result"):
+            taken.add((result.name, read_trailer(result)["state"]))
+            result.unlink()
+        return len(taken) == 3
+
+    bench.until(all_taken)
+    assert {state for _, state in taken} == {"done"}
+    assert len(bench.agent.launched) == 1
+
+
+def test_of_several_twins_of_a_failed_task_only_one_runs(bench: Bench) -> None:
+    bench.drop("a.sh", KEYED)
+    bench.until(lambda: bench.agent.launched)
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING] == 1)
+    bench.drop("c.sh", KEYED)
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING] == 2)
+    bench.agent.finish(
+        bench.agent.launched[0].attempt, results.failed("exit", "exit 1", exit_code=1)
+    )
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    bench.ticks()
+    assert bench.parts.table.states[TaskState.WAITING] == 1
+    bench.agent.finish(bench.agent.launched[1].attempt)
+    bench.until(lambda: bench.delivered("b.sh") and bench.delivered("c.sh"))
+    assert len(bench.agent.launched) == 2
+
+
+def test_a_held_twin_gets_its_copy_too(bench: Bench) -> None:
+    bench.drop("a.sh", KEYED)
+    bench.until(lambda: bench.agent.launched)
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING] == 1)
+    [twin] = [task.id for task in bench.parts.table if task.state is TaskState.WAITING]
+    bench.ask("hold", ids=[twin])
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: bench.delivered("a.sh"))
+    bench.ask("release", ids=[twin])
+    bench.until(lambda: bench.delivered("b.sh"))
+
+
 def test_a_key_whose_result_was_taken_away_fails_and_says_so(bench: Bench) -> None:
     bench.drop("a.sh", KEYED)
     bench.until(lambda: bench.agent.launched)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from spoolmw.errors import BadTaskFile
+from spoolmw.model.ids import TaskId
 from spoolmw.spooldir.drops import CUT_OFF_S, HEAD_BYTES, Drop, Drops, Refusal
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.spooldir.publish import claim
@@ -48,7 +50,7 @@ def take_all(drops: Drops, layout: Layout, limit: int = 7) -> list[str]:
         for item in found:
             assert isinstance(item, Drop)
             taken.append(item.name)
-            task_id = f"{len(taken):032x}"
+            task_id = TaskId(f"{len(taken):032x}")
             assert claim(item.place, layout.active / active_name(task_id, item.box, item.name))
     return taken
 
@@ -76,7 +78,9 @@ class TestWhatIsReady:
         assert drops.take(10) == []
         assert drops.next_due() == clock.now + 1.0
         clock.after(1.0)
-        assert only_drop(drops.take(10)).name == "job.sh"
+        (layout.incoming / only_drop(drops.take(10)).name).unlink()
+        assert drops.next_due() == clock.now
+        assert drops.take(10) == []
         assert drops.next_due() is None
 
     def test_a_file_that_was_seen_to_arrive_by_rename_is_complete(
@@ -196,6 +200,32 @@ class TestManyFiles:
         drop(layout, "2.task", box="late")
         drop(layout, "3.task", box="early")
         assert sorted(take_all(drops, layout)) == ["2.task", "3.task"]
+
+    def test_files_that_wait_do_not_hold_up_one_that_is_ready(
+        self,
+        layout: Layout,
+        drops: Drops,
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("spoolmw.spooldir.settling.MOST_WATCHED", 50)
+        monkeypatch.setattr("spoolmw.spooldir.drops.MOST_LOOKED_AT", 64)
+        for number in range(300):
+            drop(layout, f"{number:03}.sh", b"#!/bin/sh\n")
+        drop(layout, "z.task")
+        taken: list[str] = []
+        calls = 0
+        while len(taken) < 301:
+            calls += 1
+            assert calls < 200
+            for item in drops.take(20):
+                taken.append(item.name)
+                (layout.incoming / item.name).unlink()
+            due = drops.next_due()
+            assert due is not None or len(taken) == 301
+            clock.now = due or clock.now
+        assert taken[0] == "z.task"
+        assert len(set(taken)) == 301
 
     def test_an_empty_box_is_looked_into_again_when_a_file_comes(
         self, layout: Layout, drops: Drops
@@ -334,7 +364,9 @@ class TestHostileFiles:
         drop(layout, "a.task", box="a~b")
         assert "box" in only_refusal(drops.take(10)).what
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="root reads everything; another user is needed")
+    @pytest.mark.skipif(
+        os.geteuid() != 0, reason="root reads everything; another user is needed"
+    )
     def test_an_unreadable_file_is_kept_and_told_once(self, tmp_path: Path) -> None:
         """Runs as another user in a child process: root can read everything."""
         from_child = as_user(tmp_path, 12345, _drop_unreadable)
@@ -429,7 +461,7 @@ def _drop_unreadable(root: Path) -> str:
 
 def as_user(folder: Path, uid: int, work: Callable[[Path], str]) -> str:
     """What `work` says when a child process of another user does it in a folder of its own."""
-    mine = Path("/tmp") / f"spoolmw-test-{os.getpid()}"  # noqa: S108  # tmp_path is root's alone
+    mine = Path("/tmp") / f"spoolmw-test-{os.getpid()}"  # tmp_path is root's alone
     mine.mkdir(mode=0o755)
     os.chown(mine, uid, uid)
     read, write = os.pipe()
@@ -448,7 +480,5 @@ def as_user(folder: Path, uid: int, work: Callable[[Path], str]) -> str:
     said = os.read(read, 1000).decode()
     os.close(read)
     os.waitpid(child, 0)
-    import shutil  # noqa: PLC0415
-
     shutil.rmtree(mine)
     return said

@@ -59,7 +59,7 @@ def test_a_missing_folder_is_an_empty_one(layout: Layout) -> None:
 
 def test_a_named_input_must_be_there(layout: Layout, folder: Path) -> None:
     assert len(take(layout, folder, ["data.txt", "sub"])) == 2
-    with pytest.raises(BadTaskFile, match="other.txt is missing"):
+    with pytest.raises(BadTaskFile, match=r"other\.txt is missing"):
         take(layout, folder, ["other.txt"])
 
 

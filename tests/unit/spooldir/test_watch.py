@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Iterator
@@ -82,12 +83,13 @@ def test_disarmed_it_is_silent_and_can_be_armed_again(
     layout: Layout, listener: Listener
 ) -> None:
     for number in range(5):
-        assert listener.bell.arm()
-        assert listener.bell.is_armed
+        armed = listener.bell.arm() and listener.bell.is_armed
+        assert armed
         move_in(layout, f"{number}.task")
-        wait_until(lambda number=number: f"{number}.task" in listener.arrived)
+        wait_until(functools.partial(listener.arrived.__contains__, f"{number}.task"))
         listener.bell.disarm()
-        assert not listener.bell.is_armed
+        armed = listener.bell.is_armed
+        assert not armed
         move_in(layout, f"silent{number}.task")
     assert not [name for name in listener.arrived if name.startswith("silent")]
 

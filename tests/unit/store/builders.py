@@ -22,7 +22,7 @@ from spoolmw.store.journal import Changed, Journal
 
 LOCAL = AgentName("local")
 WALL = 1_770_000_000.0
-BOOT = {"now_boot": 100.0, "boot_id": "first boot"}
+BOOT: dict[str, Any] = {"now_boot": 100.0, "boot_id": "first boot"}
 
 
 def an_id(number: int) -> TaskId:
@@ -31,7 +31,7 @@ def an_id(number: int) -> TaskId:
 
 def a_task(number: int = 1, **fields: Any) -> Task:
     """A queued task."""
-    given = {
+    given: dict[str, Any] = {
         "seq": number,
         "id": an_id(number),
         "box": "",
@@ -47,7 +47,7 @@ def a_task(number: int = 1, **fields: Any) -> Task:
 def a_full_spec(**fields: Any) -> Spec:
     """A header in which nothing is default."""
     given: dict[str, Any] = {
-        "name": "fold 17 – größe",
+        "name": "fold 17 größe",
         "key": "fold/17",
         "priority": -5,
         "run": Run(command=("./fold", "--seed", "1\n"), env=(("A", "1"), ("B", "ü"))),

@@ -115,7 +115,8 @@ class TestRoundTrip:
     )
     def test_each_number_alone_is_updated(self, journal: Journal, field: str) -> None:
         before = a_task()
-        after = replace(before, **{field: 5})
+        changed: dict[str, Any] = {field: 5}
+        after = replace(before, **changed)
         commit(journal, submitted(before))
         commit(journal, Changed(before, after, ()))
         assert journal.get(after.id) == after
@@ -128,11 +129,15 @@ class TestRoundTrip:
         assert first.spec.place is second.spec.place
 
     @settings(
-        max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+        max_examples=60,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        deadline=None,
     )
     @given(
         message=st.text(max_size=40),
-        numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3),
+        numbers=st.lists(
+            st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3
+        ),
         exit_code=st.none() | st.integers(-(2**31), 2**31),
     )
     def test_any_message_and_any_number_comes_back(

@@ -59,7 +59,9 @@ def test_a_million_ended_tasks_do_not_slow_it_down(
         ("low", "high", "before", "most", "state", "box", "name", "key", "limit"), 0
     )
     values = [0] * statement.count("?")
-    plan = [row[3] for row in tables.execute(f"EXPLAIN QUERY PLAN {statement}", values or named)]
+    plan = [
+        row[3] for row in tables.execute(f"EXPLAIN QUERY PLAN {statement}", values or named)
+    ]
     scans = [line for line in plan if "tasks" in line and not line.startswith("SCAN states")]
     assert scans, plan
     assert all(index in line for line in scans), plan

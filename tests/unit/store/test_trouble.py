@@ -230,7 +230,17 @@ def _in_small_disk(limit: str, program: str) -> str:
         f'"$0" -c "$1" "$d"; code=$?; umount "$d"; rmdir "$d"; exit $code'
     )
     ran = subprocess.run(
-        ["unshare", "-m", "--propagation", "private", "sh", "-c", script, sys.executable, program],
+        [
+            "unshare",
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            sys.executable,
+            program,
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -1,0 +1,60 @@
+"""kill -9 at every call that changes something: nothing is lost, nothing comes twice, nothing is left.
+
+`make crash` (SPOOLMW_CRASH=full) goes through all points; else an even sample of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.injection import needs_strace, spread
+from tests.crash.sweep import FULL, SAMPLE, Lane, Sweep
+from tests.crash.wrong_variants import VARIANTS
+
+IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
+LEAST_POINTS = 500 if IS_FULL else 30
+#: A wrong daemon must be found out within so many points.
+PATIENCE = 40
+#: Calls between which the protocol's steps lie: there a wrong order shows soonest.
+BORDERS = ("syncfs", "fdatasync", "renameat2")
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], None]]:
+    """Shows progress in the full sweep, which takes a while."""
+
+    def show(text: str) -> None:
+        if IS_FULL:
+            with capsys.disabled():
+                print(text, flush=True)
+
+    return show
+
+
+@needs_strace
+def test_no_kill_loses_or_doubles_a_task(ground: Path, say: Callable[[str], None]) -> None:
+    summary = Sweep(ground, FULL if IS_FULL else SAMPLE, say).run()
+    say(f"kill sweep: {summary}")
+    assert summary.failures == []
+    assert summary.total >= LEAST_POINTS, summary
+
+
+@needs_strace
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_a_daemon_that_breaks_the_commit_protocol_is_found_out(
+    variant: str, ground: Path, say: Callable[[str], None]
+) -> None:
+    lane = Lane(ground, 0, ("-m", "tests.crash.wrong_variants", variant))
+    found = [point for point in lane.daemon_points() if point.call in BORDERS]
+    tried = 0
+    for _, job in lane.daemon(spread(found, PATIENCE)):
+        problems = job()
+        tried += problems is not None
+        if problems:
+            say(f"{variant}: found out at point {tried}: {problems[0]}")
+            return
+    raise AssertionError(f"{variant} was not found out at {tried} points")
