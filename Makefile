@@ -56,7 +56,7 @@ docs: .venv/.test ## write the generated pages again: docs/states.md and docs/cl
 	@$(BIN)/python -m docs.generate_cli
 
 clean: ## remove the virtual environment, caches, and what the demo made
-	@rm -rf .venv build demo-spool *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv build demo-spool* *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/pyvenv.cfg:

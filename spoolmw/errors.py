@@ -98,7 +98,8 @@ class TaskFailed(SpoolmwError):
     """A task ended without a value.
 
     `type_name`, `message` and `traceback_text` tell of the exception where there was one;
-    `blame` says whose fault it was: task, host, agent, user or deadline.
+    `blame` says whose fault it was: task, host, agent, user or deadline. `exit_code` is a
+    command's, and `files` the folder of what it left.
     """
 
     type_name: str = ""
@@ -106,6 +107,8 @@ class TaskFailed(SpoolmwError):
     traceback_text: str = ""
     blame: str = "task"
     task_id: str = ""
+    exit_code: int | None = None
+    files: str = ""
 
 
 class TaskRejected(SpoolmwError):

@@ -58,7 +58,7 @@ def _members() -> Iterator[tuple[str, bytes]]:
     for path in _folder("spoolmw.runner", list(runner.__path__)).glob("*.py"):
         yield (
             f"{INSIDE}/{path.name}",
-            path.read_bytes().replace(b"spoolmw.runner", INSIDE.encode()),
+            path.read_bytes(),
         )
     spec = importlib.util.find_spec("cloudpickle")
     places = spec.submodule_search_locations if spec else None

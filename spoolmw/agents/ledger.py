@@ -61,9 +61,8 @@ class Ledger:
 
     def take(self, work: Sequence[Launch]) -> tuple[list[Any], list[AgentEvent]]:
         """What the runner must be told of `work`, and reports that are repeated."""
-        groups: list[Any] = []
+        fresh: list[Launch] = []
         again: list[AgentEvent] = []
-        last: Kind | None = None
         for each in work:
             name = str(each.attempt)
             if name in self._live:
@@ -74,13 +73,25 @@ class Ledger:
             self._live[name] = each
             if each.attempt.task in self._stopping:
                 self._kept_back[each.attempt.task] = each
-                continue
+            else:
+                fresh.append(each)
+        return self._groups(fresh), again
+
+    def all_again(self) -> list[Any]:
+        """What a new runner must be told: all that was taken while there was none."""
+        return self._groups(list(self._live.values()))
+
+    def _groups(self, work: Iterable[Launch]) -> list[Any]:
+        """A launch frame's work: a list of [kind, [packet, ...]]."""
+        groups: list[Any] = []
+        last: Kind | None = None
+        for each in work:
             kind = self._kind_of(each)
             if kind is not last:
                 groups.append([kind, []])
                 last = kind
-            groups[-1][1].append(lines(name, each.token, each.path))
-        return groups, again
+            groups[-1][1].append(lines(str(each.attempt), each.token, each.path))
+        return groups
 
     def _kind_of(self, work: Launch) -> Kind:
         spec = work.spec

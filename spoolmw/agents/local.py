@@ -51,18 +51,15 @@ class LocalAgent:
         self._host = os.uname().nodename
         self._ledger = Ledger(self._host)
         self._lock = threading.Lock()
-        self._runner: HostRunner | None = None
-        self._unlaunched: list[Launch] = []
         self._closing = False
         self._ahead = 0
         self._why_down = ""
         process.kill_leftovers(str(self._root))
         self._clean()
-        self._archive = bundle.publish(self._root / "runner")
         self._bell, self._ring = socket.socketpair()
         self._bell.settimeout(0.0)
         self._ring.settimeout(0.0)
-        self._runner = self._start()
+        self._runner: HostRunner | None = self._start()
         self._thread = threading.Thread(target=self._serve, name=f"agent {name}", daemon=True)
         self._thread.start()
 
@@ -90,9 +87,9 @@ class LocalAgent:
     def stop(self, attempts: Sequence[AttemptId]) -> None:
         with self._lock:
             names = self._ledger.stop(attempts)
-            if names:
-                stopped = set(attempts)
-                self._unlaunched = [e for e in self._unlaunched if e.attempt not in stopped]
+            if self._runner is None:
+                self._launch(self._ledger.stopped(names))  # nothing of them runs
+            elif names:
                 self._tell({"do": "stop", "attempts": names})
 
     def release(self, attempts: Sequence[AttemptId]) -> None:
@@ -145,9 +142,6 @@ class LocalAgent:
     # -- sending
 
     def _launch(self, work: Sequence[Launch]) -> list[AgentEvent]:
-        if self._runner is None:
-            self._unlaunched += work
-            return []
         groups, again = self._ledger.take(work)
         if groups:
             self._tell({"do": "launch", "work": groups})
@@ -155,7 +149,7 @@ class LocalAgent:
 
     def _tell(self, tree: dict[str, Any]) -> None:
         if self._runner is None:
-            return
+            return  # the next one is told of all that is live
         with contextlib.suppress(wire.Closed):  # the thread sees its death too, and acts on it
             self._runner.stream.send(wire.json_frame(tree))
             if self._runner.stream.unsent:
@@ -169,16 +163,31 @@ class LocalAgent:
 
     def _serve(self) -> None:
         pause_s = _FIRST_PAUSE_S
-        while self._runner is not None:
+        while True:
             runner = self._runner
-            self._listen(runner)
-            if time.monotonic() - runner.started_at > _HEALTHY_S:
-                pause_s = _FIRST_PAUSE_S
-            self._after_death(runner)
-            if self._closing:
+            if runner is not None:
+                self._listen(runner)
+                if time.monotonic() - runner.started_at > _HEALTHY_S:
+                    pause_s = _FIRST_PAUSE_S
+                self._after_death(runner)
+            if not self._pause(pause_s):
                 break
-            self._start_again(pause_s)
+            self._start_again()
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+        with self._lock:
+            loss = Loss(Cause.SHUTDOWN, "the daemon stopped", dead=True)
+            events = self._ledger.all_lost((), loss, counts=False)
+        self._sink(events)
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait before a runner is started again; False when the agent is closing."""
+        until = time.monotonic() + seconds
+        while not self._closing and time.monotonic() < until:
+            with contextlib.suppress(TimeoutError, BlockingIOError):
+                self._bell.settimeout(max(0.001, until - time.monotonic()))
+                self._bell.recv(4096)
+        self._bell.settimeout(0.0)
+        return not self._closing
 
     def _listen(self, runner: HostRunner) -> None:
         """Pass on what the runner says until it is gone."""
@@ -261,19 +270,21 @@ class LocalAgent:
             "interpreters": list(settings.interpreters),
             "env": env,
         }
-        return HostRunner(self._archive, self._root, setup)
+        return HostRunner(bundle.publish(self._root / "runner"), self._root, setup)
 
-    def _start_again(self, pause_s: float) -> None:
-        until = time.monotonic() + pause_s
-        while not self._closing and time.monotonic() < until:
-            time.sleep(min(0.05, pause_s))
-        runner = self._start()
+    def _start_again(self) -> None:
+        try:
+            runner = self._start()
+        except OSError as error:
+            self._why_down = f"the runner could not be started: {error.strerror}"
+            return  # the next pause is longer
         with self._lock:
             self._runner = runner
             self._why_down = ""
-            waiting, self._unlaunched = self._unlaunched, []
-            again = self._launch(waiting)
-        self._sink([*again, CapacityChanged(agent=self.name, capacity=self.capacity())])
+            waiting = self._ledger.all_again()
+            if waiting:
+                self._tell({"do": "launch", "work": waiting})
+        self._sink([CapacityChanged(agent=self.name, capacity=self.capacity())])
 
     def _after_death(self, runner: HostRunner) -> None:
         """The runner is gone: end what is left of it, and tell what is lost."""

@@ -150,6 +150,8 @@ def _failed(
     error.traceback_text = str(told.get("traceback") or "")
     error.blame = blame
     error.task_id = task.id
+    error.exit_code = header.get("exit_code")
+    error.files = str(task.files) if header.get("files") else ""
     if error.traceback_text:
         error.__cause__ = RemoteTraceback(error.traceback_text)
     return error

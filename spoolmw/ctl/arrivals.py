@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from spoolmw.ctl.drops import Dropped, find_dropped
-from spoolmw.ctl.picks import known_id, made_at, unknown
+from spoolmw.ctl.picks import id_in, known_id, made_at, unknown
 from spoolmw.ctl.session import Session
-from spoolmw.format.ids import is_task_id
 from spoolmw.store.reports import Reports
 
-#: Seconds for which a file may be nowhere, between leaving `incoming/` and being a task.
-NOWHERE_S = 5.0
+#: Seconds for which a file may be nowhere, between leaving `incoming/` and being a task: one
+#: that was seen, one that a name with an id tells of, and any other.
+SEEN_S, NAMED_S, NOWHERE_S = 60.0, 10.0, 2.0
 #: An id's time is cut to milliseconds.
 CLOCK_S = 0.001
 
@@ -61,22 +61,25 @@ class Arrivals:
             self._expected[word] = self._expected[word] or time.time()
             self._nowhere.pop(word, None)
             return
-        since = 0.0 if _has_id(word) else max(0.0, self._expected[word] - CLOCK_S)
+        # An id in the name was made before the file was there.
+        since = 0.0 if id_in(word) else max(0.0, self._expected[word] - CLOCK_S)
         task_id = known_id(self._session, reports, word, newest=True, since=since)
         if file is not None and (task_id is None or file.changed_at > made_at(task_id)):
             refused.append(_refused(file))
         elif task_id is not None:
             arrived.append(task_id)
-        elif time.monotonic() - self._nowhere.setdefault(word, time.monotonic()) < NOWHERE_S:
+        elif self._is_on_its_way(word):
             return
         else:
             raise unknown(word)
         del self._expected[word]
 
-
-def _has_id(word: str) -> bool:
-    """True for names with an id in them: it was made before the file was there."""
-    return is_task_id(word.removesuffix(".task")[-32:])
+    def _is_on_its_way(self, word: str) -> bool:
+        """True until it has been nowhere for too long."""
+        now = time.monotonic()
+        seen_s = SEEN_S if self._expected[word] else 0.0
+        patience_s = max(seen_s, NAMED_S if id_in(word) else NOWHERE_S)
+        return now - self._nowhere.setdefault(word, now) < patience_s
 
 
 def _refused(file: Dropped) -> dict[str, Any]:

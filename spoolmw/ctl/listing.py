@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,9 +71,7 @@ def says(task: Mapping[str, Any]) -> str:
 )
 @click.option("--box", "-b", help="Only tasks of this box.")
 @click.option("--name", "-n", help="Only tasks of this name.")
-@click.option(
-    "--limit", "-l", type=click.IntRange(1), default=LIMIT, show_default=True, help="So many."
-)
+@click.option("--limit", "-l", type=click.IntRange(1), help=f"So many; for people {LIMIT}.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
 @click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
 @click.option("--rejected", is_flag=True, help="Show refused files instead of tasks.")
@@ -87,44 +86,42 @@ def ls_verb(session: Session, *, rejected: bool, **wanted: Any) -> None:
         _list_tasks(session, **wanted)
 
 
-def _list_tasks(  # noqa: PLR0913  one for each option
+def _list_tasks(
     session: Session,
     *,
-    state: str | None,
-    box: str | None,
-    name: str | None,
-    limit: int,
+    limit: int | None,
     everything: bool,
     quiet: bool,
+    **wanted: str | None,
 ) -> None:
-    # In a pipe a silent limit would lie to the program behind it.
-    all_of_them = everything or quiet or session.screen.json
+    # In a pipe a limit that nobody asked for would lie to the program behind it.
+    unasked = None if everything or quiet or session.screen.json else LIMIT
+    most = limit or unasked
     with session.reports() as reports:
-        found = reports.tasks(
-            state=state,
-            box=box,
-            name=name,
-            newest=True,
-            limit=None if all_of_them else limit + 1,
-        )
+        found = reports.tasks(newest=True, limit=most and most + 1, **wanted)
+        tasks = itertools.islice(found, most)
         if session.screen.json or quiet:
-            for task in found:
-                if session.screen.json:
-                    session.screen.record(task)
-                else:
-                    session.screen.line(task["id"])
+            for task in tasks:
+                _tell(session, task, quiet=quiet)
             return
-        tasks = list(found)
-    shown = tasks if everything else tasks[:limit]
-    if not shown:
+        rows = [row(task) for task in tasks]
+        more = next(found, None) is not None
+    if not rows:
         session.screen.say("No tasks.")
         return
-    session.screen.table(COLUMNS, [row(task) for task in shown])
-    if len(tasks) > len(shown):
-        session.screen.say(f"The newest {count(limit, 'task')}; there are more: --all")
+    session.screen.table(COLUMNS, rows)
+    if more:
+        session.screen.say(f"The newest {count(len(rows), 'task')}; there are more: --all")
 
 
-def _list_refused(session: Session, *, limit: int, box: str | None) -> None:
+def _tell(session: Session, task: Mapping[str, Any], *, quiet: bool) -> None:
+    if session.screen.json:
+        session.screen.record({"id": task["id"]} if quiet else task)
+    else:
+        sys.stdout.write(f"{task['id']}\n")
+
+
+def _list_refused(session: Session, *, limit: int | None, box: str | None) -> None:
     files = sorted(refused(session.layout), key=lambda file: (file.box, file.name))
     wanted = [file.with_reason() for file in files if box is None or file.box == box]
     if session.screen.json:

@@ -15,6 +15,7 @@ from spoolmw.ctl.picks import TASK, pick
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.show import task_record
 from spoolmw.ctl.verb import verb
+from spoolmw.ctl.wait import PATIENCE_S
 from spoolmw.ctl.words import FINAL_STATES
 from spoolmw.errors import NotServed, ResultGone, SpoolmwError
 from spoolmw.format.names import escape
@@ -72,6 +73,7 @@ class Log:
         self._offset = 0
         self._printed = b""
         self._half_line = b""
+        self._down_since = 0.0
 
     def once(self) -> None:
         """Print what there is now."""
@@ -87,7 +89,7 @@ class Log:
             )
 
     def follow(self) -> None:
-        """Print until the task has ended, over all its attempts."""
+        """Print until the task has ended, over all its attempts and a daemon's restart."""
         told = ""
         while True:
             task = task_record(self._session, self._id)
@@ -98,11 +100,23 @@ class Log:
             if task["state"] != "running" and told != task["state"]:
                 told = task["state"]
                 self._session.screen.say(f"{task['name']} is {told}; waiting until it runs.")
-            piece = self._tail() if task["state"] == "running" else None
+            piece = self._tail_patiently() if task["state"] == "running" else None
             if piece is not None and piece.data:
                 self._print(piece)
             else:
                 time.sleep(LOOK_S)
+
+    def _tail_patiently(self) -> _Piece | None:
+        try:
+            piece = self._tail()
+        except NotServed:
+            now = time.monotonic()
+            self._down_since = self._down_since or now
+            if now - self._down_since > PATIENCE_S:
+                raise
+            return None
+        self._down_since = 0.0
+        return piece
 
     def _tail(self) -> _Piece | None:
         """The next piece of the running attempt; None when it does not run any more."""

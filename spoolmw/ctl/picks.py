@@ -99,8 +99,8 @@ def _pick_one(session: Session, reports: Reports, word: str, *, newest: bool) ->
     found = known_id(session, reports, word, newest=newest)
     if found is not None:
         return found
-    if is_task_id(word):
-        return word
+    if id_in(word):
+        return id_in(word)
     dropped = find_dropped(session.layout, word)
     if dropped is None:
         raise unknown(word)
@@ -116,7 +116,8 @@ def known_id(
 
     Only tasks that were made after `since` (wall clock) count.
     """
-    found = [str(task_id) for task_id in reports.resolve(word) if made_at(task_id) >= since]
+    ids = reports.resolve(id_in(word) or word)
+    found = [str(task_id) for task_id in ids if made_at(task_id) >= since]
     if len(found) <= 1:
         return found[0] if found else None
     by_name = not all(task_id.startswith(word) for task_id in found)
@@ -125,6 +126,12 @@ def known_id(
     latest = max(found)  # ids sort by time
     session.screen.say(f"{len(found)} tasks are called {word}; the newest is {short(latest)}.")
     return latest
+
+
+def id_in(word: str) -> str:
+    """The id at the end of what is an id or a file's name with one; else empty."""
+    stem = word.removesuffix(".task").removesuffix(".result")
+    return stem[-32:] if is_task_id(stem[-32:]) else ""
 
 
 def made_at(task_id: str) -> float:

@@ -5,6 +5,7 @@ Rule: what is wrong with it is told here, before anything is dropped.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,12 @@ def _from_command(
 def _with_program(session: Session, command: list[str], inputs: list[str]) -> list[str]:
     """The inputs, and the program where it is a relative path."""
     program = command[0]
+    if "/" not in program and Path(program).is_file() and shutil.which(program) is None:
+        raise BadTaskFile(
+            f"{program} is not a program of $PATH.",
+            why="There is a file of this name here, but a command needs its path.",
+            fix=f"Write ./{program}. Options of submit come before it.",
+        )
     known = {str(Path(name)) for name in inputs}
     if "/" in program and not Path(program).is_absolute() and str(Path(program)) not in known:
         if Path(program).is_file():

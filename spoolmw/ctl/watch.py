@@ -50,10 +50,13 @@ def watch_verb(
     With --json one line for each look.
     """
     watch = Watch(session, box)
-    if session.screen.json or once or not session.screen.out.is_terminal:
-        watch.plainly(interval, once=once, until_idle=until_idle)
-    else:
-        watch.live(interval, until_idle=until_idle)
+    try:
+        if session.screen.json or once or not session.screen.out.is_terminal:
+            watch.plainly(interval, once=once, until_idle=until_idle)
+        else:
+            watch.live(interval, until_idle=until_idle)
+    except KeyboardInterrupt:
+        return  # its ordinary end
 
 
 class Watch:

@@ -23,7 +23,7 @@ from spoolmw.daemon.parts import Parts
 from spoolmw.daemon.room import SyncFailed
 from spoolmw.daemon.service import Service
 from spoolmw.errors import JournalCorrupt, SpoolBusy, SpoolmwError
-from spoolmw.spooldir.layout import Layout, prepare
+from spoolmw.spooldir.layout import Layout, check_rename, prepare
 from spoolmw.spooldir.lock import SpoolLock
 from spoolmw.spooldir.where import default_spool
 
@@ -81,6 +81,7 @@ def _run(args: argparse.Namespace) -> int:
     layout = prepare(spool, force_fs=args.force_fs, group=Owners(config.intake.group).gid)
     lock = SpoolLock.acquire(layout.lock)
     try:
+        check_rename(layout)
         if args.rebuild:
             return _report(rebuild.rebuild(layout), as_json=args.json)
         _serve(layout, config, drain=args.drain)

@@ -47,7 +47,7 @@ class Attempt:
     devices: Tuple[str, ...] = ()
     verdict: Optional[Verdict] = None
     dropped = False  #: it was stopped while it waited
-    killed = False
+    warned = False  #: it got TERM
     announced = 0.0  #: monotonic clock; 0: its start was not told yet
     looked_at = 0.0
     measured_at = 0.0

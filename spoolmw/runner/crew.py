@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections import deque
 from typing import Deque, Dict, Iterator, List, NamedTuple
 
@@ -46,11 +47,6 @@ class Death(NamedTuple):
 class Member:
     """A worker process and the attempts it was given."""
 
-    __slots__ = (
-        "_held", "_sock", "cpus", "fd", "interpreter", "name", "pid", "pidfd", "place", "ready",
-        "retired", "sent", "since",
-    )  # fmt: skip
-
     def __init__(self, name: str, interpreter: str, place: Place) -> None:
         self.name = name
         self.interpreter = interpreter
@@ -60,6 +56,7 @@ class Member:
         self.cpus = 0  #: slots that it holds now
         self.ready = False
         self.retired = False  #: gets nothing more
+        self.born = time.monotonic()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self.pid = self._spawn(theirs.fileno())

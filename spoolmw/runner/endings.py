@@ -21,6 +21,8 @@ def of_death(member: Member, attempt: Attempt, death: Death) -> Ended:
     """What the death of its worker means for the attempt at hand."""
     if attempt.verdict is not None:
         return of_verdict(attempt.verdict)
+    if member.retired and not member.ready:
+        return results.failed("interpreter", f"{member.interpreter} did not become a worker")
     if member.retired:
         return results.lost("connection", "its worker was replaced as it began", counts=False)
     if os.WIFEXITED(death.status):
@@ -55,18 +57,20 @@ def of_verdict(verdict: Verdict) -> Ended:
 
 
 def report(
-    attempt: Attempt, member: Member, ended: Ended, death: Death, started_s: float
+    attempt: Attempt, member: Member, ended: Ended, death: Death, ran_s: float
 ) -> Dict[str, Any]:
     """Write the result's body where there is one, and make the report."""
     now = time.time()
-    ended.cpu_s = round(max(0.0, death.cpu_s - attempt.base_cpu_s), 6)
-    ended.memory_bytes = max(attempt.peak_bytes, death.memory_bytes)
+    # What a worker used before is not known for an attempt too short to be looked at.
+    most_s = ran_s * (os.cpu_count() or 1)
+    ended.cpu_s = round(min(max(0.0, death.cpu_s - attempt.base_cpu_s), most_s), 6)
+    ended.memory_bytes = attempt.peak_bytes or death.memory_bytes
     told: Dict[str, Any] = {}
     if ended.outcome != "lost":
         told = _write(attempt, member, ended)
     else:
         remove_staged(attempt, member.place.spool)
-    told.update(results.report(attempt.id, attempt.token, ended, (now - started_s, now)))
+    told.update(results.report(attempt.id, attempt.token, ended, (now - ran_s, now)))
     told["slot"] = member.name
     return told
 

@@ -66,10 +66,12 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def signal_tree(pid: int, number: int, *, root_too: bool) -> None:
-    """Signal a process's descendants, and the process itself if asked."""
-    for each in descendants(pid) + ([pid] if root_too else []):
+def signal_tree(pid: int, number: int, *, root_too: bool) -> int:
+    """Signal a process's descendants, and the process itself if asked; returns how many."""
+    found = descendants(pid) + ([pid] if root_too else [])
+    for each in found:
         send(each, number)
+    return len(found)
 
 
 def kill_tree(pid: int, *, root_too: bool) -> None:

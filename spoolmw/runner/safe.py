@@ -16,9 +16,9 @@ import math
 import re
 from typing import Any, List, Optional
 
-from spoolmw.runner.safe_common import LEAST_INT, MOST_INT, Bytes, Unsafe
-from spoolmw.runner.safe_read import Reader, no_constant
-from spoolmw.runner.safe_write import Changed, Writer
+from .safe_common import LEAST_INT, MOST_INT, Bytes, Unsafe
+from .safe_read import Reader, no_constant
+from .safe_write import Changed, Writer
 
 
 def dumps(value: object) -> bytes:

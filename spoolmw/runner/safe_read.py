@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any, Callable, Dict, List, NoReturn, Tuple
 
-from spoolmw.runner.safe_common import Unsafe, dtype_fits
+from .safe_common import Unsafe, dtype_fits
 
 _DTYPE = re.compile(r"[<>|=]?[biufcmMSU]\d{1,9}(\[\d{0,4}[A-Za-z]{1,2}\])?", re.ASCII)
 

@@ -7,7 +7,7 @@ import math
 import sys
 from typing import Any, Callable, Dict, List, Tuple
 
-from spoolmw.runner.safe_common import (
+from .safe_common import (
     LEAST_INT,
     MOST_DEPTH,
     MOST_INT,

@@ -149,6 +149,7 @@ class Runner:
             flags = packet[0] - _FLAGS
             if packet[0] == _HELLO:
                 member.ready = True
+                member.since = now  # the limits of the first attempt begin with it
                 continue
             attempt = member.sent.popleft()
             self._pool.forget(attempt)
@@ -193,7 +194,7 @@ class Runner:
         if at_hand is not None:
             self._pool.forget(at_hand)
             self._judge(member, at_hand, death, now)
-        elif not member.ready and not member.retired:
+        elif not member.ready:
             self._stillborn(member, death)
         member.close()
         outputs.remove(member.scratch)

@@ -20,6 +20,7 @@ CALM_S = 0.25  #: between two looks otherwise
 LONG_S = 0.03  #: nothing waits behind an attempt that runs so long
 ANNOUNCE_S = 0.1  #: a longer attempt is told to the daemon
 USAGE_S = 1.0  #: between two measurements of an attempt without a memory limit
+START_S = 60.0  #: for an interpreter to become a worker
 TERM_GRACE_S = 5.0  #: between TERM and KILL
 _MOST_FILES = 2000  #: of a working directory are counted towards the output limit
 
@@ -43,19 +44,26 @@ class Watch:
         return now + pause if pause else 0.0
 
     def _look_at(self, member: Member, now: float) -> bool:
+        """Look at one worker; True when there is no hurry to look again."""
         attempt = member.sent[0]
+        if not member.ready:
+            if now - member.born > START_S:
+                member.kill()
+        elif attempt.verdict is not None:
+            self._carry_out(member, attempt, attempt.verdict, now)
+        else:
+            return self._look_at_running(member, attempt, now)
+        return False
+
+    def _look_at_running(self, member: Member, attempt: Attempt, now: float) -> bool:
+        kind = attempt.kind
         ran_s = now - member.since
-        if attempt.verdict is not None:
-            if now >= attempt.verdict.kill_at:
-                self.kill(member, attempt)
-            return False
         if ran_s >= LONG_S:
             self._pool.is_long(ran_s)
             if len(member.sent) > 1:
                 self._pool.put_back(member.take_back())
         if ran_s >= ANNOUNCE_S and not attempt.announced:
             self._announce(member, attempt, now, ran_s)
-        kind = attempt.kind
         if kind.time_s and ran_s > kind.time_s:
             text = f"it ran longer than its [limits] time of {kind.time_s:g} s"
             self.end(member, attempt, Verdict("timeout", text, now + TERM_GRACE_S))
@@ -65,7 +73,7 @@ class Watch:
 
     def _announce(self, member: Member, attempt: Attempt, now: float, ran_s: float) -> None:
         attempt.announced = now
-        attempt.base_cpu_s = 0.0
+        attempt.base_cpu_s = process.usage(member.pid).cpu_s
         self._outbox.started.append(
             {
                 "attempt": attempt.id,
@@ -121,16 +129,20 @@ class Watch:
         if len(member.sent) > 1:
             return False  # it has just begun the next one: this one's report is on its way
         attempt.verdict = verdict
-        if time.monotonic() >= verdict.kill_at:
-            self.kill(member, attempt)
-        else:
-            process.signal_tree(member.pid, signal.SIGTERM, root_too=not attempt.kind.command)
+        self._carry_out(member, attempt, verdict, time.monotonic())
         return True
 
-    def kill(self, member: Member, attempt: Attempt) -> None:
-        """Kill an attempt's whole tree; a command's worker lives on and reports."""
-        attempt.killed = True
-        if attempt.kind.command:
-            process.kill_tree(member.pid, root_too=False)
-        else:
-            member.kill()
+    def _carry_out(
+        self, member: Member, attempt: Attempt, verdict: Verdict, now: float
+    ) -> None:
+        """TERM once, then KILL. A command's worker lives on and reports."""
+        command = attempt.kind.command
+        if now >= verdict.kill_at:
+            if command:
+                process.kill_tree(member.pid, root_too=False)
+            else:
+                member.kill()
+        elif not attempt.warned:  # a command may not have been started yet: then next time
+            attempt.warned = (
+                process.signal_tree(member.pid, signal.SIGTERM, root_too=not command) > 0
+            )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import signal
 import socket
 import sys
 import time
@@ -72,7 +73,10 @@ class Worker:
             ended = _unreadable(error)
         else:
             name = task.header.get("name") or ""
-            ended = self._execute(told, task)
+            try:
+                ended = self._execute(told, task)
+            except Exception as error:  # noqa: BLE001  one odd header must not cost the worker
+                ended = results.failed("launch", f"the attempt could not be set up: {error!r}")
         self._finish(told, name, ended, started)
 
     def _execute(self, told: Order, task: reading.TaskFile) -> Ended:
@@ -165,6 +169,7 @@ def main(setup: Setup, fd: int, archive: str) -> int:
     sock = socket.socket(fileno=fd)
     sock.set_inheritable(False)
     limits.settle()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # from outside, like TERM: no exception
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if archive in sys.path:

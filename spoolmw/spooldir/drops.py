@@ -29,6 +29,10 @@ MOST_LOOKED_AT = 2048
 CUT_OFF_S = 5.0
 #: An unreadable file is looked at again after this.
 UNREADABLE_S = 60.0
+#: When the machine has no descriptor left, or the disk fails: try again after this.
+PAUSE_S = 1.0
+#: Notices kept for who asks seldom.
+MOST_NOTICES = 100
 #: Names remembered as moved in; a watch that tells more is only a hint lost.
 MOST_ARRIVED = 50_000
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -95,6 +99,7 @@ class Drops:
         self._notices: list[str] = []
         self._pass_began = clock()
         self._euid = os.geteuid()
+        self._pause_until: float | None = None
         self._is_amid = False  # the last call ended within a pass over the folders
         self._is_restless = False  # what this pass has read may have changed meanwhile
 
@@ -103,11 +108,22 @@ class Drops:
 
         `next_due` then says when to call again: at once, until a whole pass finds nothing.
         """
-        now = self._clock()
         found: list[Drop | Refusal] = []
-        looked_at = 0
+        now = self._clock()
         if not self._is_amid:
             self._begin_pass(now)
+        try:
+            self._take(limit, now, found)
+        except OSError as error:
+            self._notices[:] = self._notices[-MOST_NOTICES:]
+            self._notices.append(f"cannot go on reading incoming/: {error.strerror}")
+            self._pause_until, self._is_amid = now + PAUSE_S, False
+        self._is_restless |= bool(found)
+        self._scan.close()
+        return found
+
+    def _take(self, limit: int, now: float, found: list[Drop | Refusal]) -> None:
+        looked_at = 0
         while len(found) < limit and looked_at < MOST_LOOKED_AT:
             turn = self._scan.turn(limit - len(found))
             if turn is not None:
@@ -120,14 +136,12 @@ class Drops:
             if found or not self._is_restless:
                 break
             self._begin_pass(now)
-        self._is_restless |= bool(found)
-        self._scan.close()
-        return found
 
     def _begin_pass(self, now: float) -> None:
         self._scan.begin()
         self._pass_began = now
         self._is_amid, self._is_restless = True, False
+        self._pause_until = None
 
     def arrived(self, name: str) -> None:
         """A watch saw `NAME` or `BOX/NAME` (below `incoming/`) arrive by rename: it is complete."""
@@ -148,11 +162,14 @@ class Drops:
 
     def next_due(self) -> float | None:
         """When (on the clock) it is worth to `take` again without a hint; None: nothing waits."""
-        return self._clock() if self._is_amid else self._settling.next_due()
+        if self._is_amid:
+            return self._clock()
+        return self._pause_until or self._settling.next_due()
 
     def notices(self) -> list[str]:
         """What the operator should know of files that stay where they are, each told once."""
-        told, self._notices = self._notices, []
+        told, self._notices = self._notices + self._scan.notices, []
+        self._scan.notices = []
         return told
 
     def settle(self, settle_s: float) -> None:

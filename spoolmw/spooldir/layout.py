@@ -7,6 +7,7 @@ write to, above it or in it, is refused (as sshd does with StrictModes).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -127,7 +128,6 @@ def prepare(root: Path, *, force_fs: bool = False, group: int | None = None) -> 
     if not force_fs:
         _check_file_system(layout.root)
     _check_folders(layout)
-    _check_rename(layout)
     return layout
 
 
@@ -208,25 +208,29 @@ def _world_writable(folder: Path) -> BadSpool:
     )
 
 
-def _check_rename(layout: Layout) -> None:
-    """A probe goes the way of every task: renames between the folders must work, and not replace."""
-    probe = layout.tmp / f".probe-{os.getpid()}"
-    places = (layout.incoming, layout.active, layout.stage, layout.results)
-    at = probe
+def check_rename(layout: Layout) -> None:
+    """Send a probe the way of every task: renames between the folders must work; else BadSpool.
+
+    Only for who holds the spool's lock; a probe that a crash left is taken away first.
+    """
+    folders = (layout.tmp, layout.incoming, layout.active, layout.stage, layout.results)
+    at, *places = (folder / ".probe" for folder in folders)
     try:
-        probe.write_bytes(b"")
-        for folder in places:
-            target = folder / probe.name
+        for old in (at, *places):
+            old.unlink(missing_ok=True)
+        at.write_bytes(b"")
+        for target in places:
             rename_noreplace(at, target)
             at = target
+        at.unlink()
     except OSError as error:
+        with contextlib.suppress(OSError):
+            at.unlink()
         raise BadSpool(
             f"files cannot be renamed within {layout.root}",
             why=f"{error.strerror} at {at}",
             fix="put the whole spool on one local, writable file system (ext4, XFS, btrfs)",
         ) from error
-    finally:
-        at.unlink(missing_ok=True)
 
 
 def _check_file_system(root: Path) -> None:

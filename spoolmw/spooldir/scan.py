@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from spoolmw.format.names import box_problem
+from spoolmw.format.names import box_problem, escape
 
 #: Names held of one folder at a time.
 WINDOW = 16_384
@@ -26,6 +26,7 @@ INPUTS_END = ".in"
 #: than this may stay the same for the next file too (the kernel's clock is coarse).
 YOUNG_NS = 100_000_000
 _ID_SLICE = slice(-37, -5)  # of NAME-ID.task
+_NOT_THERE = (FileNotFoundError, NotADirectoryError, PermissionError)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -55,12 +56,9 @@ class _Folder:
         self._names: list[str] = []  # the next one is the last
         self._read_all = False
 
-    def open(self) -> int | None:
-        """A descriptor of the folder; None when it is gone."""
-        try:
-            fd = os.open(self.path, _FOLDER)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    def open(self) -> int:
+        """A descriptor of the folder; its modification time is noted before anything is read."""
+        fd = os.open(self.path, _FOLDER)
         if self.is_empty:
             self.mtime_ns = os.fstat(fd).st_mtime_ns
         return fd
@@ -109,6 +107,8 @@ class Scan:
         self._empty: dict[str, int] = {}  # their modification times
         self._waiting: deque[_Folder] = deque()
         self._fd = -1
+        self._unreadable: set[str] = set()
+        self.notices: list[str] = []  #: folders that cannot be read, each told once
 
     def begin(self) -> None:
         """Start a new pass; the boxes known from the last one take part from its beginning."""
@@ -119,15 +119,18 @@ class Scan:
                 self._waiting.append(self._box(box))
 
     def turn(self, count: int) -> Turn | None:
-        """The next folder's next names, at most `count`; None when the pass is complete."""
+        """The next folder's next names, at most `count`; None when the pass is complete.
+
+        OSError when the machine is short of descriptors or the disk fails; the pass goes on after it.
+        """
         self.close()
         while self._waiting:
             folder = self._waiting.popleft()
-            fd = folder.open()
-            if fd is None:
-                self._boxes.discard(folder.box)
+            try:
+                self._fd = fd = folder.open()
+            except _NOT_THERE as error:
+                self._note_unreadable(folder, error)
                 continue
-            self._fd = fd
             share = max(QUANTUM, count // (len(self._waiting) + 1))
             names = folder.some(fd, min(count, share))
             odd, folder.odd = folder.odd, []
@@ -146,6 +149,15 @@ class Scan:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _note_unreadable(self, folder: _Folder, error: OSError) -> None:
+        """A box that was removed is no news; what is closed to us, or no folder, is told once."""
+        self._boxes.discard(folder.box)
+        if folder.box and isinstance(error, FileNotFoundError):
+            self._unreadable.discard(folder.box)
+        elif folder.box not in self._unreadable:
+            self._unreadable.add(folder.box)
+            self.notices.append(f"cannot read {escape(folder.path)}: {error.strerror}")
 
     def _enter(self, root: _Folder) -> None:
         """Boxes that this pass found join it."""

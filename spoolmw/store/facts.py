@@ -32,8 +32,8 @@ def facts_text(events: Sequence[Event], after: Task) -> str:
     """The events that made `after`, as a JSON list of objects with a `fact` each."""
     if len(events) == 1:
         event = events[0]
-        return f"[{_WRITERS[type(event)](event, after)}]"
-    return f"[{','.join([_WRITERS[type(event)](event, after) for event in events])}]"
+        return f"[{WRITERS[type(event)](event, after)}]"
+    return f"[{','.join([WRITERS[type(event)](event, after) for event in events])}]"
 
 
 def _submitted(event: Submitted, after: Task) -> str:
@@ -102,7 +102,8 @@ def _delivered(event: Delivered, after: Task) -> str:
     return '{"fact":"delivered"}'
 
 
-_WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
+#: How each kind of event is written.
+WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Submitted: _submitted,
     Assigned: _assigned,
     Started: _started,

@@ -159,7 +159,9 @@ class Reports:
         self, statement: str, parameters: Mapping[str, Any] | tuple[Any, ...]
     ) -> Iterator[Any]:
         try:
-            yield from self._conn.execute(statement, parameters)
+            # No `yield from`: it would close the cursor late, of a journal closed by then.
+            for row in self._conn.execute(statement, parameters):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise unreadable(self._path, error) from error
 

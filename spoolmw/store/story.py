@@ -19,7 +19,7 @@ def told(
     own = {key: value for key, value in fact.items() if key not in ("fact", "at")}
     ran = attempts.get(own.get("attempt", 0), {})
     at = float(fact.get("at") or wall)
-    tell = _TELLERS.get(name)
+    tell = TELLERS.get(name)
     text = tell(own, ran) if tell is not None else ""
     return {"at": at, "event": name, "text": text, "state": state, **own}
 
@@ -70,7 +70,8 @@ def _renamed(fact: Fact, ran: Fact) -> str:
     return f"its result will be {fact['result_name']}.result {_by(fact, ran)}".rstrip()
 
 
-_TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
+#: How each fact is told.
+TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
     "submitted": _submitted,
     "assigned": _assigned,
     "started": _started,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw import Spool
 from tests.support.daemon import ROOT, Daemon
 from tests.support.waiting import wait_until
 
@@ -73,6 +75,24 @@ def test_the_program_itself_is_taken_along(daemon: Daemon, tmp_path: Path) -> No
     )  # fmt: skip
     task = json.loads(done.stdout)["id"]
     assert daemon.ctl("result", "--stdout", task).stdout == "data\n--seed 17\n"
+
+
+def test_the_value_of_a_call_is_printed_and_a_pickle_is_not_loaded_unasked(
+    daemon: Daemon,
+) -> None:
+    spool = Spool(daemon.spool).options(keep=True)
+    power = spool.submit(pow, 2, 10)
+    moment = spool.submit(datetime.date, 2026, 1, 17)
+    wrong = spool.submit(int, "seven")
+    daemon.ctl("wait", power.id, moment.id)
+    [told] = daemon.ctl_json("result", power.id)
+    assert (told["value"], told["codec"]) == (1024, "safe")
+    assert "1024" in daemon.ctl("result", power.id).stdout
+    assert "--unpickle" in daemon.ctl("result", moment.id).stdout
+    assert "2026, 1, 17" in daemon.ctl("result", "--unpickle", moment.id).stdout
+    failed = daemon.ctl("wait", wrong.id, check=False)
+    assert failed.returncode == 1
+    assert "ValueError" in daemon.ctl("result", wrong.id, check=False).stdout
 
 
 def test_wait_says_by_its_exit_code_how_it_ended(daemon: Daemon) -> None:

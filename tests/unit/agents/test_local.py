@@ -24,13 +24,15 @@ ROOT = Path(__file__).parents[3]
 
 
 def runner_of(local: Local) -> int:
-    found = [
-        pid
-        for pid in process.children(os.getpid())
-        if str(local.root).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    assert len(found) == 1
-    return found[0]
+    """The agent's runner; a process that has just begun has no command line yet."""
+
+    def found() -> list[int]:
+        mark = str(local.root).encode()
+        mine = process.children(os.getpid())
+        return [pid for pid in mine if mark in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    [pid] = wait_until(found)
+    return pid
 
 
 def nothing() -> None:
@@ -129,11 +131,19 @@ def test_what_was_left_is_dead_before_the_next_agent_starts(tmp_path: Path) -> N
     local.agent.close(0.0)
 
 
+SHELL = """
+import os, time
+os.fork() and os._exit(0)
+os.setsid()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
 def test_a_users_shell_that_names_the_spool_is_left_alone(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     env = {**os.environ, "SPOOLMW_SPOOL": str(spool)}
-    text = "import os,sys,time; os.fork() and os._exit(0); os.setsid(); print(os.getpid(), flush=True); time.sleep(60)"
-    shell = subprocess.Popen([sys.executable, "-c", text], env=env, stdout=subprocess.PIPE)
+    shell = subprocess.Popen([sys.executable, "-c", SHELL], env=env, stdout=subprocess.PIPE)
     assert shell.stdout is not None
     pid = int(shell.stdout.readline())
     shell.stdout.close()

@@ -79,3 +79,8 @@ def test_json_without_an_id_is_an_error(line: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.stdin", io.StringIO(line))
     with pytest.raises(UnknownTask):
         words_of(["-"])
+
+
+def test_the_name_of_a_result_file_means_its_task(session: Session, enter: Enter) -> None:
+    task = enter("fold")
+    assert pick(session, [f"fold-{task}.result", f"fold-{task}"]) == [task]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import socket
 import stat
@@ -371,6 +372,55 @@ class TestHostileFiles:
         """Runs as another user in a child process: root can read everything."""
         from_child = as_user(tmp_path, 12345, _drop_unreadable)
         assert from_child == "kept, told 1 time, then 1 drop"
+
+
+class TestTroubleOfTheMachine:
+    def test_without_descriptors_nothing_is_lost_and_it_goes_on_by_itself(
+        self, layout: Layout, drops: Drops, clock: Clock
+    ) -> None:
+        for number in range(20):
+            drop(layout, f"{number}.task")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            assert drops.take(10) == []
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert "Too many open files" in drops.notices()[0]
+        due = drops.next_due()
+        assert due is not None
+        assert due > clock.now
+        clock.now = due
+        assert len(take_all(drops, layout)) == 20
+
+    def test_a_missing_incoming_is_told_once(self, layout: Layout, drops: Drops) -> None:
+        layout.incoming.rmdir()
+        for _ in range(3):
+            assert drops.take(10) == []
+        assert len(drops.notices()) == 1
+        layout.incoming.mkdir()
+        drop(layout, "a.task")
+        assert names(drops.take(10)) == {"a.task"}
+
+    @pytest.mark.skipif(
+        os.geteuid() != 0, reason="root reads everything; another user is needed"
+    )
+    def test_a_box_that_is_closed_to_us_stops_nobody_else(self, tmp_path: Path) -> None:
+        assert as_user(tmp_path, 12345, _closed_box) == "open/a.task, told 1 time"
+
+
+def _closed_box(root: Path) -> str:
+    layout = Layout(root)
+    layout.incoming.mkdir(parents=True)
+    drop(layout, "a.task", box="open")
+    drop(layout, "b.task", box="closed")
+    (layout.incoming / "closed").chmod(0)
+    drops = Drops(layout)
+    found = names(drops.take(10))
+    drops.take(10)
+    told = len(drops.notices())
+    (layout.incoming / "closed").chmod(0o700)
+    return f"{', '.join(found)}, told {told} time"
 
 
 class TestOwners:

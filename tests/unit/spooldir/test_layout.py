@@ -17,6 +17,7 @@ from spoolmw.spooldir.layout import (
     SHARED,
     Layout,
     active_name,
+    check_rename,
     file_system,
     parse_active,
     prepare,
@@ -151,3 +152,10 @@ def test_the_name_in_active_carries_all_that_a_rebuild_needs(box: str, dropped: 
 )
 def test_other_names_in_active_are_nobodys_task(name: str) -> None:
     assert parse_active(name) is None
+
+
+def test_the_probe_leaves_nothing_also_where_a_killed_daemon_left_one(layout: Layout) -> None:
+    (layout.stage / ".probe").write_bytes(b"")
+    check_rename(layout)
+    for folder in (layout.tmp, layout.incoming, layout.active, layout.stage, layout.results):
+        assert not (folder / ".probe").exists()

@@ -1,0 +1,175 @@
+"""The ledger: what frames mean as events, and what is never told twice or too early."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spoolmw.agents.ledger import Ledger, Loss, kind_of
+from spoolmw.model.agent import Launch
+from spoolmw.model.events import Lost, Reported, Started
+from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.spec import Limits, Place, Resources, Run, Spec
+from spoolmw.model.task import Blame, Cause, Outcome
+
+
+def a_launch(number: int = 1, attempt: int = 1, spec: Spec | None = None) -> Launch:
+    return Launch(
+        attempt=AttemptId(TaskId(f"{number:032x}"), 0, attempt),
+        token=f"{number:032x}",
+        path=f"active/00/{number}",
+        spec=spec or Spec(name="t"),
+    )
+
+
+def a_report(work: Launch, **more: Any) -> dict[str, Any]:
+    told = {
+        "attempt": str(work.attempt),
+        "token": work.token,
+        "outcome": "success",
+        "cause": "finished",
+        "started": 1.0,
+        "ended": 1.01,
+        "cpu_s": 0.5,
+        "memory_bytes": 9,
+        "body_bytes": 7,
+        "digest": "d",
+        "slot": "w1",
+    }
+    return {**told, **more}
+
+
+def started(work: Launch) -> dict[str, Any]:
+    return {"attempt": str(work.attempt), "slot": "w1", "pid": 5, "started": 1.0}
+
+
+def test_equal_needs_are_told_once() -> None:
+    spec = Spec(name="t")
+    groups, _ = Ledger("h").take([a_launch(1, spec=spec), a_launch(2, spec=spec)])
+    assert [(kind, len(packets)) for kind, packets in groups] == [
+        ({"interpreter": "", "python": ""}, 2)
+    ]
+
+
+def test_other_needs_make_another_group() -> None:
+    wide = Spec(name="t", resources=Resources(cpus=2))
+    groups, _ = Ledger("h").take([a_launch(1), a_launch(2, spec=wide), a_launch(3)])
+    assert [len(packets) for _, packets in groups] == [1, 1, 1]
+    assert groups[1][0]["cpus"] == 2
+
+
+def test_what_a_kind_tells() -> None:
+    spec = Spec(
+        name="t",
+        run=Run(command=("x",)),
+        resources=Resources(cpus=2, gpus=1),
+        limits=Limits(time_s=3.0, output_bytes=10),
+        place=Place(interpreter="/x/python"),
+    )
+    assert kind_of(a_launch(spec=spec)) == {
+        "command": True,
+        "cpus": 2,
+        "gpus": 1,
+        "time": 3.0,
+        "output": 10,
+    }
+
+
+def test_a_success_becomes_a_report() -> None:
+    ledger, work = Ledger("h"), a_launch()
+    ledger.take([work])
+    [event] = ledger.ended([a_report(work)])
+    assert isinstance(event, Reported)
+    assert (event.outcome, event.cause, event.blame) == (
+        Outcome.SUCCESS,
+        Cause.FINISHED,
+        Blame.NONE,
+    )
+    assert (event.token, event.digest, event.body_bytes) == (work.token, "d", 7)
+    assert (event.host, event.slot) == ("h", "w1")
+
+
+def test_a_loss_becomes_a_loss_of_what_is_dead() -> None:
+    ledger, work = Ledger("h"), a_launch()
+    ledger.take([work])
+    told = a_report(work, outcome="lost", cause="vanished", blame="host", message="m")
+    [event] = ledger.ended([told])
+    assert isinstance(event, Lost)
+    assert (event.cause, event.blame, event.message) == (Cause.VANISHED, Blame.HOST, "m")
+    assert event.counts
+    assert event.dead
+
+
+def test_a_report_of_what_is_not_live_is_passed_over() -> None:
+    assert Ledger("h").ended([a_report(a_launch())]) == []
+    assert Ledger("h").started([started(a_launch())]) == []
+
+
+def test_a_start_is_told_and_seen() -> None:
+    ledger, work = Ledger("h"), a_launch()
+    ledger.take([work])
+    assert not ledger.sightings()[0].running
+    [event] = ledger.started([started(work)])
+    assert isinstance(event, Started)
+    ledger.used([{"attempt": str(work.attempt), "cpu_s": 2.0, "memory_bytes": 3}])
+    [sighting] = ledger.sightings()
+    assert (sighting.running, sighting.pid, sighting.cpu_s, sighting.memory_bytes) == (
+        True,
+        5,
+        2.0,
+        3,
+    )
+    assert ledger.slot_of(work.attempt) == "w1"
+
+
+def test_a_successor_is_kept_back_until_the_stopped_one_is_gone() -> None:
+    ledger, work, successor = Ledger("h"), a_launch(), a_launch(attempt=2)
+    ledger.take([work])
+    assert ledger.stop([work.attempt]) == [str(work.attempt)]
+    assert ledger.take([successor]) == ([], [])
+    assert ledger.stopped([str(work.attempt)]) == [successor]
+    groups, _ = ledger.take([successor])
+    assert len(groups) == 1
+
+
+def test_a_successor_that_is_stopped_while_kept_back_never_starts() -> None:
+    ledger, work, successor = Ledger("h"), a_launch(), a_launch(attempt=2)
+    ledger.take([work])
+    ledger.stop([work.attempt])
+    ledger.take([successor])
+    assert ledger.stop([successor.attempt]) == []
+    assert ledger.stopped([str(work.attempt)]) == []
+
+
+def test_of_all_that_is_lost_only_what_ran_counts() -> None:
+    ledger = Ledger("h")
+    short, long, waiting = (a_launch(number) for number in (1, 2, 3))
+    ledger.take([short, long, waiting])
+    ledger.started([started(long)])
+    loss = Loss(Cause.CONNECTION, "gone", dead=True)
+    events = ledger.all_lost({str(short.attempt)}, loss)
+    assert [each.counts for each in events if isinstance(each, Lost)] == [True, True, False]
+    assert len(ledger) == 0
+
+
+def test_the_queue_follows_the_duration_of_attempts() -> None:
+    ledger = Ledger("h")
+    assert ledger.ahead(2) == 0
+    works = [a_launch(number) for number in range(60)]
+    ledger.take(works)
+    ledger.ended([a_report(each, ended=1.0001) for each in works])
+    assert ledger.ahead(2) == 512
+    long = a_launch(100)
+    ledger.take([long])
+    ledger.started([started(long)])
+    assert ledger.ahead(2) <= 2
+
+
+def test_reports_that_nobody_releases_are_forgotten_in_the_end() -> None:
+    ledger = Ledger("h")
+    works = [a_launch(number) for number in range(10_010)]
+    ledger.take(works)
+    ledger.ended([a_report(each) for each in works])
+    _, again = ledger.take([works[-1]])
+    assert len(again) == 1
+    _, again = ledger.take([works[0]])
+    assert again == []

@@ -1,0 +1,162 @@
+"""The runner by its protocol alone, and the ends that need its clock moved."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoolmw.agents import bundle
+from spoolmw.agents.hostrunner import HostRunner
+from spoolmw.runner import wire
+from spoolmw.runner.attempt import of_launch
+from spoolmw.runner.crew import Member, Place
+from spoolmw.runner.interpreter import Interpreters
+from spoolmw.runner.outbox import Outbox
+from spoolmw.runner.pool import Pool
+from spoolmw.runner.watch import START_S, Watch
+from tests.support.attempts import Bench
+from tests.support.waiting import wait_until
+from tests.unit.agents.conftest import Local
+
+SETUP: dict[str, Any] = {
+    "agent": "here",
+    "slots": 2,
+    "gpus": [],
+    "interpreters": [],
+    "env": {"PATH": "/usr/bin:/bin"},
+}
+
+
+class Talk:
+    """A runner, and what it says."""
+
+    def __init__(self, root: Path) -> None:
+        bench = Bench(root)
+        for name in ("scratch", "output"):
+            (root / "tmp" / name).mkdir()
+        self.bench = bench
+        self.runner = HostRunner(bundle.publish(root / "runner"), root, SETUP)
+        self.said: list[dict[str, Any]] = []
+
+    def tell(self, tree: dict[str, Any]) -> None:
+        self.runner.stream.send(wire.json_frame(tree))
+
+    def hear(self, event: str) -> dict[str, Any]:
+        def heard() -> dict[str, Any] | None:
+            self.said += [json.loads(payload) for _, payload in self.runner.stream.receive()]
+            return next((each for each in self.said if each["event"] == event), None)
+
+        found = wait_until(heard, last=lambda: self.said)
+        assert found is not None
+        return found
+
+    def has_ended(self) -> bool:
+        try:
+            self.runner.stream.receive()
+        except wire.Closed:
+            return True
+        return False
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Iterator[Talk]:
+    made = Talk(tmp_path / "spool")
+    yield made
+    made.runner.end()
+
+
+def test_it_begins_with_a_hello(talk: Talk) -> None:
+    hello = talk.hear("hello")
+    assert hello["protocol"] == 1
+    assert hello["python"] == "{}.{}.{}".format(*sys.version_info)
+    assert {"machine", "host", "platform", "cores", "memory", "pid"} <= set(hello)
+
+
+def test_an_unknown_verb_ends_it(talk: Talk) -> None:
+    talk.tell({"do": "dance"})
+    wait_until(talk.has_ended)
+
+
+def test_what_is_no_frame_ends_it(talk: Talk) -> None:
+    talk.runner.stream.send(b"GET / HTTP/1.0\r\n\r\n")
+    wait_until(talk.has_ended)
+
+
+def test_it_ends_when_the_stream_does(talk: Talk) -> None:
+    pid = talk.hear("hello")["pid"]
+    talk.runner.stream.close()
+    wait_until(
+        lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    )
+
+
+def test_stopping_what_it_does_not_know_is_confirmed(talk: Talk) -> None:
+    talk.tell({"do": "stop", "attempts": ["0.0.1"]})
+    assert talk.hear("stopped")["attempts"] == ["0.0.1"]
+
+
+def test_an_interpreter_that_never_becomes_a_worker_is_given_up(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for name in ("scratch", "output"):
+        (tmp_path / "tmp" / name).mkdir()
+    sleeper = tmp_path / "python"
+    sleeper.write_text("#!/bin/sh\nsleep 60\n")
+    sleeper.chmod(0o755)
+    members: list[Member] = []
+    place = Place(str(tmp_path), "x.pyz", {}, 0o022, "here")
+    pool = Pool(place, 1, [], Interpreters([]), members.append)
+    work = bench.call(abs, 1)
+    packet = f"{work.attempt}\n{work.token}\n{work.path}"
+    pool.add(of_launch([[{"interpreter": str(sleeper)}, [packet]]]))
+    pool.dispatch(0.0)
+    [member] = members
+    a, b = socket.socketpair()
+    watch = Watch(pool, Outbox(wire.Stream(a)), lambda _member, _now: None)
+    watch.look(member.born + START_S - 1)
+    assert os.waitpid(member.pid, os.WNOHANG) == (0, 0)
+    watch.look(member.born + START_S + 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(member.pid, 0)[1]) == -9
+    member.close()
+    a.close()
+    b.close()
+
+
+def test_a_successor_starts_when_the_stopped_attempt_is_gone(
+    local: Local, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    text = f"trap 'sleep 0.3; echo old gone >> {note}; exit' TERM; echo old >> {note}; sleep 60 & wait"
+    work = local.command("sh", "-c", text)
+    local.agent.launch([work])
+    wait_until(note.exists)
+    local.agent.stop([work.attempt])
+    successor = local.again(work)
+    local.agent.launch([successor])
+    wait_until(lambda: note.read_text().split("\n")[:3] == ["old", "old gone", "old"])
+    local.agent.stop([successor.attempt])
+
+
+def test_the_runner_needs_nothing_that_is_installed() -> None:
+    """It starts with -I -S: what it imports must be in the archive or the standard library."""
+    program = (
+        "import sys; sys.argv=['x'];"
+        "import spoolmw.runner.serve, spoolmw.runner.worker;"
+        "print([m for m in sys.modules if m.startswith('spoolmw') and 'runner' not in m])"
+    )
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "['spoolmw']"

@@ -1,0 +1,59 @@
+"""Every verb keeps the rules of the program: an example, `--json`, a page that is not stale."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from spoolmw.ctl.main import SECTIONS, VERBS, program
+from spoolmw.ctl.verb import Verb
+
+ROOT = Path(__file__).parents[3]
+
+
+def the_verb(name: str) -> Verb:
+    command = program.get_command(click.Context(program), name)
+    assert isinstance(command, Verb)
+    return command
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_has_an_example_that_uses_it_and_takes_json(name: str) -> None:
+    command = the_verb(name)
+    assert any(f"spoolmw-ctl {name}" in line for line in command.examples)
+    assert {"json", "spool"} <= {param.name for param in command.params}
+    helped = CliRunner().invoke(program, [name, "--help"])
+    assert helped.exit_code == 0
+    assert "Examples:" in helped.stdout
+
+
+def test_the_help_lists_every_verb_once_and_whole() -> None:
+    helped = CliRunner().invoke(program, ["--help"]).stdout
+    assert sum(map(len, SECTIONS.values())) == len(VERBS)
+    for name in VERBS:
+        assert f"\n  {name} " in helped
+    assert "..." not in helped.replace("[ARGS]...", "")
+
+
+def test_without_a_spool_it_says_what_to_do(tmp_path: Path) -> None:
+    done = CliRunner().invoke(program, ["--spool", str(tmp_path / "none"), "status"])
+    assert done.exit_code == 2
+    assert "There is no spool" in done.stderr
+    assert "To do:" in done.stderr
+
+
+def test_the_page_on_the_command_line_is_not_stale() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/generate_cli.py", "--check"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
