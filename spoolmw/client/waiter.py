@@ -31,6 +31,8 @@ from spoolmw.spooldir.layout import Layout
 
 #: Seconds between two looks at everything, at least; and at most this share of the time.
 SWEEP_S, SWEEP_SHARE = 1.0, 0.05
+#: The same while results are found in turn.
+FLOWING_SWEEP_S = 5.0
 #: Seconds after which everything is looked for though no folder seems changed.
 DISTRUST_S = 30.0
 #: Seconds that the thread stays when nothing is waited for.
@@ -191,7 +193,8 @@ class Waiter:
                 self._changes.seen(folder, mark)
             self._sweep_rejected(tasks[0].box, tasks)
         cost = time.monotonic() - now
-        self._next_sweep = now + max(SWEEP_S, cost / SWEEP_SHARE)
+        pause = SWEEP_S if self._pace.is_quiet(now) else FLOWING_SWEEP_S
+        self._next_sweep = now + max(pause, cost / SWEEP_SHARE)
         return found
 
     def _by_folder(self) -> dict[str, list[SpoolTask]]:

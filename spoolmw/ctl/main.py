@@ -6,6 +6,7 @@ used (or the command line is wrong); 124 a time-out; 130 interrupted.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Any
 
@@ -67,6 +68,18 @@ class Program(click.Group):
         command = getattr(module, f"{cmd_name}_verb")
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that the arguments begin with; a misspelt one is told with the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if near := difflib.get_close_matches(args[0], VERBS, n=1):
+                said = f"{error.format_message()} Did you mean {near[0]}?"
+                raise click.UsageError(said, ctx) from None
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs under their sections."""

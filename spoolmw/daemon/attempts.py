@@ -9,7 +9,7 @@ from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.logs import fields, log
 from spoolmw.model.events import Lost, Reported
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.task import Blame, Cause, Task
+from spoolmw.model.task import Blame, Cause, Outcome, Task
 
 
 def checked(event: Reported | Lost, delivery: Delivery) -> Reported | Lost:
@@ -24,6 +24,25 @@ def checked(event: Reported | Lost, delivery: Delivery) -> Reported | Lost:
         cause=Cause.CONNECTION,
         blame=Blame.HOST,
         message="its staged result is missing or shorter than reported",
+        host=event.host,
+        slot=event.slot,
+        started_at=event.started_at,
+        ended_at=event.ended_at,
+    )
+
+
+def launch_failed(event: Lost, task: Task, missing: str) -> Reported | Lost:
+    """A failed launch is repeated after a pause, but one for which a file is `missing` is the end."""
+    if not missing or task.lease is None:
+        return replace(event, blame=Blame.AGENT)
+    return Reported(
+        at=event.at,
+        attempt=event.attempt,
+        token=task.lease.token,
+        outcome=Outcome.ERROR,
+        cause=Cause.GONE,
+        blame=Blame.TASK,
+        message=f"{missing} was removed from the spool, so the task cannot run",
         host=event.host,
         slot=event.slot,
         started_at=event.started_at,

@@ -81,8 +81,13 @@ class ControlServer:
     def close(self) -> None:
         """Send what is still to be sent, then close everything and remove the socket's name."""
         self._stop = True
-        self._wake()
-        self._thread.join(2.0)
+        if self._thread.is_alive():
+            self._wake()
+            self._thread.join(2.0)
+        self._listener.close()
+        self._selector.close()
+        os.close(self._wake_r)
+        os.close(self._wake_w)
         self._path.unlink(missing_ok=True)
 
     def _wake(self) -> None:
@@ -107,7 +112,6 @@ class ControlServer:
                 break
         for client in clients.values():
             client.sock.close()
-        self._listener.close()
 
     def _accept(self, clients: dict[int, _Client]) -> None:
         try:

@@ -94,7 +94,10 @@ class Intake:
     def _read(self, limit: int) -> list[tuple[Drop, TaskFile]]:
         """Parse what is ready; what cannot be a task is refused, what is cut off waits."""
         read = []
-        for item in self.drops.take(limit):
+        items = self.drops.take(limit)
+        for notice in self.drops.notices():
+            log.warning("left in incoming %s", fields(why=notice))
+        for item in items:
             if isinstance(item, Refusal):
                 place = f"{self.layout.incoming}/{item.box}/{item.name}"
                 self._refuse(place, item, item.error)
@@ -234,6 +237,15 @@ class Intake:
     def has_file(self, task: Task) -> bool:
         """An ended task's file is still there to be run again."""
         return (self.layout.active / active_name(task.id, task.box, task.dropped)).exists()
+
+    def missing(self, task: Task) -> str:
+        """The file that an accepted task needs and that is gone; empty when all are there."""
+        if not self.has_file(task):
+            return f"active/{active_name(task.id, task.box, task.dropped)}"
+        for item in task.spec.files.inputs:
+            if not (self.layout.inputs / item.digest).exists():
+                return f"the input file {item.name} (inputs/{item.digest})"
+        return ""
 
     def note_retried(self, task: Task) -> None:
         """Remember outside the journal that an ended task is open again."""

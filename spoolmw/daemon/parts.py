@@ -30,7 +30,9 @@ from spoolmw.daemon.requests import Daemon, Requests
 from spoolmw.daemon.room import DiskRoom
 from spoolmw.daemon.table import Table
 from spoolmw.daemon.wakeup import Wakeup
+from spoolmw.errors import DiskFull
 from spoolmw.model.ids import AgentName
+from spoolmw.spooldir.disk import Ballast
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.drops import Drops
 from spoolmw.spooldir.layout import Layout
@@ -49,7 +51,7 @@ class Parts:
         self.inbox = Inbox()
         self.notifier = Notifier()
         self.owners = Owners(config.intake.group)
-        self.journal = Journal.open(layout.journal, create=is_fresh(layout))
+        self.journal = _open_journal(layout)
         self.done_log = DoneLog(layout.done_log)
         self.hooks = Hooks(_programs(config), config.hooks.timeout_s)
         self.room = DiskRoom(layout, config.disk.low_bytes)
@@ -186,6 +188,16 @@ class Parts:
     def _asked(self, request: Request) -> None:
         if not self._queries.handle(request):
             self.inbox.put(request)
+
+
+def _open_journal(layout: Layout) -> Journal:
+    """The journal; made only where no task was ever accepted. On a full disk the ballast goes."""
+    try:
+        return Journal.open(layout.journal, create=is_fresh(layout))
+    except DiskFull:
+        if not Ballast(layout).release():
+            raise
+        return Journal.open(layout.journal, create=is_fresh(layout))
 
 
 def _programs(config: Config) -> dict[str, Sequence[str]]:

@@ -213,6 +213,8 @@ class Reactor:
             return
         self._counts.ended += 1
         event = attempts.checked(event, self.delivery)
+        if isinstance(event, Lost) and event.cause is Cause.LAUNCH:
+            event = attempts.launch_failed(event, task, self.intake.missing(task))
         after = self.apply(task, event)
         if event.cause is not Cause.FINISHED:
             attempts.tell(after, event)

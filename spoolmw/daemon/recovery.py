@@ -16,7 +16,8 @@ from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.intake import HEAD_BYTES, Place
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.reactor import Reactor
-from spoolmw.errors import BadTaskFile
+from spoolmw.daemon.table import Table
+from spoolmw.errors import BadSpool, BadTaskFile
 from spoolmw.format.taskfile import MAGIC, TaskFile, read_header
 from spoolmw.model.events import Cancelled, Delivered, Held
 from spoolmw.model.ids import TaskId
@@ -26,6 +27,8 @@ from spoolmw.spooldir import donelog, markers
 from spoolmw.spooldir import inputs as input_files
 from spoolmw.spooldir.layout import Layout, parse_active
 from spoolmw.spooldir.rejects import reject
+
+DONE_LOG_BYTES = 64 << 20  #: of the newest deliveries, held against the journal at a start
 
 
 class Recovery:
@@ -43,6 +46,7 @@ class Recovery:
         for kept in reactor.journal.retryable():
             reactor.table.hold_inputs(kept)
         input_files.drop_halves(self._layout)
+        _check_age(self._layout, reactor.table)
         adopted = {task.id for task in self._adopt()}
         lost = self._settle_open()
         self._apply_markers()
@@ -152,6 +156,26 @@ class Recovery:
                 path.unlink(missing_ok=True)
             elif name.endswith(".in") and name[:-3] not in adopted and path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_age(layout: Layout, table: Table) -> None:
+    """A journal that was restored from a backup has tasks open that were delivered since.
+
+    The line in the log follows the commit of the end, so the newest journal never has one open
+    (but for DELIVERING) whose newest line says that it ended. Raises BadSpool.
+    """
+    told = donelog.newest_states(layout.done_log, table.tasks, most_bytes=DONE_LOG_BYTES)
+    ended = [
+        task_id
+        for task_id, state in told.items()
+        if state != donelog.RETRIED and table.tasks[task_id].state is not TaskState.DELIVERING
+    ]
+    if ended:
+        raise BadSpool(
+            f"the journal is older than the spool: {len(ended)} tasks that it has as open ended",
+            why=f"done.log tells of their delivery, of {ended[0]} for one: was a backup restored?",
+            fix="spoolmwd --rebuild makes a journal from the spool as it is; nothing runs twice",
+        )
 
 
 def read_head(place: Place) -> TaskFile:

@@ -191,7 +191,10 @@ def test_the_same_key_is_computed_once_and_answered_twice(spool: Spool, tmp_path
 
 def test_find_gives_the_tasks_of_a_box_in_a_state(served: Daemon) -> None:
     box = Spool(served.spool, box="found")
-    good, bad = box.options(keep=True).submit(square, 2), box.options(keep=True).submit(square, "x")
+    good, bad = (
+        box.options(keep=True).submit(square, 2),
+        box.options(keep=True).submit(square, "x"),
+    )
     good.result(20)
     bad.exception(20)
     [failed] = wait_until(lambda: box.find(box="found", state="failed"))

@@ -165,7 +165,7 @@ def test_a_package_beside_the_script_travels(run: Run, tmp_path: Path) -> None:
 
 def test_functions_of_a_notebook_travel(run: Run) -> None:
     """A kernel executes each cell's text in the namespace of `__main__`; no cell is a file."""
-    program = '''
+    program = """
         cells = [
             "import math",
             "BASE = 40",
@@ -178,7 +178,7 @@ def test_functions_of_a_notebook_travel(run: Run) -> None:
         for number, cell in enumerate(cells):
             exec(compile(cell, f"<cell {number}>", "exec"), globals())
         print(json.dumps([first, second]))
-    '''
+    """
     assert run(program) == [42, 52]
 
 

@@ -63,7 +63,11 @@ class AnsweringMachine:
         found = []
         for folder, _, names in os.walk(self.layout.incoming):
             box = os.path.relpath(folder, self.layout.incoming)
-            found += [("" if box == "." else box, Path(folder, n)) for n in names if n.endswith(".task")]
+            found += [
+                ("" if box == "." else box, Path(folder, n))
+                for n in names
+                if n.endswith(".task")
+            ]
         return sorted(found, key=lambda item: item[1].stem[-32:])
 
     def answer(self) -> int:
@@ -93,7 +97,13 @@ class AnsweringMachine:
         return ended
 
     def deliver(
-        self, box: str, dropped: str, parsed: Any, ended: results.Ended, *, result_name: str = "",
+        self,
+        box: str,
+        dropped: str,
+        parsed: Any,
+        ended: results.Ended,
+        *,
+        result_name: str = "",
         state: TaskState | None = None,
     ) -> Path:
         """Write a result as worker and daemon do."""
@@ -104,15 +114,35 @@ class AnsweringMachine:
         good = ended.outcome == "success"
         ending = Ending(
             state=state or (TaskState.DONE if good else TaskState.FAILED),
-            cause=Cause(ended.cause), blame=Blame(ended.blame), message=ended.message,
-            staged=attempt, body_bytes=length, digest=digest, files=ended.files is not None,
+            cause=Cause(ended.cause),
+            blame=Blame(ended.blame),
+            message=ended.message,
+            staged=attempt,
+            body_bytes=length,
+            digest=digest,
+            files=ended.files is not None,
         )
-        ran = Ran(attempt=1, agent="local", outcome=Outcome(ended.outcome),
-                  cause=ending.cause, blame=ending.blame, message=ended.message)
+        ran = Ran(
+            attempt=1,
+            agent="local",
+            outcome=Outcome(ended.outcome),
+            cause=ending.cause,
+            blame=ending.blame,
+            message=ended.message,
+        )
         name = result_name or dropped.removesuffix(".task")
         task = Task(
-            seq=1, id=task_id, box=box, dropped=dropped, result_name=name, spec=parsed.spec,
-            submitted_at=time.time(), state=ending.state, attempt=1, ending=ending, history=(ran,),
+            seq=1,
+            id=task_id,
+            box=box,
+            dropped=dropped,
+            result_name=name,
+            spec=parsed.spec,
+            submitted_at=time.time(),
+            state=ending.state,
+            attempt=1,
+            ending=ending,
+            history=(ran,),
         )
         append_trailer(staged, length, b"\n" + trailer_line(task).lstrip(b"\n"))
         folder = self.layout.results / box

@@ -35,15 +35,16 @@ def test_it_holds_the_runner_and_cloudpickle_and_no_spoolmw(tmp_path: Path) -> N
 
 
 def other_pythons() -> list[tuple[str, str]]:
+    """Versions and paths of the Pythons here, those of pyenv too."""
     found = []
     for version in OTHERS:
-        path = shutil.which(f"python{version}") or ""
-        asked = [path, "-c", "import sys; print(sys.executable)"]
-        if (
-            path
-            and not (done := subprocess.run(asked, capture_output=True, text=True)).returncode
-        ):
-            found.append((version, done.stdout.strip()))
+        own = Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
+        for path in [shutil.which(f"python{version}"), *map(str, own)]:
+            asked = [path or "false", "-c", "import sys; print(sys.executable)"]
+            done = subprocess.run(asked, capture_output=True, text=True, check=False)
+            if not done.returncode:
+                found.append((version, done.stdout.strip()))
+                break
     return found
 
 

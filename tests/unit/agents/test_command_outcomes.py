@@ -110,9 +110,9 @@ def test_a_script_from_windows_runs(shared: Local) -> None:
 
 def test_an_exit_code_is_told_with_the_last_words(shared: Local) -> None:
     end, files = shell(shared, "echo too bad >&2; exit 7")
-    assert failed(end).cause is Cause.EXIT
-    assert end.exit_code == 7
-    assert end.message == "exit code 7: too bad"
+    report = failed(end)
+    assert (report.cause, report.exit_code) == (Cause.EXIT, 7)
+    assert report.message == "exit code 7: too bad"
     assert files["stderr"] == b"too bad\n"
 
 

@@ -91,7 +91,11 @@ def test_the_interpreter_ends_only_when_the_futures_have(tmp_path: Path) -> None
     with AnsweringMachine(tmp_path / "spool") as machine:
         done = subprocess.run(
             [sys.executable, str(script), str(machine.layout.root)],
-            env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30, check=True,
+            env={"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         )
     assert done.stdout == "end of the program\n32\n"
     assert done.stderr == ""
@@ -99,7 +103,9 @@ def test_the_interpreter_ends_only_when_the_futures_have(tmp_path: Path) -> None
 
 def test_a_plain_task_does_not_keep_the_interpreter(tmp_path: Path) -> None:
     machine = AnsweringMachine(tmp_path / "spool")
-    program = f"from spoolmw import Spool; Spool({str(machine.layout.root)!r}).submit(pow, 2, 5)"
+    program = (
+        f"from spoolmw import Spool; Spool({str(machine.layout.root)!r}).submit(pow, 2, 5)"
+    )
     subprocess.run(
         [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, timeout=30, check=True
     )

@@ -55,9 +55,7 @@ def test_results_in_turn_are_found_in_one_round(
     assert len(pending) == 50
 
 
-def test_a_round_in_vain_looks_only_so_often(
-    pending: Pending, tasks: list[SpoolTask]
-) -> None:
+def test_a_round_in_vain_looks_only_so_often(pending: Pending, tasks: list[SpoolTask]) -> None:
     deliver(tasks[FRONT_MISSES])
     assert found(pending) == []
     deliver(tasks[FRONT_MISSES - 1])

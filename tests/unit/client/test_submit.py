@@ -68,7 +68,9 @@ def test_a_file_says_who_called_and_with_which_python(
 
 
 def test_options_stand_in_the_file(spool: Spool, machine: AnsweringMachine) -> None:
-    ann = spool.options(memory="2GB", time="10m", cpus=2, retries=5, retry_on="exit:75", name="fold 7")
+    ann = spool.options(
+        memory="2GB", time="10m", cpus=2, retries=5, retry_on="exit:75", name="fold 7"
+    )
     task = ann.options(priority=3, env={"A": "1"}, key="fold/7").submit(add, 1)
     machine.answer()
     spec = machine.seen[0].spec
@@ -137,7 +139,7 @@ def test_what_the_function_raised_is_raised_with_the_traceback_as_its_cause(
     with pytest.raises(KeyError, match="nothing") as raised:
         spool.submit(fail, "nothing").result(10)
     assert isinstance(raised.value.__cause__, RemoteTraceback)
-    assert 'raise KeyError(text)' in str(raised.value.__cause__)
+    assert "raise KeyError(text)" in str(raised.value.__cause__)
 
 
 def test_an_exception_that_cannot_be_loaded_is_told_by_taskfailed(
@@ -146,7 +148,12 @@ def test_an_exception_that_cannot_be_loaded_is_told_by_taskfailed(
     task = spool.submit(add, 1)
     [(box, path)] = machine.waiting()
     ended = results.failed("exception", "fold.Broken: no")
-    ended.exception = {"type": "Broken", "module": "fold", "message": "no", "traceback": "Traceback: x"}
+    ended.exception = {
+        "type": "Broken",
+        "module": "fold",
+        "message": "no",
+        "traceback": "Traceback: x",
+    }
     ended.codec, ended.value = "pickle-exception", (b"cnowhere\nBroken\n.",)
     machine.deliver(box, path.name, _read(path), ended)
     with pytest.raises(TaskFailed, match="fold.Broken: no") as raised:
@@ -212,7 +219,9 @@ def test_cancel_says_when_the_daemon_cannot_be_told(
     assert "spoolmwd does not answer" in caplog.text
 
 
-def test_a_command_has_its_files_and_keeps_them(spool: Spool, answered: AnsweringMachine) -> None:
+def test_a_command_has_its_files_and_keeps_them(
+    spool: Spool, answered: AnsweringMachine
+) -> None:
     task = spool.command(["./fold", "17"], outputs=["*.csv"])
     result = task.result(10)
     assert result.exit_code == 0
@@ -257,7 +266,9 @@ def test_a_directory_that_is_no_spool_says_how_to_make_one(tmp_path: Path) -> No
         Spool(tmp_path / "nothing")
 
 
-def test_a_durable_task_arrives_like_any_other(spool: Spool, answered: AnsweringMachine) -> None:
+def test_a_durable_task_arrives_like_any_other(
+    spool: Spool, answered: AnsweringMachine
+) -> None:
     assert spool.options(durable=True).submit(add, 1).result(10) == 2
     assert list(spool.options(durable=True).map(add, range(5))) == [1, 2, 3, 4, 5]
 

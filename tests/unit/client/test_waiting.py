@@ -158,7 +158,9 @@ def test_the_library_waits_for_tasks_too(spool: Spool, answered: AnsweringMachin
     tasks = [spool.submit(add, n) for n in range(10)]
     assert futures.wait(tasks, timeout=10).not_done == set()
     more = [spool.submit(add, n) for n in range(10)]
-    assert sorted(task.result() for task in futures.as_completed(more, 10)) == list(range(1, 11))
+    assert sorted(task.result() for task in futures.as_completed(more, 10)) == list(
+        range(1, 11)
+    )
     mine = [spool.submit(add, n) for n in range(10)]
     assert {task.id for task in spool.as_completed(mine, 10)} == {task.id for task in mine}
 
@@ -184,7 +186,9 @@ def test_ctrl_c_ends_the_waiting(spool: Spool, machine: AnsweringMachine) -> Non
 def test_a_refused_file_ends_in_its_reason(spool: Spool, machine: AnsweringMachine) -> None:
     task = spool.submit(add, 1)
     [(_, path)] = machine.waiting()
-    machine.reject(path, "x.task was refused: cpus.\nWhy: cpus: too many\nTo do: ask for fewer\n")
+    machine.reject(
+        path, "x.task was refused: cpus.\nWhy: cpus: too many\nTo do: ask for fewer\n"
+    )
     with pytest.raises(TaskRejected) as raised:
         task.result(10)
     assert raised.value.what == "x.task was refused: cpus."
@@ -233,7 +237,9 @@ def test_a_result_that_somebody_moved_away_ends_in_resultgone(
     task = spool.submit(add, 1)
     machine.waiting()[0][1].unlink()
     name = task.dropped.removesuffix(".task")
-    with asked(machine.layout.root, {task.id: {"state": "done", "result": f"results/{name}.result"}}):
+    with asked(
+        machine.layout.root, {task.id: {"state": "done", "result": f"results/{name}.result"}}
+    ):
         with pytest.raises(ResultGone, match="moved or deleted"):
             task.result(15)
 
@@ -244,7 +250,9 @@ def test_a_result_under_a_name_that_only_the_daemon_knows_is_found(
     task = spool.submit(add, 1)
     [(box, path)] = machine.waiting()
     machine.answer_one(box, path, result_name="elsewhere")
-    with asked(machine.layout.root, {task.id: {"state": "done", "result": "results/elsewhere.result"}}):
+    with asked(
+        machine.layout.root, {task.id: {"state": "done", "result": "results/elsewhere.result"}}
+    ):
         assert task.result(15) == 2
 
 
@@ -254,7 +262,9 @@ def test_a_damaged_result_is_told_as_such(spool: Spool, machine: AnsweringMachin
     data = (machine.layout.results / "x.result").read_bytes()
     Path(task.result_file).write_bytes(data[:-20])
     name = task.dropped.removesuffix(".task")
-    with asked(machine.layout.root, {task.id: {"state": "done", "result": f"results/{name}.result"}}):
+    with asked(
+        machine.layout.root, {task.id: {"state": "done", "result": f"results/{name}.result"}}
+    ):
         with pytest.raises(BadResultFile, match="not a whole result"):
             task.result(15)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from spoolmw.agents.fake import FakeAgent
 from spoolmw.config import AgentConfig, Config, Intake
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.parts import Parts
-from spoolmw.errors import DiskFull, SpoolmwError
+from spoolmw.daemon.rebuild import rebuild
+from spoolmw.errors import BadSpool, DiskFull, SpoolmwError
 from spoolmw.format.resultfile import read_trailer
 from spoolmw.model.ids import AgentName
 from spoolmw.model.task import TaskState
@@ -339,3 +341,27 @@ def test_a_restart_launches_again_what_was_running(bench: Bench) -> None:
     assert bench.agent.launched[0].attempt.attempt == 2
     bench.agent.finish(bench.agent.launched[0].attempt)
     bench.until(lambda: bench.delivered("a.sh"))
+
+
+def test_a_journal_from_a_backup_is_refused_and_rebuild_runs_nothing_twice(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.close()
+    backup = tmp_path / "backup.db"
+    shutil.copy(bench.layout.journal, backup)
+    bench.start()
+    bench.until(lambda: bench.agent.launched)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: bench.delivered("a.sh") and not len(bench.parts.table))
+    bench.close()
+    shutil.copy(backup, bench.layout.journal)
+    with pytest.raises(BadSpool, match="older than the spool"):
+        bench.start()
+    bench.parts.close()
+    rebuild(bench.layout)
+    bench.start()
+    bench.ticks()
+    assert not bench.agent.launched
+    assert bench.trailer("a.sh")["state"] == "done"
