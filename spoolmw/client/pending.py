@@ -147,6 +147,10 @@ class Pending:
         tasks = [self.by_path[path] for path in dict.fromkeys(paths) if path in self.by_path]
         return self.these(tasks)
 
+    def of_box(self, box: str) -> list[SpoolTask]:
+        """All that are waited for in a box."""
+        return [task for task in self.by_path.values() if task.box == box]
+
     def these(self, tasks: Iterable[SpoolTask]) -> list[Found]:
         """Look for the results of these tasks."""
         found: list[Found] = []

@@ -60,6 +60,7 @@ class Waiter:
         self._added: deque[SpoolTask] = deque()
         self._dropped: deque[SpoolTask] = deque()
         self._pending = Pending()
+        self._boxes: dict[str, str] = {}  #: folders of results in use, and their boxes
         self._pace = Pace()
         self._changes = Changes()
         self._watching = Watching(self._wake)
@@ -161,7 +162,10 @@ class Waiter:
             if task.is_attached:  # its result may have been there before
                 self._changes.forget()
                 self._next_sweep = now
-            self._watching.include(os.path.dirname(task.result_file))
+            folder = task.result_file.rpartition("/")[0]
+            if folder not in self._boxes:
+                self._boxes[folder] = task.box
+                self._watching.include(folder)
         while self._dropped:
             self._pending.drop(self._dropped.popleft())
 
@@ -186,28 +190,22 @@ class Waiter:
             self._last_full = now
             self._changes.forget()
         found: list[Found] = []
-        for folder, tasks in self._by_folder().items():
+        for folder, box in self._boxes.items():
             mark = self._changes.mark(folder)
             if self._changes.is_new(folder, mark):
-                found += self._pending.these(tasks)
+                found += self._pending.these(self._pending.of_box(box))
                 self._changes.seen(folder, mark)
-            self._sweep_rejected(tasks[0].box, tasks)
+            self._sweep_rejected(box)
         cost = time.monotonic() - now
         pause = SWEEP_S if self._pace.is_quiet(now) else FLOWING_SWEEP_S
         self._next_sweep = now + max(pause, cost / SWEEP_SHARE)
         return found
 
-    def _by_folder(self) -> dict[str, list[SpoolTask]]:
-        folders: dict[str, list[SpoolTask]] = {}
-        for path, task in self._pending.by_path.items():
-            folders.setdefault(path.rpartition("/")[0], []).append(task)
-        return folders
-
-    def _sweep_rejected(self, box: str, tasks: Iterable[SpoolTask]) -> None:
+    def _sweep_rejected(self, box: str) -> None:
         folder = str(self._layout.rejected / box)
         mark = self._changes.mark(folder)
         if self._changes.is_new(folder, mark):
-            for task in tasks:
+            for task in self._pending.of_box(box):
                 self._refused(task)
             self._changes.seen(folder, mark)
 

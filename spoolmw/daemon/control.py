@@ -62,11 +62,11 @@ class ControlServer:
     """Listens on `control.sock`. `handle` takes each request; it must not block."""
 
     def __init__(
-        self, path: Path, handle: Callable[[Request], None], mode: int = 0o660
+        self, path: Path, handle: Callable[[Request], None], *, group: int | None = None
     ) -> None:
         self._handle = handle
         self._path = path
-        self._listener = _bind(path, mode)
+        self._listener = _bind(path, group)
         self._selector = selectors.DefaultSelector()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._answers: deque[tuple[_Client, bytes]] = deque()
@@ -208,8 +208,11 @@ class ControlServer:
         return len(client.outbuf) <= 64 * MAX_LINE_BYTES
 
 
-def _bind(path: Path, mode: int) -> socket.socket:
-    """Bind through the folder's descriptor: a socket's path has only 107 bytes."""
+def _bind(path: Path, group: int | None) -> socket.socket:
+    """Bind through the folder's descriptor: a socket's path has only 107 bytes.
+
+    The daemon's user may connect, and with `group` its members.
+    """
     path.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -217,7 +220,9 @@ def _bind(path: Path, mode: int) -> socket.socket:
         listener.bind(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)
-    path.chmod(mode)
+    if group is not None:
+        os.chown(path, -1, group)
+    path.chmod(0o660 if group is not None else 0o600)
     listener.setblocking(False)  # noqa: FBT003  # its own signature
     listener.listen(MAX_CLIENTS)
     return listener

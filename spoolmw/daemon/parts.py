@@ -71,7 +71,7 @@ class Parts:
         )
         self.reactor = self._reactor()
         self._queries = Queries(layout)
-        self.control = ControlServer(layout.control, self._asked)
+        self.control = ControlServer(layout.control, self._asked, group=self.owners.gid)
         self.housekeeping = Housekeeping(layout, config, self.journal, self.table)
 
     def serve(self, *, reload: Callable[[], list[str]], stop: Callable[[], None]) -> None:

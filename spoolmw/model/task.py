@@ -68,7 +68,7 @@ class Cause(Enum):
     HELD = "held"
     SHUTDOWN = "shutdown"  #: the daemon stopped and the grace period ended
     SUPERSEDED = "superseded"  #: an earlier attempt reported after all
-    GONE = "gone"  #: the result that was to be copied (same key) was taken away
+    GONE = "gone"  #: a file that the task needs, or the result it was to copy, was taken away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from spoolmw.errors import (
     TaskRejected,
     UnknownTask,
 )
-from tests.support.daemon import ROOT, Daemon, family, running
+from tests.support.daemon import ROOT, Daemon, running
 from tests.support.gates import is_running, pass_gate
 from tests.support.waiting import wait_until
 
@@ -101,7 +101,7 @@ def test_a_command_that_fails_says_how(spool: Spool) -> None:
 
 
 def test_a_call_that_kills_its_worker_is_a_failed_task(spool: Spool) -> None:
-    with pytest.raises(TaskFailed, match="SIGSEGV|signal"):
+    with pytest.raises(TaskFailed, match="signal"):
         spool.options(retries=0).submit(die).result(30)
 
 
@@ -226,16 +226,14 @@ def test_agents_are_chosen_by_option_and_an_unknown_one_is_refused(spool: Spool)
 # -- never hang --------------------------------------------------------------------------------
 
 
-def test_a_refused_file_ends_in_its_reason(served: Daemon) -> None:
-    spool = Spool(served.spool)
-    task = spool.submit(square, 2)
-    spool.options(box="other").submit(square, 3).result(20)
-    assert task.result(20) == 4
-    forged = spool.options(agents=["nowhere"]).submit(square, 2)
+def test_a_refused_file_ends_in_its_reason(spool: Spool) -> None:
+    task = spool.options(agents=["nowhere"]).submit(square, 2)
     with pytest.raises(TaskRejected) as raised:
-        forged.result(20)
+        task.result(20)
+    assert "nowhere" in str(raised.value)
     assert raised.value.why
-    assert (spool.root / "rejected" / forged.dropped).exists()
+    assert raised.value.fix
+    assert (spool.root / "rejected" / task.dropped).exists()
 
 
 def test_a_name_that_was_taken_ends_in_a_result(spool: Spool, gate: Path) -> None:
@@ -262,7 +260,6 @@ def test_a_result_that_somebody_moved_away_ends_in_resultgone(
 ) -> None:
     task = spool.submit(pass_gate, str(gate), 6)
     wait_until(lambda: is_running(gate))
-    os.kill(os.getpid(), 0)
     spool._link.waiter._pending.drop(task)  # so that the thief is first, for certain
     gate.touch()
     wait_until(task.path.exists)
@@ -335,14 +332,13 @@ def test_waiting_for_a_slow_task_costs_next_to_nothing(spool: Spool, gate: Path)
     assert tasks[-1].result(30) == 199 * 199
 
 
-def test_no_process_and_no_socket_is_left_by_the_helper(spool: Spool) -> None:
+def test_asking_and_waiting_leave_no_descriptors_open(spool: Spool) -> None:
     spool.submit(square, 2).result(20)
-    before = set(os.listdir("/proc/self/fd"))
+    before = len(os.listdir("/proc/self/fd"))
     for n in range(20):
         spool.submit(square, n).result(20)
         spool.stats()
-    assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
-    assert family(os.getpid()).count(os.getpid()) == 0
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
 
 
 def _state(spool: Spool, task_id: str) -> str:

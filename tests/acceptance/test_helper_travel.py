@@ -244,7 +244,8 @@ def test_arrays_come_back_as_arrays(environment: Path, run: Run) -> None:
         big = np.random.default_rng(1).normal(size=(200, 300))
         same = spool.submit(lambda a: a, big).result(30)
         doubled = sum(spool.map(np.sum, np.split(big, 4)))
-        print(json.dumps([bool((same == big).all()), str(same.dtype), bool(np.isclose(doubled, big.sum()))]))
+        close = bool(np.isclose(doubled, big.sum()))
+        print(json.dumps([bool((same == big).all()), str(same.dtype), close]))
     """
     assert run(program, python=str(environment)) == [True, "float64", True]
 
@@ -301,5 +302,5 @@ def test_an_unpicklable_value_is_an_error_that_names_it(spool: Spool) -> None:
 
 
 def test_a_value_that_safe_refuses_is_an_error_that_says_so(spool: Spool) -> None:
-    with pytest.raises(TaskFailed, match="safe|codec"):
+    with pytest.raises(TaskFailed, match="safe"):
         spool.options(result="safe").submit(lambda: object).result(20)

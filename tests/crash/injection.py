@@ -52,11 +52,11 @@ def kill(point: Point) -> list[str]:
     ]
 
 
-def fail(calls: Sequence[str], error: str, when: str) -> list[str]:
-    """The words before a command some of whose calls are to fail."""
+def fail(point: Point, error: str) -> list[str]:
+    """The words before a command whose call at `point` is to fail."""
     return [
-        *["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null"],
-        *["-e", f"trace={','.join(calls)}", "-e", f"inject={','.join(calls)}:error={error}:when={when}"],
+        *["strace", "-qq", "-o", "/dev/null", "-e", f"trace={point.call}"],
+        *["-e", f"inject={point.call}:error={error}:when={point.count}"],
     ]
 
 

@@ -156,7 +156,7 @@ def test_an_exception_that_cannot_be_loaded_is_told_by_taskfailed(
     }
     ended.codec, ended.value = "pickle-exception", (b"cnowhere\nBroken\n.",)
     machine.deliver(box, path.name, _read(path), ended)
-    with pytest.raises(TaskFailed, match="fold.Broken: no") as raised:
+    with pytest.raises(TaskFailed, match=r"fold\.Broken: no") as raised:
         task.result(10)
     assert raised.value.type_name == "fold.Broken"
     assert raised.value.traceback_text == "Traceback: x"

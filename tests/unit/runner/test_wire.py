@@ -14,7 +14,7 @@ from spoolmw.runner import wire
 Pair = tuple[wire.Stream, wire.Stream]
 
 
-def left_to_send(stream: wire.Stream) -> bool:
+def is_behind(stream: wire.Stream) -> bool:
     """Read anew each time it is asked."""
     return stream.unsent
 
@@ -57,12 +57,12 @@ def test_what_the_kernel_does_not_take_is_sent_later(pair: Pair) -> None:
     payload = b"x" * 5_000_000
     ours.send(wire.frame(payload))
     ours.send(wire.frame(b"last"))
-    assert left_to_send(ours) > 0
+    assert is_behind(ours)
     frames: list[wire.Frame] = []
     while len(frames) < 2:
         frames += theirs.receive()
         ours.flush()
-    assert left_to_send(ours) == 0
+    assert not is_behind(ours)
     assert [each[1] for each in frames] == [payload, b"last"]
 
 

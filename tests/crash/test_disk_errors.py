@@ -1,0 +1,55 @@
+"""Calls that fail: a sync that is refused ends the daemon, anything else costs nothing; the next start goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.consumer import Consumer
+from tests.crash.injection import Point, fail, needs_strace, spread
+from tests.crash.sweep import Lane
+
+IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
+#: The status of a daemon whose journal or disk failed while it ran.
+EXIT_FAILED = 3
+#: Calls of the reactor that write, and what may be wrong with them.
+WRITING = ("pwrite64", "write", "rename", "renameat2", "unlink", "linkat", "openat", "mkdir", "ftruncate")
+ERRORS = ("ENOSPC", "EIO")
+POINTS_EACH = 40 if IS_FULL else 1
+
+
+@pytest.fixture
+def lane(ground: Path) -> Iterator[Lane]:
+    yield Lane(ground, 0)
+
+
+def wrong_after(lane: Lane, point: Point, error: str) -> tuple[int, list[str]]:
+    """The status of a daemon one of whose calls fails, and what is wrong after its successor ended all."""
+    lane.machine.reset(lane.early)
+    with Consumer(lane.machine.home, lane.seed()) as consumer:
+        status = lane.machine.run(fail(point, error), late=True)
+        return status, lane.machine.finish(consumer, twice=False)
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["syncfs", "fdatasync"])
+def test_a_failed_sync_ends_the_daemon_and_the_next_start_loses_nothing(lane: Lane, call: str) -> None:
+    found = [point for point in lane.daemon_points() if point.call == call]
+    for point in spread(found, 2 * POINTS_EACH):
+        status, problems = wrong_after(lane, point, "EIO")
+        assert status in (0, EXIT_FAILED), point  # 0: it was not reached
+        assert problems == [], point
+    assert EXIT_FAILED in [wrong_after(lane, point, "EIO")[0] for point in found[2:4]]
+
+
+@needs_strace
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_call_that_fails_once_loses_nothing(lane: Lane, error: str) -> None:
+    found = lane.daemon_points()
+    for call in WRITING:
+        for point in spread((p for p in found if p.call == call), POINTS_EACH):
+            _, problems = wrong_after(lane, point, error)
+            assert problems == [], f"{point} {error}"
