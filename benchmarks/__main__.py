@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
 from pathlib import Path
 
 from benchmarks.backlog import w4
@@ -19,6 +21,7 @@ def main() -> None:
     options = _options()
     if options.on is None:
         enter_namespace()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: clean up, then end
     report, load = Report(as_json=options.json), os.getloadavg()[0]
     with ground(options.on) as measured:
         report.say(f"measuring on {measured.kind}")

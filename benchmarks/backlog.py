@@ -55,7 +55,9 @@ def _piled_up(service: Service, count: int) -> tuple[list[Any], float, float]:
         spool = Spool(service.spool)
         cpu, before = own_cpu_s() + service.cpu_s(), time.perf_counter()
         tasks: list[Any] = [spool.submit(nothing) for _ in range(count)]
-        while control.request("status")["tasks"].get("queued", 0) < count:
+        while (queued := control.request("status")["tasks"].get("queued", 0)) < count:
+            if time.perf_counter() - before > TIMEOUT_S:
+                raise TimeoutError(f"only {queued} of {count} tasks were accepted")
             time.sleep(POLL_S)
         took_s = time.perf_counter() - before
         return tasks, own_cpu_s() + service.cpu_s() - cpu, took_s

@@ -61,7 +61,7 @@ def read_ended(task: SpoolTask, data: bytes) -> tuple[Ended, bool]:
     try:
         result = parse(data, task.result_file)
     except BadResultFile as error:
-        raise NotOurs(error) from None
+        raise NotOurs(error if data else _unreadable(task.result_file)) from None
     trailer = result.trailer or {}
     owner = trailer.get("id") or result.header.get("task")
     if owner != task.id:
@@ -73,6 +73,17 @@ def read_ended(task: SpoolTask, data: bytes) -> tuple[Ended, bool]:
             )
         )
     return _ended(task, result, trailer)
+
+
+def _unreadable(path: str) -> BadResultFile:
+    why, fix = "it is empty", "move it away"
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+    except PermissionError:
+        why, fix = "this user may not read it", "see [intake] group in the configuration"
+    except OSError as error:
+        why = str(error.strerror)
+    return BadResultFile(f"{path} is no result file.", why=why, fix=fix)
 
 
 def _ended(

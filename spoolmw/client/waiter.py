@@ -120,13 +120,11 @@ class Waiter:
             log.exception("the thread that waits for results failed")
             self._give_up(error)
             raise
-        finally:
-            self._watching.close()
 
     def _give_up(self, error: BaseException) -> None:
         """A bug of ours may cost the results, but leave nobody waiting."""
         with self._lock:
-            self._thread = None
+            self._leave()
         for task in [*self._pending.by_path.values(), *self._added]:
             why = f"{type(error).__name__}: {error}"
             task.end(Ended(error=SpoolmwError("Waiting for results failed.", why=why)))
@@ -144,12 +142,19 @@ class Waiter:
             self._kick.wait(LINGER_S)
         self._resting = False
         self._kick.clear()
-        with self._lock:
-            if self._added:
-                self._empty_inboxes()
-                return True
-            self._thread = None
+        if not self._added:
+            with self._lock:
+                self._leave()
+            self.ensure()  # for a task that was added while this thread still seemed to stay
             return False
+        self._empty_inboxes()
+        return True
+
+    def _leave(self) -> None:
+        """The next task starts another thread; called with the lock held."""
+        self._watching.close()
+        self._boxes.clear()
+        self._thread = None
 
     def _empty_inboxes(self) -> None:
         number, now = len(self._added), time.monotonic()

@@ -72,7 +72,7 @@ class Requests:
         }
 
     def handle(self, request: Request) -> None:
-        """Decide one request; its answer goes out after the commit."""
+        """Decide one request; the answer to a change goes out after its commit."""
         try:
             verb = self._verbs.get(request.verb)
             if verb is None:
@@ -85,7 +85,10 @@ class Requests:
         except SpoolmwError as error:
             request.reply(error)
             return
-        self._reactor.reply(request, answer)
+        if request.verb in READS:
+            request.reply(answer)  # also while the disk is full and nothing is committed
+        else:
+            self._reactor.reply(request, answer)
 
     # -- what is ------------------------------------------------------------------------------
 

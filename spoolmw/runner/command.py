@@ -177,13 +177,14 @@ def _find(name: str, path: str) -> str:
 
 
 def _not_started(error: OSError) -> Ended:
-    missing = isinstance(error, FileNotFoundError)
+    """As a shell says it, with 127 for what is not there and 126 for what cannot be run."""
     name = error.filename if isinstance(error.filename, str) else ""
-    return results.failed(
-        "exit",
-        f"the command could not be started: {name}: {error.strerror}",
-        exit_code=_NOT_FOUND if missing else _NOT_EXECUTABLE,
-    )
+    ended = results.could_not(error, f"the command could not be started: {name}")
+    if ended.outcome == "error":
+        ended.cause = "exit"
+        missing = isinstance(error, FileNotFoundError)
+        ended.exit_code = _NOT_FOUND if missing else _NOT_EXECUTABLE
+    return ended
 
 
 def _judge(finished: Finished, memory: int, folder: str) -> Ended:

@@ -17,12 +17,6 @@ from typing import Deque, Dict, Iterator, List, NamedTuple
 from . import order, process, wire
 from .attempt import Attempt
 
-#: First byte of a packet from a worker: that it is ready, or flags of a report.
-HELLO = b"h"
-WORN = 1  #: the worker wants to be replaced
-LOST = 2  #: the attempt has no result
-FLAGS = (b"0", b"1", b"2", b"3")
-_WORKER_FD = 3
 _OUTPUT_FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -88,7 +82,7 @@ class Member:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, self.output("stdout"), _OUTPUT_FLAGS, 0o600),
                 (os.POSIX_SPAWN_OPEN, 2, self.output("stderr"), _OUTPUT_FLAGS, 0o600),
-                (os.POSIX_SPAWN_DUP2, fd, _WORKER_FD),
+                (os.POSIX_SPAWN_DUP2, fd, order.WORKER_FD),
             ],
             setsid=True,
             setsigmask=[],

@@ -35,6 +35,8 @@ def of_death(member: Member, attempt: Attempt, death: Death) -> Ended:
 
 
 def _exited(member: Member, code: int) -> Ended:
+    if not member.ready and code == os.EX_TEMPFAIL:
+        return results.refused(f"no worker: {results.tail(member.output('stderr'), 500)}")
     if not member.ready:
         said = results.tail(member.output("stderr"), 2000).strip().splitlines()
         last = f": {said[-1]}" if said else ""
@@ -67,23 +69,30 @@ def report(
     ended.memory_bytes = attempt.peak_bytes or death.memory_bytes
     told: Dict[str, Any] = {}
     if ended.outcome != "lost":
-        told = _write(attempt, member, ended)
-    else:
+        try:
+            told = _write(attempt, member, ended)
+        except OSError as error:
+            ended = results.refused(f"the result could not be written: {error.strerror}")
+    if ended.outcome == "lost":
         remove_staged(attempt, member.place.spool)
     told.update(results.report(attempt.id, attempt.token, ended, (now - ran_s, now)))
     told["slot"] = member.name
     return told
 
 
-def unstarted(attempt: Attempt, spool: str, message: str) -> Dict[str, Any]:
-    """The report of an attempt for which there is no interpreter."""
+def unstarted(attempt: Attempt, spool: str, ended: Ended) -> Dict[str, Any]:
+    """The report of an attempt for which there is no worker."""
     now = time.time()
-    ended = results.failed("interpreter", message)
-    name = _name(spool, attempt)
-    size, digest = results.write(f"{spool}/stage/{attempt.id}", name, attempt.id, ended)
-    told = results.report(attempt.id, attempt.token, ended, (now, now))
-    told.update(body_bytes=size, digest=digest)
-    return told
+    place: Dict[str, Any] = {}
+    if ended.outcome != "lost":
+        try:
+            size, digest = results.write(
+                f"{spool}/stage/{attempt.id}", _name(spool, attempt), attempt.id, ended
+            )
+            place = {"body_bytes": size, "digest": digest}
+        except OSError as error:
+            ended = results.refused(f"the result could not be written: {error.strerror}")
+    return {**results.report(attempt.id, attempt.token, ended, (now, now)), **place}
 
 
 def not_begun(attempt: Attempt) -> Dict[str, Any]:

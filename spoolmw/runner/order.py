@@ -1,4 +1,4 @@
-"""What a worker is told: one packet for one attempt.
+"""What a worker is told, one packet for one attempt, and how its own packets begin.
 
 Three lines of text (attempt, token, path of the task's file) and, for what is not plain, one
 line of JSON with the rest. The agent writes the lines, the runner adds the JSON, the worker reads.
@@ -11,6 +11,12 @@ from typing import Any, Dict, NamedTuple, Tuple
 
 DEFAULT_OUTPUT_BYTES = 1_000_000_000
 MAX_PACKET = 64 << 10  #: bytes
+WORKER_FD = 3  #: a worker's socket
+#: First byte of a packet from a worker: that it is ready, or flags of a report.
+HELLO = b"h"
+WORN = 1  #: the worker wants to be replaced
+LOST = 2  #: the attempt has no result
+FLAGS = (b"0", b"1", b"2", b"3")
 
 
 class Order(NamedTuple):

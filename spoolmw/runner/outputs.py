@@ -54,23 +54,20 @@ def remove(folder: str) -> None:
         os.rmdir(folder)
 
 
-def bring(inputs: Sequence[Dict[str, Any]], store: str, scratch: str) -> str:
-    """Copy the inputs into an attempt's folder; returns what went wrong, or nothing.
+def bring(inputs: Sequence[Dict[str, Any]], store: str, scratch: str) -> None:
+    """Copy the inputs into an attempt's folder; raises OSError.
 
     Copied, not linked: an attempt may write into its files, the store is everybody's.
     """
     for each in inputs:
         target = os.path.join(scratch, each["name"])
         os.makedirs(os.path.dirname(target), exist_ok=True)
+        mode = 0o700 if each.get("executable") else 0o600
         try:
-            _copy(
-                os.path.join(store, each["sha256"]),
-                target,
-                0o700 if each.get("executable") else 0o600,
-            )
+            _copy(os.path.join(store, each["sha256"]), target, mode)
         except OSError as error:
-            return f"input {each['name']} could not be brought: {error.strerror}"
-    return ""
+            text = f"input {each['name']}: {error.strerror}"
+            raise OSError(error.errno, text) from error
 
 
 def _copy(source: str, target: str, mode: int) -> None:

@@ -9,12 +9,15 @@ Rule 3: several attempts wait inside a worker only while they are short (about W
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from typing import Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from . import results
 from .attempt import Attempt
 from .crew import Member, Place
 from .interpreter import Interpreters, NotFound
+from .results import Ended
 
 WORK_S = 0.005  #: of work that waits inside a worker
 MAX_DEPTH = 64  #: attempts inside a worker at most
@@ -46,7 +49,7 @@ class Pool:
         self._average_s = WORK_S
         self._made = 0
         #: Attempts that no worker can be found for; the loop makes failures of them.
-        self.hopeless: List[Tuple[Attempt, str]] = []
+        self.hopeless: List[Tuple[Attempt, Ended]] = []
 
     @property
     def depth(self) -> int:
@@ -209,7 +212,7 @@ class Pool:
             kind.path = self._interpreters.choose(kind.interpreter, kind.python)
             return kind.path
         except NotFound as error:
-            self.hopeless.append((attempt, str(error)))
+            self.hopeless.append((attempt, results.failed("interpreter", str(error))))
             self._remove(attempt)
             return None
 
@@ -228,7 +231,10 @@ class Pool:
         try:
             member = Member(f"{self._place.agent}-{self._made}", path, self._place)
         except OSError as error:
-            self.hopeless.append((attempt, f"{path} could not be started: {error.strerror}"))
+            text = f"{path} could not be started: {error.strerror}"
+            fits = os.access(path, os.X_OK)  # then it is not the interpreter that is missing
+            ended = results.refused(text) if fits else results.failed("interpreter", text)
+            self.hopeless.append((attempt, ended))
             self._remove(attempt)
             return None
         self.crew[member.name] = member

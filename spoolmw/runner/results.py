@@ -6,6 +6,7 @@ Nothing is synced here: the daemon's next sync covers the folder before it commi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -19,12 +20,16 @@ TAIL_BYTES = 8 << 10  #: of stdout and stderr kept in the header
 MAX_MESSAGE = 400  #: characters of a report's one-line message
 MAX_TEXT = 64 << 10  #: characters of an exception's message and traceback, each
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+#: Errors of the system that say something of what the task asked for, not of this machine.
+_THE_TASKS_OWN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
+_THE_TASKS_OWN |= {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG}
 _MOST_PIECES = 512  #: for one writev
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _PYTHON = "{}.{}.{}".format(*sys.version_info[:3])
 _HOST = os.uname().nodename
 
 Value = Union[bytes, bytearray, memoryview]
+_SUCCESS = {"outcome": "success", "cause": "finished"}
 _quoted = json.encoder.encode_basestring_ascii
 _HERE = f'"python":{_quoted(_PYTHON)},"host":{_quoted(_HOST)}'
 
@@ -73,6 +78,21 @@ def lost(cause: str, message: str, *, number: int = 0, counts: bool = True) -> E
     ended.message = message
     ended.signal = number
     return ended
+
+
+def refused(message: str) -> Ended:
+    """This machine cannot run it now (a full disk, no more processes): the task is innocent."""
+    ended = lost("launch", message, counts=False)
+    ended.blame = "agent"
+    return ended
+
+
+def could_not(error: OSError, what: str) -> Ended:
+    """What an error of the system means: something that is missing is the task's own matter."""
+    text = f"{what}: {error.strerror}"
+    if error.errno in _THE_TASKS_OWN:
+        return failed("launch", text)
+    return refused(text)
 
 
 def write(path: str, name: str, attempt: str, ended: Ended) -> Tuple[int, str]:
@@ -144,22 +164,31 @@ def report(
     told: Dict[str, Any] = {
         "attempt": attempt,
         "token": token,
-        "outcome": ended.outcome,
-        "cause": ended.cause,
         "started": times[0],
         "ended": times[1],
         "cpu_s": ended.cpu_s,
         "memory_bytes": ended.memory_bytes,
+        **verdict_of(ended),
     }
-    if ended.outcome != "success":
-        told["blame"] = ended.blame
-        told["message"] = one_line(ended.message)
-        if not ended.counts:
-            told["counts"] = False
     if ended.exit_code is not None:
         told["exit_code"] = ended.exit_code
     if ended.files is not None:
         told["files"] = True
+    return told
+
+
+def verdict_of(ended: Ended) -> Dict[str, Any]:
+    """The part of a report that says how it ended, and through whose fault."""
+    if ended.outcome == "success":
+        return _SUCCESS
+    told: Dict[str, Any] = {
+        "outcome": ended.outcome,
+        "cause": ended.cause,
+        "blame": ended.blame,
+        "message": one_line(ended.message),
+    }
+    if not ended.counts:
+        told["counts"] = False
     return told
 
 

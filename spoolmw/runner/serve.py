@@ -18,8 +18,9 @@ from typing import Any, Callable, Dict, List, Optional
 
 from . import PROTOCOL, endings, host, outputs, process, wire
 from .attempt import Attempt, Verdict, of_launch
-from .crew import FLAGS, HELLO, LOST, WORN, Death, Member, Place
+from .crew import Death, Member, Place
 from .interpreter import Interpreters
+from .order import FLAGS, HELLO, LOST, WORN
 from .outbox import Outbox
 from .pool import Pool
 from .watch import TERM_GRACE_S, Watch
@@ -215,8 +216,8 @@ class Runner:
             self._outbox.report(endings.report(attempt, member, ended, death, 0.0))
 
     def _give_up_hopeless(self) -> None:
-        for attempt, message in self._pool.hopeless:
-            self._outbox.report(endings.unstarted(attempt, self._spool, message))
+        for attempt, ended in self._pool.hopeless:
+            self._outbox.report(endings.unstarted(attempt, self._spool, ended))
         self._pool.hopeless = []
 
     def _sweep(self, wait_s: float) -> None:
@@ -311,8 +312,9 @@ def _gone(_now: float) -> None:
     raise wire.Closed("the daemon is gone")
 
 
-def main(fd: int, daemon: int, archive: str) -> int:
-    """Be the runner of the agent at the other end of `fd`."""
+def main(argv: List[str], archive: str) -> int:
+    """Be the runner of the agent at the other end of a descriptor: arguments FD DAEMON."""
+    fd, daemon = map(int, argv)
     process.become_subreaper()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)

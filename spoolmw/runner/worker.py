@@ -7,7 +7,9 @@ A worker that cannot make sure of that says so with its report, and is replaced.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import json
 import mmap
 import os
 import signal
@@ -15,9 +17,9 @@ import socket
 import sys
 import time
 import types
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, List, NamedTuple
 
-from . import call, command, crew, limits, order, outputs, process, reading, results, wire
+from . import call, command, limits, order, outputs, process, reading, results, wire
 from .order import Order
 from .results import Ended
 from .surroundings import Surroundings
@@ -56,7 +58,7 @@ class Worker:
     def serve(self) -> None:
         """Run what comes until the runner is gone."""
         hello = {"python": sys.version.split()[0], "pid": self._pid}
-        self._sock.send(crew.HELLO + wire.encode(hello))
+        self._sock.send(order.HELLO + wire.encode(hello))
         while True:
             packet = self._sock.recv(order.MAX_PACKET)
             if not packet:
@@ -69,14 +71,14 @@ class Worker:
         name = ""
         try:
             task = reading.read(self._active + told.path)
-        except (OSError, reading.Damaged) as error:
-            ended = _unreadable(error)
-        else:
             name = task.header.get("name") or ""
-            try:
-                ended = self._execute(told, task)
-            except Exception as error:  # noqa: BLE001  one odd header must not cost the worker
-                ended = results.failed("launch", f"the attempt could not be set up: {error!r}")
+            ended = self._execute(told, task)
+        except reading.Damaged as error:
+            ended = results.failed("codec", str(error))
+        except OSError as error:
+            ended = results.could_not(error, "the attempt could not be set up")
+        except Exception as error:  # noqa: BLE001  one odd header must not cost the worker
+            ended = results.failed("launch", f"the attempt could not be set up: {error!r}")
         self._finish(told, name, ended, started)
 
     def _execute(self, told: Order, task: reading.TaskFile) -> Ended:
@@ -94,9 +96,7 @@ class Worker:
             env = {"CUDA_VISIBLE_DEVICES": ",".join(told.devices), **env}
         inputs = (header.get("files") or {}).get("inputs")
         if inputs:
-            wrong = outputs.bring(inputs, self._places.inputs, self._places.scratch)
-            if wrong:
-                return results.lost("launch", wrong, counts=False)
+            outputs.bring(inputs, self._places.inputs, self._places.scratch)
         if run.get("command") or (header.get("body") or {}).get("codec") == "script":
             return self._command(told, task, self._around.full(own, env))
         wrong = _wrong_python(header)
@@ -128,8 +128,8 @@ class Worker:
             self._write(told.attempt, name, ended, report)
         worn = around.leave() or (left and ended.files is None)
         ended.value = ()
-        flags = (crew.WORN if worn else 0) | (crew.LOST if ended.outcome == "lost" else 0)
-        self._sock.send(crew.FLAGS[flags] + wire.encode(report))
+        flags = (order.WORN if worn else 0) | (order.LOST if ended.outcome == "lost" else 0)
+        self._sock.send(order.FLAGS[flags] + wire.encode(report))
         if worn:
             time.sleep(3600)  # the runner ends this process, with whatever hangs on it
 
@@ -140,13 +140,10 @@ class Worker:
         try:
             size, digest = results.write(self._stage + attempt, name, attempt, ended)
         except OSError as error:
-            report.update(
-                outcome="lost",
-                cause="launch",
-                blame="agent",
-                counts=False,
-                message=f"the result could not be written: {error.strerror}",
-            )
+            why = f"the result could not be written: {error.strerror}"
+            report.update(results.verdict_of(results.refused(why)))
+            with contextlib.suppress(OSError):
+                os.unlink(self._stage + attempt)  # half of it helps nobody
             return
         finally:
             if large:
@@ -159,14 +156,15 @@ class Worker:
         self._now[:NOW_BYTES] = attempt.encode().ljust(NOW_BYTES, b"\0")
 
 
-def main(setup: Setup, fd: int, archive: str) -> int:
-    """Be a worker until the runner is gone."""
+def main(argv: List[str], archive: str) -> int:
+    """Be a worker until the runner is gone; the one argument is the setup, as JSON."""
+    setup = Setup(**json.loads(argv[0]))
     process.die_with_parent(9)
     if os.getppid() != setup.parent:
         return 1  # the runner died before it could be watched
     process.become_subreaper()
     _offer_to_the_oom_killer()
-    sock = socket.socket(fileno=fd)
+    sock = socket.socket(fileno=order.WORKER_FD)
     sock.set_inheritable(False)
     limits.settle()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # from outside, like TERM: no exception
@@ -177,7 +175,11 @@ def main(setup: Setup, fd: int, archive: str) -> int:
     sys.path.append(archive)  # the interpreter's own packages come first
     sys.argv = [""]
     sys.modules["__main__"] = types.ModuleType("__main__")
-    worker = Worker(setup, sock)
+    try:
+        worker = Worker(setup, sock)
+    except OSError as error:  # a full disk: the attempt that waits for this worker is innocent
+        sys.stderr.write(f"{error}\n")
+        return os.EX_TEMPFAIL
     gc.collect()
     gc.freeze()
     worker.serve()
@@ -186,22 +188,10 @@ def main(setup: Setup, fd: int, archive: str) -> int:
 
 def _open_now(path: str) -> mmap.mmap:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.ftruncate(fd, NOW_BYTES)
+    os.posix_fallocate(fd, 0, NOW_BYTES)  # on a full disk an error now, not a SIGBUS later
     now = mmap.mmap(fd, NOW_BYTES)
     os.close(fd)
     return now
-
-
-def _unreadable(error: Exception) -> Ended:
-    if isinstance(error, FileNotFoundError):
-        return results.lost(
-            "launch", "the task's file is not in active/ any more", counts=False
-        )
-    if isinstance(error, OSError):
-        return results.lost(
-            "launch", f"the task's file could not be read: {error.strerror}", counts=False
-        )
-    return results.failed("codec", str(error))
 
 
 def _wrong_python(header: Dict[str, Any]) -> str:

@@ -51,5 +51,6 @@ def test_a_call_that_fails_once_loses_nothing(lane: Lane, error: str) -> None:
     found = lane.daemon_points()
     for call in WRITING:
         for point in spread((p for p in found if p.call == call), POINTS_EACH):
-            _, problems = wrong_after(lane, point, error)
+            status, problems = wrong_after(lane, point, error)
+            print(point, error, status, point.text)
             assert problems == [], f"{point} {error}"

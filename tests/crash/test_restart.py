@@ -160,7 +160,7 @@ def test_a_lost_journal_is_rebuilt_from_the_spool_and_work_goes_on(tmp_path: Pat
             daemon.start("--rebuild", wait=False)
             assert daemon.wait_exit() == 0, daemon.log_text()
         else:
-            daemon.ctl("rebuild")
+            daemon.ctl("rebuild", "--yes")
         daemon.start()
         all_delivered_once(daemon, ids)
         assert all(path.read_bytes() == content for path, content in delivered.items())

@@ -109,16 +109,18 @@ class Daemon:
         return self.process.wait(timeout_s)
 
     def ctl(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run spoolmw-ctl on this spool."""
-        return subprocess.run(
+        """Run spoolmw-ctl on this spool; with `check`, it has to succeed."""
+        done = subprocess.run(
             [sys.executable, "-m", "spoolmw.ctl.main", "--spool", str(self.spool), *args],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=60,
-            check=check,
+            check=False,
         )
+        assert not check or done.returncode == 0, f"spoolmw-ctl {args}: {done.stdout}{done.stderr}"
+        return done
 
     def ctl_json(self, *args: str) -> list[dict[str, object]]:
         """The JSON lines that a verb prints."""

@@ -203,12 +203,20 @@ def test_a_body_that_was_changed_is_not_run(shared: Local) -> None:
     assert "digest" in end.message
 
 
-def test_a_task_file_that_is_gone_is_a_loss_that_does_not_count(shared: Local) -> None:
+def test_a_task_file_that_is_gone_is_a_failure(shared: Local) -> None:
     work = shared.call(lambda: 1)
     (shared.root / work.path).unlink()
+    end = failed(shared.run(work))
+    assert end.cause is Cause.LAUNCH
+    assert "No such file" in end.message
+
+
+def test_a_result_that_cannot_be_written_is_nobodys_fault(shared: Local) -> None:
+    work = shared.call(lambda: 1)
+    shared.staged(work).mkdir()
     end = shared.run(work)
     assert isinstance(end, Lost)
-    assert (end.cause, end.counts) == (Cause.LAUNCH, False)
+    assert (end.cause, end.blame, end.counts) == (Cause.LAUNCH, Blame.AGENT, False)
 
 
 # -- interpreters

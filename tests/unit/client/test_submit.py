@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +264,27 @@ def test_a_command_in_one_text_is_refused(spool: Spool) -> None:
 def test_a_directory_that_is_no_spool_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(BadSpool, match="spoolmwd --spool"):
         Spool(tmp_path / "nothing")
+
+
+def test_threads_may_share_a_spool(spool: Spool, answered: AnsweringMachine) -> None:
+    def work(start: int) -> list[int]:
+        tasks = [spool.submit(add, n) for n in range(start, start + 50)]
+        return [task.result(20) for task in tasks]
+
+    with ThreadPoolExecutor(8) as threads:
+        values = list(threads.map(work, range(0, 800, 100)))
+    assert values == [[n + 1 for n in range(s, s + 50)] for s in range(0, 800, 100)]
+
+
+def test_an_empty_file_in_the_results_place_is_told_apart(
+    spool: Spool, machine: AnsweringMachine
+) -> None:
+    task = spool.submit(add, 1)
+    task.path.touch()
+    [(box, path)] = machine.waiting()
+    machine.answer_one(box, path, result_name=f"{path.stem}.{task.id}")
+    assert task.result(10) == 2
+    assert task.path.name.endswith(f".{task.id}.result")
 
 
 def test_a_durable_task_arrives_like_any_other(

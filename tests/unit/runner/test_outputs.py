@@ -55,7 +55,7 @@ def test_inputs_are_copies_with_their_mode(tmp_path: Path) -> None:
     (store / "abc").write_bytes(b"x" * 100_000)
     (store / "abc").chmod(0o400)
     given = [{"name": "d/tool", "sha256": "abc", "bytes": 1, "executable": True}]
-    assert outputs.bring(given, str(store), str(scratch)) == ""
+    outputs.bring(given, str(store), str(scratch))
     assert (scratch / "d" / "tool").read_bytes() == b"x" * 100_000
     assert os.access(scratch / "d" / "tool", os.X_OK | os.W_OK)
     assert (store / "abc").stat().st_nlink == 1
@@ -63,7 +63,8 @@ def test_inputs_are_copies_with_their_mode(tmp_path: Path) -> None:
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
     given = [{"name": "data", "sha256": "abc", "bytes": 1, "executable": False}]
-    assert "data" in outputs.bring(given, str(tmp_path), str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="data"):
+        outputs.bring(given, str(tmp_path), str(tmp_path))
 
 
 def test_a_file_that_nobody_may_read_is_made_readable(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""A full disk under the local agent: nothing is blamed on the task, and work goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spoolmw.model.events import Lost
+from spoolmw.model.task import Blame, Cause
+from tests.unit.agents.conftest import Local
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a file system here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return ballast
+
+
+def test_attempts_are_lost_without_counting_and_run_again_when_there_is_room(
+    small: Path,
+) -> None:
+    local = Local(small / "spool")
+    warm = local.call(abs, 1)
+    assert local.run(warm).cause is Cause.FINISHED
+    works = [
+        local.call(abs, 2),
+        local.command("sh", "-c", "echo x"),
+        local.call(os._exit, 3),  # its worker dies, and there is no room for another
+        local.call(abs, 4),
+    ]
+    ballast = fill(small)
+    for work in works:
+        end = local.run(work)
+        assert isinstance(end, Lost), end
+        assert (end.cause, end.blame, end.counts) == (Cause.LAUNCH, Blame.AGENT, False)
+    ballast.unlink()
+    for work in works[:2]:
+        again = local.again(work)
+        assert local.run(again).cause is Cause.FINISHED
+    local.agent.close(0.0)
