@@ -5,6 +5,7 @@ Runs in the reactor's thread, in small pieces, so that no tick waits long for it
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ from spoolmw.store.journal import Journal
 
 EVERY_S = 60.0  #: between two looks
 SOON_S = 0.2  #: between two pieces of much work
+LEFT_OVER_S = 86400.0  #: after this nobody is still writing a file in `tmp/`
 PIECE = 1000  #: tasks looked at in one piece
 
 
@@ -48,7 +50,34 @@ class Housekeeping:
             more |= self.prune_results(wall_s() - keep.results_s)[0] >= PIECE
         if keep.story_s is not None:
             more |= self.prune_tasks(wall_s() - keep.story_s) >= PIECE
+        if not more:
+            self._tidy_tmp()
         self._next = now + (SOON_S if more else EVERY_S)
+
+    def _tidy_tmp(self) -> None:
+        """What clients that died while writing left in `tmp/`, once it is `LEFT_OVER_S` old."""
+        old = wall_s() - LEFT_OVER_S
+        gone = 0
+        with os.scandir(self._layout.tmp) as entries:
+            for entry in entries:
+                if (
+                    not self._is_half_written(entry.name)
+                    or entry.stat(follow_symlinks=False).st_mtime > old
+                ):
+                    continue
+                gone += 1
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+        if gone:
+            log.info("tidied tmp %s", fields(half_written=gone))
+
+    def _is_half_written(self, name: str) -> bool:
+        """Not one of our own folders there, nor the inputs of a task that is being accepted."""
+        if name in (self._layout.scratch.name, self._layout.output.name):
+            return False
+        return name.removesuffix(".in") not in self._table.tasks
 
     def prune_results(self, before: float, *, dry: bool = False) -> tuple[int, int]:
         """Remove up to PIECE results that were delivered before `before` (wall clock).

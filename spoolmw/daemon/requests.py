@@ -117,9 +117,9 @@ class Requests:
     # -- what changes tasks --------------------------------------------------------------------
 
     def _cancel(self, args: Args, peer: Peer) -> object:
-        return self._each(
-            args, Cancelled(at=boot_s(), wall=wall_s(), by=_who(peer)), markers.Mark.CANCEL
-        )
+        event = Cancelled(at=boot_s(), wall=wall_s(), by=_who(peer))
+        spare_running = bool(args.get("waiting_only"))
+        return self._each(args, event, markers.Mark.CANCEL, spare_running=spare_running)
 
     def _hold(self, args: Args, peer: Peer) -> object:
         return self._each(
@@ -155,9 +155,19 @@ class Requests:
             results.append(_answer(after, ok=True, text=f"queued; result: {name}.result"))
         return {"results": results}
 
-    def _each(self, args: Args, event: Event, mark: markers.Mark | None) -> object:
+    def _each(
+        self,
+        args: Args,
+        event: Event,
+        mark: markers.Mark | None,
+        *,
+        spare_running: bool = False,
+    ) -> object:
         results = []
         for task in self._tasks(args):
+            if spare_running and task.state is TaskState.RUNNING:
+                results.append(_answer(task, ok=False, text="it is running"))
+                continue
             if task.state in FINAL:
                 results.append(_answer(task, ok=False, text=f"it ended as {task.state.value}"))
                 continue

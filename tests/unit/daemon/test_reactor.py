@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from spoolmw.agents.fake import FakeAgent
 from spoolmw.config import AgentConfig, Config, Intake
+from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.parts import Parts
 from spoolmw.daemon.rebuild import rebuild
@@ -365,3 +367,26 @@ def test_a_journal_from_a_backup_is_refused_and_rebuild_runs_nothing_twice(
     bench.ticks()
     assert not bench.agent.launched
     assert bench.trailer("a.sh")["state"] == "done"
+
+
+def test_what_a_dead_client_left_in_tmp_goes_after_a_day_and_nothing_else_does(
+    bench: Bench,
+) -> None:
+    old, young = bench.layout.tmp / "dead.task.part", bench.layout.tmp / "alive.task.part"
+    for path in (old, young):
+        path.write_text("half", encoding="utf-8")
+    os.utime(old, (0, 0))
+    os.utime(bench.layout.scratch, (0, 0))
+    bench.parts.housekeeping.run(boot_s())
+    assert not old.exists()
+    assert young.exists()
+    assert bench.layout.scratch.exists()
+
+
+def test_a_running_task_is_left_alone_by_a_cancel_of_what_waits(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    answer = bench.ask("cancel", ids=[bench.only_id()], waiting_only=True)
+    assert isinstance(answer, dict)
+    assert [result["ok"] for result in answer["results"]] == [False]
+    assert not bench.agent.stopped
