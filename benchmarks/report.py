@@ -47,7 +47,9 @@ class Report:
         self._measures += measures
         for measure in measures:
             if self._json:
-                sys.stdout.write(json.dumps(asdict(measure)) + "\n")
+                sys.stdout.write(
+                    json.dumps({**asdict(measure), "name": measure.name.strip()}) + "\n"
+                )
                 sys.stdout.flush()
             else:
                 self.say(f"  {measure.workload} {measure.name}: {_number(measure)}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from spoolmw.agents.contract import Agent
+from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.hooks import Hooks
@@ -19,6 +21,8 @@ from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.layout import Layout, active_name
+
+RETRY_S = 1.0  #: between two tries of a delivery that failed
 
 
 class Performer:
@@ -40,6 +44,8 @@ class Performer:
         self._done_log = done_log
         self._hooks = hooks
         self._dispatch = dispatch
+        self._unpublished: list[TaskId] = []
+        self.try_again_at = math.inf  #: when deliveries that failed are due again
         self.forget_news()
 
     def forget_news(self) -> None:
@@ -47,7 +53,14 @@ class Performer:
         self.published: list[TaskId] = []
         self.name_taken: list[TaskId] = []
         self.launch_failed: list[tuple[AttemptId, str]] = []
-        self.unpublished: list[TaskId] = []
+
+    def due_again(self, now: float) -> list[TaskId]:
+        """Deliveries that failed some time ago and are to be tried again."""
+        if now < self.try_again_at:
+            return []
+        self.try_again_at = math.inf
+        due, self._unpublished = self._unpublished, []
+        return due
 
     def perform(self, effects: Sequence[Effect], table: Table) -> None:
         """All effects of one committed batch; launches and stops go to each agent in one call.
@@ -57,7 +70,7 @@ class Performer:
         """
         starts: dict[AgentName, list[Launch]] = {}
         stops: dict[AgentName, list[AttemptId]] = {}
-        self._done_log.append([e.task for e in effects if isinstance(e, Deliver)])
+        self._log_deliveries([e.task for e in effects if isinstance(e, Deliver)])
         for effect in effects:
             match effect:
                 case Start(task):
@@ -67,10 +80,21 @@ class Performer:
                 case Deliver(task):
                     self._deliver(task)
                 case Discard(attempt):
-                    self._delivery.discard(str(attempt))
+                    _tidy(self._delivery.discard, str(attempt))
                 case Forget(task, payload):
                     self._forget(task, table, payload=payload)
         self._tell_agents(starts, stops)
+
+    def _log_deliveries(self, tasks: Sequence[Task]) -> None:
+        try:
+            self._done_log.append(tasks)
+        except OSError as error:
+            self._put_off(tasks, error)
+
+    def _put_off(self, tasks: Sequence[Task], error: OSError) -> None:
+        log.warning("deliveries wait %s", fields(number=len(tasks), why=error))
+        self._unpublished += [task.id for task in tasks]
+        self.try_again_at = boot_s() + RETRY_S
 
     def release(self, reported: Mapping[AgentName, Sequence[AttemptId]]) -> None:
         """Tell the agents which reports are committed."""
@@ -116,24 +140,33 @@ class Performer:
                 self.launch_failed += [(launch.attempt, error.what) for launch in work]
 
     def _deliver(self, task: Task) -> None:
+        if self._unpublished and task.id in self._unpublished:
+            return
         try:
             if self._delivery.publish(task):
                 self.published.append(task.id)
             else:
                 self.name_taken.append(task.id)
         except OSError as error:
-            log.warning("delivery waits %s", fields(task=task.id, why=error))
-            self.unpublished.append(task.id)
+            self._put_off([task], error)
 
     def _forget(self, task: Task, table: Table, *, payload: bool) -> None:
         """A done task's file and inputs go; those of a failed one stay for `retry`, until pruned."""
         if payload:
-            _unlink(self._active + active_name(task.id, task.box, task.dropped))
+            _tidy(_unlink, self._active + active_name(task.id, task.box, task.dropped))
             for item in task.spec.files.inputs:
                 if item.digest not in table.inputs:
-                    _unlink(str(self._layout.inputs / item.digest))
+                    _tidy(_unlink, str(self._layout.inputs / item.digest))
         if self._hooks.wants(task.state.value):
             self._hooks.fire(task.state.value, trailer_line(task))
+
+
+def _tidy(remove: Callable[[str], None], name: str) -> None:
+    """Remove what is not needed any more; what cannot be removed is left to the next start."""
+    try:
+        remove(name)
+    except OSError as error:
+        log.warning("left behind %s", fields(file=name, why=error))
 
 
 def _unlink(path: str) -> None:

@@ -12,10 +12,11 @@ The order, so that a crash between any two steps neither loses nor doubles a tas
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,8 @@ from spoolmw.spooldir.rejects import reject
 from spoolmw.store.journal import Journal
 
 HEAD_BYTES = 65536
+#: What passes by itself: no room, no inodes, no descriptors, no memory.
+SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Place(NamedTuple):
@@ -72,31 +75,48 @@ class Intake:
         self._journal = journal
         self._agents = agents
         self.allow_path: Callable[[Path], bool] = lambda _path: False
+        self.on_full: Callable[[str], None] = lambda _why: None
+        self._late: list[tuple[Place, TaskFile, bool]] = []
         self._done_log = done_log
         self._seq = journal.next_seq
 
     def take(self, limit: int) -> Iterator[Task]:
-        """Up to `limit` new tasks. The caller enters each into the table before it asks for the next."""
-        read = self._read(limit)
-        known = self._journal.known([parsed.id for _, parsed in read if parsed.id is not None])
-        for drop, parsed in read:
-            try:
-                task = self._accept(drop, parsed, known)
-            except BadTaskFile as error:
-                self._refuse(drop.place, drop, error)
-                continue
-            finally:
-                if drop.fd is not None:
-                    os.close(drop.fd)
-            if task is not None:
-                yield task
+        """Up to `limit` new tasks. The caller enters each into the table before it asks for the next.
 
-    def _read(self, limit: int) -> list[tuple[Drop, TaskFile]]:
-        """Parse what is ready; what cannot be a task is refused, what is cut off waits."""
-        read = []
+        Without room on the disk it stops and tells `on_full`; a later call goes on.
+        """
+        try:
+            yield from self._finish_late()
+            if not self._late:
+                yield from self._take(limit)
+        except OSError as error:
+            self._tell_full(error)
+
+    def _take(self, limit: int) -> Iterator[Task]:
         items = self.drops.take(limit)
         for notice in self.drops.notices():
             log.warning("left in incoming %s", fields(why=notice))
+        try:
+            read = self._read(items)
+            known = self._journal.known([p.id for _, p in read if p.id is not None])
+            for drop, parsed in read:
+                try:
+                    task = self._accept(drop, parsed, known)
+                except BadTaskFile as error:
+                    self._refuse(drop.place, drop, error)
+                    continue
+                if task is not None:
+                    yield task
+                elif self._late:
+                    break
+        finally:
+            for item in items:
+                if isinstance(item, Drop) and item.fd is not None:
+                    os.close(item.fd)
+
+    def _read(self, items: Sequence[Drop | Refusal]) -> list[tuple[Drop, TaskFile]]:
+        """Parse what is ready; what cannot be a task is refused, what is cut off waits."""
+        read = []
         for item in items:
             if isinstance(item, Refusal):
                 place = f"{self.layout.incoming}/{item.box}/{item.name}"
@@ -107,14 +127,25 @@ class Intake:
                 if parsed.spec.place.agents:
                     self._admit(parsed.spec)
                 read.append((item, parsed))
-                continue
             except Incomplete as error:
                 self.drops.defer(item, error)
             except BadTaskFile as error:
                 self._refuse(item.place, item, error)
-            if item.fd is not None:
-                os.close(item.fd)
         return read
+
+    def _finish_late(self) -> Iterator[Task]:
+        """Claimed files for which there was no room."""
+        late, self._late = self._late, []
+        for place, parsed, foreign in late:
+            task = self.finish(place, parsed, foreign=foreign)
+            if task is not None:
+                yield task
+
+    def _tell_full(self, error: OSError) -> None:
+        """Raises `error` when it is none of scarcity."""
+        if error.errno not in SCARCE:
+            raise error
+        self.on_full(f"{error.strerror}: {error.filename}" if error.filename else str(error))
 
     def _accept(self, drop: Drop, parsed: TaskFile, known: Collection[TaskId]) -> Task | None:
         if parsed.id is not None:
@@ -155,7 +186,18 @@ class Intake:
         return Place(target, task_id, drop.box, drop.name)
 
     def finish(self, place: Place, parsed: TaskFile, *, foreign: bool = False) -> Task | None:
-        """Make the canonical file of a claimed one, and the task's record."""
+        """Make the canonical file of a claimed one, and the task's record.
+
+        None: it was refused, or there is no room now, and `take` tries it again.
+        """
+        try:
+            return self._finish(place, parsed, foreign=foreign)
+        except OSError as error:
+            self._tell_full(error)
+            self._late.append((place, parsed, foreign))
+            return None
+
+    def _finish(self, place: Place, parsed: TaskFile, *, foreign: bool) -> Task | None:
         try:
             inputs = self._inputs(place, parsed)
         except BadTaskFile as error:

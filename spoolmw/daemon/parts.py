@@ -104,6 +104,7 @@ class Parts:
             agents=self.agents,
         )
         intake.allow_path = _allows(self.config)
+        intake.on_full = self.room.full
         return Reactor(
             Gear(
                 journal=self.journal,

@@ -91,7 +91,7 @@ class Reactor:
     def timeout_s(self) -> float:
         """How long the next tick may wait for news."""
         now = boot_s()
-        due = [self.room.next_look]
+        due = [self.room.next_look, self.performer.try_again_at]
         if self._owes_now():
             due.append(self._settle_at)
         if not (self.stopping or self.closed_intake or self.is_stuck()):
@@ -258,7 +258,7 @@ class Reactor:
         for attempt, why in performer.launch_failed:
             for task in self._still_open([attempt.task]):
                 self.apply(task, attempts.not_launched(now, attempt, why))
-        for task in self._still_open(performer.unpublished):
+        for task in self._still_open(performer.due_again(now)):
             self._batch.effects.append(Deliver(task))
         performer.forget_news()
 

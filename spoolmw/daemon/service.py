@@ -84,7 +84,8 @@ class Service:
         try:
             self._reread()
         except BadConfig as error:
-            log.error("reload refused %s", fields(why=error.what, kept="the old configuration"))
+            told = fields(what=error.what, why=error.why, fix=error.fix)
+            log.error("reload refused, the old configuration stays %s", told)
         notifier.send("READY=1")
 
     # -- the end ---------------------------------------------------------------------------

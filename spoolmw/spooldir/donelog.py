@@ -41,6 +41,7 @@ class DoneLog:
         self.path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o600)
+        self._is_torn = False  #: the last write failed, perhaps in the middle of a line
         size = os.fstat(self._fd).st_size
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             write_all(self._fd, b"\n")
@@ -50,8 +51,12 @@ class DoneLog:
 
         Of a task with an ending its state there is told, of any other that it is open again.
         """
-        if tasks:
-            write_all(self._fd, "".join(map(_line, tasks)).encode("ascii"))
+        if not tasks:
+            return
+        begin = "\n" if self._is_torn else ""
+        self._is_torn = True
+        write_all(self._fd, (begin + "".join(map(_line, tasks))).encode("ascii"))
+        self._is_torn = False
 
     def close(self) -> None:
         """Nothing is appended any more."""

@@ -28,6 +28,7 @@ class Daemon:
         self.spool = home / "spool"
         self.log = home / "spoolmwd.log"
         self.env = dict(env or {})
+        self.prefix: Sequence[str] = ()  #: a program that starts the daemon, as setpriv
         self.process: subprocess.Popen[bytes] | None = None
         if config:
             (home / "spoolmw.toml").write_text(config, encoding="utf-8")
@@ -37,6 +38,7 @@ class Daemon:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *self.prefix,
                     sys.executable,
                     "-m",
                     "spoolmw.daemon.main",
@@ -119,7 +121,9 @@ class Daemon:
             timeout=60,
             check=False,
         )
-        assert not check or done.returncode == 0, f"spoolmw-ctl {args}: {done.stdout}{done.stderr}"
+        assert not check or done.returncode == 0, (
+            f"spoolmw-ctl {args}: {done.stdout}{done.stderr}"
+        )
         return done
 
     def ctl_json(self, *args: str) -> list[dict[str, object]]:
