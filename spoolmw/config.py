@@ -237,9 +237,7 @@ def _sections(tree: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _fields(raw: object, readers: Mapping[str, Reader]) -> dict[str, Any]:
-    return {
-        FIELD_NAMES.get(key, key): value for key, value in read_table(raw, readers).items()
-    }
+    return {FIELD_NAMES.get(key, key): value for key, value in read_table(raw, readers).items()}
 
 
 def _agents(raw: object) -> tuple[AgentConfig, ...]:

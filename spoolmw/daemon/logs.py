@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from spoolmw.format.names import escape
@@ -10,12 +11,20 @@ from spoolmw.format.names import escape
 log = logging.getLogger("spoolmw")
 
 
+#: syslog(3)'s numbers, which journald takes off the line's beginning: `journalctl -p warning`.
+_PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+
+
 class _Formatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._for_journald = "JOURNAL_STREAM" in os.environ
+
     def format(self, record: logging.LogRecord) -> str:
         line = f"{record.levelname.lower()} {escape(record.getMessage())}"
         if record.exc_info:
             line += " trace=" + escape(self.formatException(record.exc_info))
-        return line
+        return f"<{_PRIORITIES[record.levelname]}>{line}" if self._for_journald else line
 
 
 def setup(level: str = "info") -> None:

@@ -77,8 +77,10 @@ def _run(args: argparse.Namespace) -> int:
         setup(config.log.level)
     if args.fsck:
         return _report(fsck.check(Layout(spool.resolve())), as_json=args.json)
-    os.umask(0o027)
-    layout = prepare(spool, force_fs=args.force_fs, group=Owners(config.intake.group).gid)
+    group = Owners(config.intake.group).gid
+    # With a group its members may move and remove what was delivered, folders included.
+    os.umask(0o027 if group is None else 0o007)
+    layout = prepare(spool, force_fs=args.force_fs, group=group)
     lock = SpoolLock.acquire(layout.lock)
     try:
         check_rename(layout)

@@ -143,6 +143,8 @@ def _unreadable(name: str, error: OSError) -> BadTaskFile:
 
 def _store(layout: Layout, fd: int, name: str, *, link: bool) -> Input:
     """Have the content of `fd` in `inputs/`, by a link where it is ours and `link`, else by a copy."""
+    half = layout.tmp / f"input-{os.getpid()}-{os.fstat(fd).st_ino}.part"
+    half.unlink(missing_ok=True)  # of a try that found no room: a second name of this file
     before = os.fstat(fd)
     if not stat.S_ISREG(before.st_mode):
         raise BadTaskFile(
@@ -151,8 +153,6 @@ def _store(layout: Layout, fd: int, name: str, *, link: bool) -> Input:
         )
     executable = bool(before.st_mode & stat.S_IXUSR)
     ours = link and before.st_uid == os.geteuid()
-    half = layout.tmp / f"input-{os.getpid()}-{before.st_ino}.part"
-    half.unlink(missing_ok=True)
     if ours:
         os.fchmod(fd, 0o500 if executable else 0o400)  # a repeat must find the same
         os.link(f"/proc/self/fd/{fd}", half, src_dir_fd=fd, follow_symlinks=True)

@@ -139,6 +139,8 @@ def _make_tree(layout: Layout, group: int | None) -> None:
         _make_folder(layout.root / name, 0o700 if group is None else 0o2770, group)
     for name in PRIVATE:
         _make_folder(layout.root / name, 0o700, None)
+    if group is not None:
+        _give_group(layout.stage, group)
     for folder in (layout.scratch, layout.output):
         _make_folder(folder, 0o700, None)
     for shard in SHARDS:
@@ -146,6 +148,13 @@ def _make_tree(layout: Layout, group: int | None) -> None:
     readme = layout.root / "README"
     if not readme.exists():
         readme.write_text(README, encoding="utf-8")
+
+
+def _give_group(folder: Path, group: int) -> None:
+    """Have what is made in our own `folder` belong to the group, which still may not enter it."""
+    if folder.stat().st_gid != group:
+        os.chown(folder, -1, group)
+        folder.chmod(0o2700)
 
 
 def _make_folder(folder: Path, mode: int, group: int | None) -> None:

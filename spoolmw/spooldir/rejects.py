@@ -60,8 +60,8 @@ def reject(
 def _take_along(inputs: Path, target: Path) -> None:
     try:
         rename_noreplace(inputs, target)
-    except FileNotFoundError:
-        return
+    except (FileNotFoundError, PermissionError):
+        return  # there is none; or it is another user's, who keeps it
     except FileExistsError:
         rename_noreplace(inputs, target.with_name(f"{target.name}.{os.getpid()}"))
 
