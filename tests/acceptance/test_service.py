@@ -124,7 +124,7 @@ def test_the_user_and_the_folders_are_made(tmp_path: Path) -> None:
     spool = tmp_path / "var/spool/spoolmw"
     modes = {path.name: oct(path.stat().st_mode & 0o7777) for path in spool.iterdir()}
     shared = dict.fromkeys(("incoming", "results", "rejected", "tmp"), "0o2770")
-    assert modes == {**shared, "journal": "0o2750"}
+    assert modes == {**shared, "journal": "0o2750", "stage": "0o2700"}
 
 
 # --- what systemd is told

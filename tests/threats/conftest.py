@@ -1,49 +1,56 @@
-"""A daemon that is not root, on a spool that others can reach, with a group and without."""
+"""One daemon for many attacks: it has to live through all of them."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import Daemon, end
-from tests.threats.people import DAEMON, GROUP_NAME, becoming
+from tests.threats.people import open_ground
 
-AGENT = '[agents.local]\nkind = "local"\nslots = 2\n'
+CONFIG = """\
+[intake]
+settle_s = 0.2
+scan_s = 0.3
+max_task_bytes = "100kB"
+[agents.local]
+kind = "local"
+slots = 2
+"""
 
 
 @pytest.fixture
-def open_home() -> Iterator[Path]:
-    """A folder of the daemon's user that everybody may look into (pytest's own ones are closed)."""
-    folder = Path(tempfile.mkdtemp(prefix="spoolmw-threats-"))
-    os.chown(folder, DAEMON.uid, DAEMON.gid)
-    folder.chmod(0o755)
-    try:
+def ground() -> Iterator[Path]:
+    """A folder that other users can reach."""
+    with open_ground() as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def besieged() -> Iterator[Daemon]:
+    """A daemon whose `incoming/` everybody may write to, as the sticky layout allows."""
+    with open_ground() as home:
+        (home / "spool" / "incoming").mkdir(parents=True)
+        (home / "spool" / "incoming").chmod(0o1777)
+        daemon = Daemon(home, config=CONFIG)
+        try:
+            yield daemon.start()
+        finally:
+            end(daemon)
 
 
 @pytest.fixture
-def lab(open_home: Path) -> Iterator[Daemon]:
-    """A daemon with a user of its own that takes the files of a group's members."""
-    config = f'[intake]\nsettle_s = 0.2\ngroup = "{GROUP_NAME}"\n{AGENT}'
-    yield from _serving(Daemon(open_home, config=config))
-
-
-@pytest.fixture
-def private(open_home: Path) -> Iterator[Daemon]:
-    """A daemon with a user of its own that takes nobody else's files."""
-    yield from _serving(Daemon(open_home, config=f"[intake]\nsettle_s = 0.2\n{AGENT}"))
-
-
-def _serving(daemon: Daemon) -> Iterator[Daemon]:
-    daemon.prefix = becoming(DAEMON)
-    try:
-        yield daemon.start()
-    finally:
-        end(daemon)
+def daemon(besieged: Daemon) -> Iterator[Daemon]:
+    """The besieged daemon; after the test the same process still serves."""
+    yield besieged
+    assert besieged.process is not None
+    assert besieged.process.poll() is None, besieged.log_text()
+    besieged.drop("canary.sh", "#!/bin/sh\necho alive\n")
+    canary = besieged.result("canary.sh")
+    assert (canary.with_suffix(".files") / "stdout").read_text() == "alive\n"
+    for part in (".files/stdout", ".files/stderr", ".result"):
+        canary.with_suffix(part).unlink()
+    canary.with_suffix(".files").rmdir()
+    assert "Traceback" not in besieged.log_text()

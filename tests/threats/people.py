@@ -1,82 +1,56 @@
-"""Several users of one machine: the daemon's, a member of the configured group, and a stranger.
-
-Users that every Debian has play the parts; only root can become them.
-"""
+"""Other users: what they do, they do in processes of their own."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
+import grp
 import os
+import pwd
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import ROOT
+#: A user who is in no group of ours, and one who is a member of `MEMBERS`.
+STRANGER = 54321
+MEMBER = pwd.getpwnam("nobody")
+MEMBERS = grp.getgrgid(MEMBER.pw_gid).gr_name
 
-
-@dataclass(frozen=True)
-class Person:
-    """A user with one group."""
-
-    uid: int
-    gid: int
-
-
-GROUP, GROUP_NAME = 60, "games"
-DAEMON = Person(9, GROUP)  # news
-MEMBER = Person(5, GROUP)  # games
-STRANGER = Person(7, 7)  # lp
-
-#: Marks tests that need several users: skipped where they cannot be had, failed in CI.
+#: Two users need root to play them; in CI they have to be there.
 needs_users = pytest.mark.skipif(
     (os.geteuid() != 0 or shutil.which("setpriv") is None) and "CI" not in os.environ,
-    reason="only root can become other users (with setpriv)",
+    reason="only root can play two users (with setpriv)",
 )
 
 
-@contextlib.contextmanager
-def acting_as(person: Person) -> Iterator[None]:
-    """Touch files and connect as `person` until the end of the block; the umask is the usual 022."""
-    groups, mask = os.getgroups(), os.umask(0o022)
-    os.setgroups([person.gid])
-    os.setegid(person.gid)
-    os.seteuid(person.uid)
+def by(uid: int, script: str, *, gid: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Have another user run a shell script; it has to succeed."""
+    group = str(uid if gid is None else gid)
+    done = subprocess.run(
+        ["setpriv", f"--reuid={uid}", f"--regid={group}", "--clear-groups", "sh", "-ec", script],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def by_member(script: str) -> subprocess.CompletedProcess[str]:
+    """Have a member of the configured group do it."""
+    return by(MEMBER.pw_uid, script, gid=MEMBER.pw_gid)
+
+
+@contextmanager
+def open_ground() -> Iterator[Path]:
+    """A folder that other users can reach, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="spoolmw-threats-"))
+    folder.chmod(0o755)
     try:
-        yield
+        yield folder
     finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
-        os.umask(mask)
-
-
-@functools.cache
-def becoming(person: Person) -> Sequence[str]:
-    """The words before a command that make it run as `person`, without any capability.
-
-    Where this Python lies in somebody's closed home, with that of reading everything.
-    """
-    who = ("setpriv", f"--reuid={person.uid}", f"--regid={person.gid}", "--clear-groups")
-    bare = (*who, "--inh-caps=-all", "--bounding-set=-all")
-    probe = "import sys, spoolmw.daemon.main; print(sys.prefix, sys.stdlib_dir)"
-    probe = probe.replace("sys.stdlib_dir", "sys._stdlib_dir")
-    told = [
-        subprocess.run(
-            [*words, sys.executable, "-c", probe],
-            cwd="/",
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        for words in ((), bare)
-    ]
-    if told[0] == told[1]:
-        return bare
-    read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search")
-    return (*who, *read, "--bounding-set=-all,+dac_read_search")
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,100 @@
+"""Several users of one machine: the daemon's, a member of the configured group, and a stranger.
+
+Users that every Debian has play the parts; only root can become them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import ROOT, Daemon, end
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user with one group."""
+
+    uid: int
+    gid: int
+
+
+GROUP, GROUP_NAME = 60, "games"
+DAEMON = Person(9, GROUP)  # news
+MEMBER = Person(5, GROUP)  # games
+STRANGER = Person(7, 7)  # lp
+
+#: Marks tests that need several users: skipped where they cannot be had, failed in CI.
+needs_users = pytest.mark.skipif(
+    (os.geteuid() != 0 or shutil.which("setpriv") is None) and "CI" not in os.environ,
+    reason="only root can become other users (with setpriv)",
+)
+
+
+@contextlib.contextmanager
+def acting_as(person: Person) -> Iterator[None]:
+    """Touch files and connect as `person` until the end of the block; the umask is the usual 022."""
+    groups, mask = os.getgroups(), os.umask(0o022)
+    os.setgroups([person.gid])
+    os.setegid(person.gid)
+    os.seteuid(person.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+        os.umask(mask)
+
+
+@functools.cache
+def becoming(person: Person) -> Sequence[str]:
+    """The words before a command that make it run as `person`, without any capability.
+
+    Where this Python lies in somebody's closed home, with that of reading everything.
+    """
+    who = ("setpriv", f"--reuid={person.uid}", f"--regid={person.gid}", "--clear-groups")
+    bare = (*who, "--inh-caps=-all", "--bounding-set=-all")
+    probe = "import sys, spoolmw.daemon.main; print(sys.prefix, sys._stdlib_dir)"
+    told = [
+        subprocess.run(
+            [*words, sys.executable, "-c", probe],
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        for words in ((), bare)
+    ]
+    if told[0] == told[1]:
+        return bare
+    read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search")
+    return (*who, *read, "--bounding-set=-all,+dac_read_search")
+
+
+@contextlib.contextmanager
+def serving(*, group: str = GROUP_NAME) -> Iterator[Daemon]:
+    """A daemon with a user of its own, on a spool that others can reach; with a group or without."""
+    home = Path(tempfile.mkdtemp(prefix="spoolmw-threats-"))  # pytest's own folders are closed
+    os.chown(home, DAEMON.uid, DAEMON.gid)
+    home.chmod(0o755)
+    shared = f'group = "{group}"\n' if group else ""
+    agent = '[agents.local]\nkind = "local"\nslots = 2\n[daemon]\ngrace = 0\n'
+    daemon = Daemon(home, config=f"[intake]\nsettle_s = 0.2\n{shared}{agent}")
+    daemon.prefix = becoming(DAEMON)
+    try:
+        yield daemon.start()
+    finally:
+        end(daemon)
+        shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,486 @@
+"""What goes wrong around the reactor: odd requests, folders that vanish, disks that fill up."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from spoolmw.daemon import rebuild as rebuilding
+from spoolmw.daemon.clock import boot_s
+from spoolmw.daemon.rebuild import rebuild
+from spoolmw.errors import DiskFull, JournalLost, SpoolmwError
+from spoolmw.format import resultfile
+from spoolmw.format.ids import new_task_id
+from spoolmw.model.task import TaskState
+from spoolmw.runner import results
+from spoolmw.store.journal import Journal
+from tests.support.bench import LAB, Bench
+
+KEYED = "#!/bin/sh\n#SPOOLMW key = fold/1\ntrue\n"
+
+
+def no_room(*_args: object, **_kwargs: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def run_one(bench: Bench, name: str, text: str = "#!/bin/sh\ntrue\n", box: str = "") -> str:
+    """Drop a task and let it succeed; its id."""
+    before = len(bench.agent.launched)
+    bench.drop(f"{box}/{name}" if box else name, text)
+    bench.until(lambda: len(bench.agent.launched) > before)
+    attempt = bench.agent.launched[-1].attempt
+    bench.agent.finish(attempt)
+    bench.until(lambda: not len(bench.parts.table))
+    return attempt.task
+
+
+# -- folders of results and refused files ---------------------------------------------------------
+
+
+def test_a_box_of_results_that_was_removed_is_made_again(bench: Bench) -> None:
+    (bench.layout.incoming / "lab").mkdir()
+    run_one(bench, "a.sh", box="lab")
+    shutil.rmtree(bench.layout.results / "lab")
+    run_one(bench, "b.sh", box="lab")
+    assert bench.trailer("lab/b.sh")["state"] == "done"
+
+
+def test_a_result_whose_box_is_a_file_waits_until_that_is_gone(bench: Bench) -> None:
+    (bench.layout.incoming / "lab").mkdir()
+    (bench.layout.results / "lab").write_text("in the way", encoding="utf-8")
+    bench.drop("lab/a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.ticks()
+    assert len(bench.parts.table) == 1
+    (bench.layout.results / "lab").unlink()
+    bench.until(lambda: bench.delivered("lab/a.sh"))
+
+
+def test_a_refused_file_stays_where_it_is_when_rejected_cannot_take_it(bench: Bench) -> None:
+    (bench.layout.incoming / "lab").mkdir()
+    (bench.layout.rejected / "lab").write_text("in the way", encoding="utf-8")
+    bench.drop("lab/bad.toml", "no = such = toml")
+    os.symlink("/etc/passwd", bench.layout.incoming / "lab" / "link")
+    bench.ticks(12)
+    assert (bench.layout.incoming / "lab" / "bad.toml").exists()
+    assert bench.parts.reactor.timeout_s() > 0, "it is not tried again and again"
+    bench.drop("good.sh")
+    bench.until(lambda: bench.agent.launched)
+
+
+def test_a_file_that_cannot_be_claimed_stays_where_it_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+
+    def closed(source: str, target: str) -> None:
+        if str(source).endswith("closed.sh"):
+            raise PermissionError(errno.EACCES, "Permission denied", source)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", closed)
+    bench.drop("closed.sh")
+    bench.drop("open.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.ticks()
+    assert len(bench.agent.launched) == 1
+    assert (bench.layout.incoming / "closed.sh").exists()
+    assert bench.parts.reactor.timeout_s() > 0
+
+
+def test_what_was_swapped_before_it_was_claimed_is_refused(bench: Bench) -> None:
+    bench.drop("a.sh")
+    drops = bench.parts.drops
+    take = drops.take
+
+    def swap(limit: int) -> object:
+        found = take(limit)
+        if found:
+            (bench.layout.incoming / "a.sh").unlink()
+            os.mkfifo(bench.layout.incoming / "a.sh")
+        return found
+
+    drops.take = swap  # type: ignore[method-assign,assignment]
+    bench.until(lambda: (bench.layout.rejected / "a.sh.reason").exists())
+    drops.take = take  # type: ignore[method-assign]
+    assert not len(bench.parts.table)
+
+
+def test_a_folder_that_lies_in_a_box_does_not_keep_a_drain_waiting(bench: Bench) -> None:
+    (bench.layout.incoming / "lab" / "sub").mkdir(parents=True)
+    bench.until(bench.parts.reactor.idle)
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verb", "args"),
+    [
+        ("pause", {"agent": ["lab"]}),
+        ("agents_set", {"agent": {}, "slots": 1}),
+        ("agents_set", {"agent": ["lab"], "slots": 1}),
+        ("tail", {"id": "0" * 32, "offset": 2**70}),
+        ("prune", {"results_s": 10**400}),
+        ("prune", {"results_s": float("nan")}),
+        ("cancel", {"ids": [["x"]]}),
+        ("why", {"id": {}}),
+    ],
+)
+def test_an_odd_request_gets_an_error_and_harms_nobody(
+    bench: Bench, verb: str, args: dict[str, object]
+) -> None:
+    assert isinstance(bench.ask(verb, **args), SpoolmwError)
+
+
+def test_a_tail_from_beyond_all_files_gets_an_answer(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    assert isinstance(bench.ask("tail", id=bench.only_id(), offset=2**70), SpoolmwError)
+
+
+def test_an_id_that_is_named_twice_counts_once(bench: Bench) -> None:
+    for name in ("a.sh", "b.sh"):
+        bench.drop(name)
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    first = bench.agent.launched[0].attempt.task
+    answer = bench.ask("cancel", ids=[first, first])
+    assert isinstance(answer, dict)
+    bench.until(lambda: len(bench.parts.table) == 1)
+    assert bench.parts.reactor.dispatch.rooms[LAB].attempts == 1
+    bench.ask("retry", ids=[first, first])
+    assert bench.parts.table.states[TaskState.QUEUED] + bench.parts.table.states[
+        TaskState.RUNNING
+    ] == len(bench.parts.table)
+
+
+def test_a_lost_journal_is_not_just_an_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_args: object) -> None:
+        raise JournalLost("the sync failed")
+
+    monkeypatch.setattr(bench.parts.journal, "set_meta", lost)
+    with pytest.raises(JournalLost):
+        bench.ask("pause")
+
+
+def test_a_retry_is_synced_before_it_is_committed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    task_id = bench.only_id()
+    bench.agent.finish(
+        bench.agent.launched[0].attempt, results.failed("exit", "exit 1", exit_code=1)
+    )
+    bench.until(lambda: not len(bench.parts.table))
+    bench.ticks(3)
+    synced = []
+    monkeypatch.setattr(bench.parts.room, "sync", lambda: synced.append(boot_s()))
+    bench.ask("pause")
+    bench.ask("retry", ids=[task_id])
+    assert synced, "after a power cut done.log would tell of an end that was taken back"
+
+
+def test_a_task_that_was_retried_meanwhile_is_not_pruned(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    task_id = bench.only_id()
+    bench.agent.finish(
+        bench.agent.launched[0].attempt, results.failed("exit", "exit 1", exit_code=1)
+    )
+    bench.until(lambda: not len(bench.parts.table))
+    bench.ticks(3)
+    from spoolmw.daemon.control import Peer, Request
+
+    for verb, args in (("retry", {"ids": [task_id]}), ("prune", {"story_s": 0})):
+        bench.parts.inbox.put(Request(verb, args, Peer(1, 0, 0), bench.answers.append))
+    bench.until(lambda: len(bench.answers) == 2)
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    assert bench.parts.journal.get(bench.agent.launched[1].attempt.task) is not None
+    assert bench.parts.intake.has_file(next(iter(bench.parts.table))) if hasattr(
+        bench.parts, "intake"
+    ) else True
+
+
+# -- one key --------------------------------------------------------------------------------------
+
+
+def test_a_twin_never_gets_the_result_of_another_task(bench: Bench) -> None:
+    run_one(bench, "a.sh", KEYED)
+    (bench.layout.results / "a.sh.result").unlink()
+    other = run_one(bench, "a.sh")
+    assert bench.trailer("a.sh")["id"] == other
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.delivered("b.sh"))
+    trailer = bench.trailer("b.sh")
+    assert trailer["state"] == "failed"
+    assert "took it away" in str(trailer["message"])
+
+
+def test_a_twin_of_a_task_from_before_a_rebuild_gets_a_whole_copy(bench: Bench) -> None:
+    run_one(bench, "a.sh", KEYED)
+    bench.close()
+    rebuild(bench.layout)
+    bench.start()
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.delivered("b.sh"))
+    copy = resultfile.read(bench.layout.results / "b.sh.result")
+    assert copy.trailer is not None
+    assert copy.trailer["state"] == "done"
+
+
+def test_a_twin_waits_quietly_for_room_for_its_copy(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_one(bench, "a.sh", KEYED)
+    copy = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", no_room)
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING] == 1)
+    bench.ticks()
+    assert bench.parts.reactor.timeout_s() > 0.01
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    bench.until(lambda: bench.delivered("b.sh"))
+
+
+def test_a_result_that_cannot_be_copied_ends_its_twin(bench: Bench) -> None:
+    run_one(bench, "a.sh", KEYED)
+    (bench.layout.results / "a.sh.result").unlink()
+    os.mkfifo(bench.layout.results / "a.sh.result")
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.delivered("b.sh"))
+    assert bench.trailer("b.sh")["state"] == "failed"
+
+
+def test_twins_of_tasks_that_are_done_leave_nothing_in_memory(bench: Bench) -> None:
+    run_one(bench, "a.sh", KEYED)
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.delivered("b.sh") and not len(bench.parts.table))
+    assert not bench.parts.table.twins
+
+
+# -- a full disk ----------------------------------------------------------------------------------
+
+
+def test_a_file_for_which_there_is_no_room_is_accepted_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfileobj
+    monkeypatch.setattr(shutil, "copyfileobj", no_room)
+    bench.drop("a.sh")
+    bench.ticks()
+    assert not len(bench.parts.table)
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    bench.until(lambda: bench.agent.launched)
+    assert len(bench.agent.launched) == 1
+
+
+def test_a_start_on_a_full_disk_adopts_later_what_it_cannot_finish(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfileobj
+    monkeypatch.setattr(shutil, "copyfileobj", no_room)
+    bench.drop("a.sh")
+    bench.ticks()
+    bench.close()
+    bench.start()
+    bench.ticks()
+    assert not len(bench.parts.table)
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    bench.until(lambda: bench.agent.launched)
+
+
+def test_a_delivery_waits_when_done_log_cannot_be_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    append = bench.parts.done_log.append
+    monkeypatch.setattr(bench.parts.done_log, "append", no_room)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.ticks()
+    assert not bench.delivered("a.sh")
+    monkeypatch.setattr(bench.parts.done_log, "append", append)
+    bench.until(lambda: bench.delivered("a.sh"))
+
+
+def test_while_the_disk_is_full_nothing_spins(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.drop("a.sh", KEYED)
+    bench.until(lambda: bench.agent.launched)
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING] == 1)
+    bench.agent.finish(
+        bench.agent.launched[0].attempt, results.failed("exit", "exit 1", exit_code=1)
+    )
+    bench.until(lambda: bench.delivered("a.sh"))
+
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(bench.parts.journal, "commit", full)
+    bench.until(bench.parts.reactor.is_stuck)
+    bench.ticks(3)
+    assert bench.parts.reactor.timeout_s() > 0.01
+
+
+def test_housekeeping_on_a_full_disk_is_put_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(bench.parts.journal, "ended_before", full)
+    bench.parts.housekeeping.run(boot_s())
+
+
+def test_a_file_that_leaves_tmp_while_it_is_tidied_harms_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.layout.tmp / "x.task.part").write_text("half", encoding="utf-8")
+    scandir = os.scandir
+
+    def late(path: object) -> object:
+        found = scandir(path)  # type: ignore[call-overload]
+        if path == bench.layout.tmp:
+            entries = list(found)
+            (bench.layout.tmp / "x.task.part").unlink(missing_ok=True)
+            return _Entries(entries)
+        return found
+
+    monkeypatch.setattr(os, "scandir", late)
+    bench.parts.housekeeping.run(boot_s())
+
+
+class _Entries(list[object]):
+    def __enter__(self) -> _Entries:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+# -- untrusted text -------------------------------------------------------------------------------
+
+HEADERS: list[dict[str, object]] = [
+    {"name": "\ud800"},
+    {"key": "\udcff"},
+    {"key": "\ud83d"},
+    {"run": {"env": {"A": "\ud800"}}},
+    {"run": {"command": ["echo", "\ud800"]}},
+    {"run": {"command": ["/bin/echo", "\udcff"]}},
+    {"files": {"outputs": ["\ud800"]}},
+    {"place": {"interpreter": "/\ud800"}},
+    {"priority": 10**9},
+    {"resources": {"memory": "9999999999999999999TB"}},
+    {"resources": {"memory": "9EB"}},
+    {"limits": {"time": "1e400s"}},
+    {"limits": {"time": 1e300}},
+    {"limits": {"output": "9999999999999999999TB"}},
+    {"submitted_at": 1e300},
+    {"submitted_at": -1},
+    {"submitted_at": 10**400},
+    {"submitted_at": "x"},
+    {"result_name": "x" * 300},
+    {"result_name": "../x"},
+    {"result_name": "\ud800"},
+]
+
+
+@pytest.mark.parametrize("extra", HEADERS)
+def test_no_header_harms_the_daemon(bench: Bench, extra: dict[str, object]) -> None:
+    header = {
+        "id": new_task_id(),
+        "name": "x",
+        "body": {"codec": "pickle", "bytes": 2, "sha256": "0" * 64},
+        **extra,
+    }
+    text = f"SPOOLMW-TASK 1\n{json.dumps(header)}\nab"
+    bench.drop("x.task", text)
+    bench.until(
+        lambda: bench.agent.launched
+        or (bench.layout.rejected / "x.task.reason").exists()
+        or len(bench.parts.table)
+    )
+    bench.ticks()
+    if bench.agent.launched:
+        bench.agent.finish(
+            bench.agent.launched[0].attempt, results.failed("exit", "\ud800 \0 \x1b", exit_code=1)
+        )
+        bench.until(lambda: not len(bench.parts.table))
+    bench.close()
+    bench.start()
+
+
+def test_a_message_of_half_characters_is_kept_and_shown(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.agent.finish(
+        bench.agent.launched[0].attempt, results.failed("exit", "\ud800 \0 \x1b", exit_code=1)
+    )
+    bench.until(lambda: bench.delivered("a.sh"))
+    assert bench.trailer("a.sh")["state"] == "failed"
+
+
+# -- rebuild --------------------------------------------------------------------------------------
+
+
+def test_a_rebuild_that_is_killed_leaves_no_empty_journal_behind(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_one(bench, "a.sh", KEYED)
+    bench.close()
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_args: object, **_kwargs: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "commit", killed)
+        with pytest.raises(Killed):
+            rebuild(bench.layout)
+    db = sqlite3.connect(bench.layout.journal) if bench.layout.journal.exists() else None
+    if db is not None:
+        assert db.execute("SELECT count(*) FROM tasks").fetchone()[0] == 1
+        db.close()
+    rebuild(bench.layout)
+    bench.start()
+    bench.ticks()
+    assert not bench.agent.launched
+
+
+def test_a_result_that_was_decided_but_not_moved_survives_a_rebuild(bench: Bench) -> None:
+    (bench.layout.incoming / "lab").mkdir()
+    (bench.layout.results / "lab").write_text("in the way", encoding="utf-8")
+    bench.drop("lab/a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.ticks()
+    bench.close()
+    (bench.layout.results / "lab").unlink()
+    rebuild(bench.layout)
+    bench.start()
+    bench.until(lambda: bench.delivered("lab/a.sh"))
+    assert not bench.agent.launched
+    assert rebuilding is not None
+
+
+def test_a_cancelled_task_leaves_no_marker(bench: Bench) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.ask("cancel", ids=[bench.only_id()])
+    bench.until(lambda: not len(bench.parts.table))
+    bench.ticks(3)
+    assert not list(Path(bench.layout.active).rglob("*.cancel"))
