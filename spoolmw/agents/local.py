@@ -104,10 +104,9 @@ class LocalAgent:
         for path in self._outputs(attempt, stream):
             try:
                 with path.open("rb") as file:
-                    if offset < 0:
-                        file.seek(max(0, os.fstat(file.fileno()).st_size + offset))
-                    else:
-                        file.seek(offset)
+                    size = os.fstat(file.fileno()).st_size
+                    # Offsets come from outside: one far beyond the end cannot be sought.
+                    file.seek(max(0, size + offset) if offset < 0 else min(offset, size))
                     return file.read(_TAIL_BYTES)
             except FileNotFoundError:
                 continue

@@ -5,12 +5,12 @@ from __future__ import annotations
 #: Seconds between looks: just after a submission, and while results flow.
 SHORTEST_S, LONGEST_S = 0.0004, 0.01
 #: Factor by which the pause grows while nothing comes.
-GROWTH = 1.2
+GROWTH = 1.1
 #: Results that one round should find: more would make callers wait, fewer cost looks in vain.
 AIM = 40
 #: Seconds without a result after which a watch takes over.
 QUIET_AFTER_S = 0.1
-#: Woken so often within a second, looking is cheaper than being woken.
+#: Told of so many results within a second, looking is cheaper than being woken.
 MANY_RINGS = 50
 
 
@@ -38,11 +38,11 @@ class Pace:
         wanted = self._pause * AIM / number
         self._pause = min(max(wanted, self._pause / 2, SHORTEST_S), self._pause * 2, LONGEST_S)
 
-    def rung(self, now: float) -> bool:
-        """The watch told of results; True when there are so many that looking is cheaper."""
+    def rung(self, number: int, now: float) -> bool:
+        """The watch told of so many results; True when looking is cheaper than being told."""
         if now - self._second > 1.0:
             self._second, self._rings = now, 0
-        self._rings += 1
+        self._rings += number
         if self._rings < MANY_RINGS:
             return False
         self._rings = 0

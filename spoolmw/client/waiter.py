@@ -180,7 +180,7 @@ class Waiter:
         found = self._pending.named(names := self._watching.names())
         for task, _ in found:
             self._pending.overtake(task)
-        if names and self._pace.rung(now):
+        if names and self._pace.rung(len(names), now):
             self._watching.disarm()
         if not (self._watching.is_armed and self._pace.is_quiet(now)):
             found += self._pending.in_turn()

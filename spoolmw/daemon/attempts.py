@@ -31,14 +31,14 @@ def checked(event: Reported | Lost, delivery: Delivery) -> Reported | Lost:
     )
 
 
-def launch_failed(event: Lost, task: Task, missing: str) -> Reported | Lost:
-    """A failed launch is repeated after a pause, but one for which a file is `missing` is the end."""
+def launch_failed(event: Reported | Lost, task: Task, missing: str) -> Reported | Lost:
+    """A lost launch is repeated after a pause, but one for which a file is `missing` is the end."""
     if not missing or task.lease is None:
-        return replace(event, blame=Blame.AGENT)
+        return replace(event, blame=Blame.AGENT) if isinstance(event, Lost) else event
     return Reported(
         at=event.at,
         attempt=event.attempt,
-        token=task.lease.token,
+        token=event.token if isinstance(event, Reported) else task.lease.token,
         outcome=Outcome.ERROR,
         cause=Cause.GONE,
         blame=Blame.TASK,

@@ -27,6 +27,8 @@ MAX_LINE_BYTES = 1 << 20
 MAX_CLIENTS = 64
 MAX_PENDING = 64
 IDLE_S = 30.0
+MAX_ID = 256
+PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,10 @@ class ControlServer:
     def _accept(self, clients: dict[int, _Client]) -> None:
         try:
             sock, _ = self._listener.accept()
+        except BlockingIOError:
+            return
         except OSError:
+            time.sleep(PAUSE_S)  # no descriptor is left: the caller waits, and this does not spin
             return
         if len(clients) >= MAX_CLIENTS:
             sock.close()
@@ -177,7 +182,7 @@ class ControlServer:
         try:
             asked = json.loads(line)
             if isinstance(asked, dict):
-                number = asked.get("id")
+                number = _number(asked.get("id"))
             verb, args = _checked(asked)
         except (ValueError, RecursionError, SpoolmwError) as error:
             wrong = error if isinstance(error, SpoolmwError) else _not_json()
@@ -226,6 +231,12 @@ def _bind(path: Path, group: int | None) -> socket.socket:
     listener.setblocking(False)  # noqa: FBT003  # its own signature
     listener.listen(MAX_CLIENTS)
     return listener
+
+
+def _number(number: object) -> object:
+    """The request's id, to be given back as it came; anything but a number or a short text is none."""
+    is_short = isinstance(number, str) and len(number) <= MAX_ID
+    return number if is_short or isinstance(number, int | float) else None
 
 
 def _not_json() -> SpoolmwError:

@@ -10,8 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
+from typing import NamedTuple, NoReturn
 
-from spoolmw.format.resultfile import daemon_body, trailer_line
+from spoolmw.daemon.room import SCARCE
+from spoolmw.errors import BadResultFile
+from spoolmw.format.resultfile import body_bytes, daemon_body, read_trailer, trailer_line
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.task import Task
 from spoolmw.spooldir.layout import Layout
@@ -24,6 +28,13 @@ def staged_name(task: Task) -> str:
     return str(task.ending.staged) if task.ending.staged else f"{task.id}.end"
 
 
+class Copied(NamedTuple):
+    """A copy of a result that was staged for a twin."""
+
+    body_bytes: int
+    files: bool  #: with a folder of output files
+
+
 class Delivery:
     """Publishes results. Idempotent: each step may be repeated after a crash."""
 
@@ -31,7 +42,6 @@ class Delivery:
         # Paths are joined as text here: pathlib costs more than the system call it is for.
         self._stage = f"{layout.stage}/"
         self._results = f"{layout.results}/"
-        self._boxes: set[str] = {""}
 
     def prepare(self, task: Task) -> None:
         """Make the staged file of a DELIVERING task whole: its body and its trailer.
@@ -60,46 +70,50 @@ class Delivery:
         """Move the staged result to its place; False when the name is taken by something else."""
         assert task.ending is not None
         source = self._stage + staged_name(task)
-        target = self._folder(task.box) + task.result_name
-        if task.ending.files and not self._move_files(f"{source}.files", f"{target}.files"):
+        target = f"{self._results}{task.box}/{task.result_name}"
+        if task.ending.files and not _move(f"{source}.files", f"{target}.files"):
             return False
-        try:
-            rename_noreplace(source, f"{target}.result")
-        except FileNotFoundError:
-            return True  # delivered before a crash
-        except FileExistsError:
-            if task.ending.files:
-                os.rename(f"{target}.files", f"{source}.files")
-            return False
-        return True
+        if _move(source, f"{target}.result"):
+            return True
+        if task.ending.files:
+            os.rename(f"{target}.files", f"{source}.files")
+        return False
 
     def is_delivered(self, task: Task) -> bool:
         """After a crash: a DELIVERING task whose staged file is gone was delivered."""
         return not os.path.lexists(self._stage + staged_name(task))
 
-    def copy_staged(self, first: Task, twin: Task) -> bool:
-        """Stage a copy of `first`'s staged result for `twin`. False: it is delivered already."""
+    def copy_staged(self, first: Task, twin: Task) -> Copied | None:
+        """Stage a copy of `first`'s staged result for `twin`. None: it is delivered already."""
         source = self._stage + staged_name(first)
         return self._copy(source, f"{source}.files", first, twin)
 
-    def copy_delivered(self, first: Task, twin: Task) -> bool:
-        """Stage a copy of `first`'s delivered result for `twin`. False: its consumer took it."""
+    def copy_delivered(self, first: Task, twin: Task) -> Copied | None:
+        """Stage a copy of `first`'s delivered result for `twin`. None: its consumer took it."""
         source = f"{self._results}{first.box}/{first.result_name}"
         return self._copy(f"{source}.result", f"{source}.files", first, twin)
 
-    def _copy(self, source: str, files: str, first: Task, twin: Task) -> bool:
-        assert first.ending is not None
+    def _copy(self, source: str, files: str, first: Task, twin: Task) -> Copied | None:
+        """Raises OSError when there is no room; what cannot be read for good is not there."""
         name = str(AttemptId(twin.id, 0, 0))
+        copy = self._stage + name
         try:
-            shutil.copyfile(source, self._stage + name)
-            if first.ending.files:
-                place = f"{self._stage}{name}.files"
-                shutil.rmtree(place, ignore_errors=True)
-                shutil.copytree(files, place, symlinks=True)
-        except FileNotFoundError:
+            if not stat.S_ISREG(os.lstat(source).st_mode):
+                return None
+            shutil.copyfile(source, copy)
+            if read_trailer(copy).get("id") != first.id:
+                self.discard(name)  # its name was free again, and another task took it
+                return None
+            has_files = os.path.isdir(files)
+            if has_files:
+                shutil.rmtree(f"{copy}.files", ignore_errors=True)
+                _copy_folder(files, f"{copy}.files")
+            return Copied(body_bytes(copy), has_files)
+        except (OSError, BadResultFile) as error:
+            if isinstance(error, OSError) and error.errno in SCARCE:
+                raise
             self.discard(name)
-            return False
-        return True
+            return None
 
     def discard(self, name: str) -> None:
         """Remove a staged file and its folder, where there are any."""
@@ -108,20 +122,32 @@ class Delivery:
         if os.path.isdir(f"{self._stage}{name}.files"):
             shutil.rmtree(f"{self._stage}{name}.files", ignore_errors=True)
 
-    def _move_files(self, files: str, place: str) -> bool:
-        """True when the folder of files stands at its place."""
-        try:
-            rename_noreplace(files, place)
-        except FileNotFoundError:
-            return True  # moved before a crash
-        except FileExistsError:
-            return False
-        return True
 
-    def _folder(self, box: str) -> str:
-        """The folder of a box's results, with the slash behind it."""
-        folder = f"{self._results}{box}/" if box else self._results
-        if box not in self._boxes:
-            os.makedirs(folder, exist_ok=True)
-            self._boxes.add(box)
-        return folder
+def _move(source: str, target: str) -> bool:
+    """True when what was at `source` stands at `target`; False when something else does."""
+    try:
+        try:
+            rename_noreplace(source, target)
+        except FileNotFoundError:
+            if not os.path.lexists(source):
+                return True  # moved before a crash
+            os.makedirs(os.path.dirname(target), exist_ok=True)  # the first result, or removed
+            rename_noreplace(source, target)
+    except FileExistsError:
+        if not os.path.isdir(os.path.dirname(target)):
+            raise  # not the name is taken, but the box's
+        return False
+    return True
+
+
+def _copy_folder(source: str, target: str) -> None:
+    """As shutil.copytree, which does not tell whether it was room that lacked. Raises OSError."""
+    for folder, _, names in os.walk(source, onerror=_raise):
+        into = target + folder[len(source) :]
+        os.makedirs(into)
+        for name in names:
+            shutil.copy2(f"{folder}/{name}", f"{into}/{name}", follow_symlinks=False)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error

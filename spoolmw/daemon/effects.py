@@ -19,6 +19,7 @@ from spoolmw.model.agent import Launch
 from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task, TaskState
+from spoolmw.spooldir import markers
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.layout import Layout, active_name
 
@@ -53,6 +54,10 @@ class Performer:
         self.published: list[TaskId] = []
         self.name_taken: list[TaskId] = []
         self.launch_failed: list[tuple[AttemptId, str]] = []
+
+    def has_news(self) -> bool:
+        """The last effects came to something."""
+        return bool(self.published or self.name_taken or self.launch_failed)
 
     def due_again(self, now: float) -> list[TaskId]:
         """Deliveries that failed some time ago and are to be tried again."""
@@ -151,7 +156,12 @@ class Performer:
             self._put_off([task], error)
 
     def _forget(self, task: Task, table: Table, *, payload: bool) -> None:
-        """A done task's file and inputs go; those of a failed one stay for `retry`, until pruned."""
+        """A done task's file and inputs go; those of a failed one stay for `retry`, until pruned.
+
+        So do the markers of what was held or cancelled: `done.log` tells of the end by now.
+        """
+        if task.state is TaskState.CANCELLED or len(task.history) != 1:
+            _tidy(self._unmark, task.id)
         if payload:
             _tidy(_unlink, self._active + active_name(task.id, task.box, task.dropped))
             for item in task.spec.files.inputs:
@@ -159,6 +169,9 @@ class Performer:
                     _tidy(_unlink, str(self._layout.inputs / item.digest))
         if self._hooks.wants(task.state.value):
             self._hooks.fire(task.state.value, trailer_line(task))
+
+    def _unmark(self, task_id: str) -> None:
+        markers.clear(self._layout, TaskId(task_id))
 
 
 def _tidy(remove: Callable[[str], None], name: str) -> None:

@@ -5,6 +5,7 @@ Runs in the reactor's thread, in small pieces, so that no tick waits long for it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ from spoolmw.config import Config
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
+from spoolmw.errors import DiskFull
+from spoolmw.format.resultfile import files_folder
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import markers
 from spoolmw.spooldir.layout import Layout, active_name
@@ -45,6 +48,14 @@ class Housekeeping:
         """Do one piece when it is due; the next one follows soon while there is more to do."""
         if now < self._next:
             return
+        more = False
+        try:
+            more = self._piece()
+        except (DiskFull, OSError) as error:
+            log.warning("housekeeping waits %s", fields(why=error))
+        self._next = now + (SOON_S if more else EVERY_S)
+
+    def _piece(self) -> bool:
         keep, more = self.config.retention, False
         if keep.results_s is not None:
             more |= self.prune_results(wall_s() - keep.results_s)[0] >= PIECE
@@ -52,7 +63,7 @@ class Housekeeping:
             more |= self.prune_tasks(wall_s() - keep.story_s) >= PIECE
         if not more:
             self._tidy_tmp()
-        self._next = now + (SOON_S if more else EVERY_S)
+        return more
 
     def _tidy_tmp(self) -> None:
         """What clients that died while writing left in `tmp/`, once it is `LEFT_OVER_S` old."""
@@ -60,16 +71,11 @@ class Housekeeping:
         gone = 0
         with os.scandir(self._layout.tmp) as entries:
             for entry in entries:
-                if (
-                    not self._is_half_written(entry.name)
-                    or entry.stat(follow_symlinks=False).st_mtime > old
-                ):
-                    continue
-                gone += 1
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    os.unlink(entry.path)
+                if self._is_half_written(entry.name):
+                    with contextlib.suppress(
+                        OSError
+                    ):  # its client was quicker, or closed it to us
+                        gone += _remove_older(entry, old)
         if gone:
             log.info("tidied tmp %s", fields(half_written=gone))
 
@@ -88,33 +94,35 @@ class Housekeeping:
         old = self._journal.ended_before(before, limit=PIECE, with_results=True)
         for task in old:
             path = self._layout.results / task.box / f"{task.result_name}.result"
-            if self._is_its_own(path, before):
-                size += path.stat().st_size
-                if not dry:
-                    self._remove_result(path)
+            try:
+                size += self._prune_result(path, before, dry=dry)
+            except OSError as error:
+                log.warning("left behind %s", fields(file=path, why=error))
         if old and not dry:
             self._journal.note_result_pruned(*(task.id for task in old))
             log.info("pruned %s", fields(results=len(old), bytes=size))
         return len(old), size
 
     @staticmethod
-    def _is_its_own(path: Path, before: float) -> bool:
-        """The file is there and is old: a later task's may have the same name."""
+    def _prune_result(path: Path, before: float, *, dry: bool) -> int:
+        """Remove the result at `path` if it is old (a later task's may have its name); its bytes."""
         try:
-            return path.stat().st_mtime < before
+            found = path.lstat()
         except FileNotFoundError:
-            return False
-
-    @staticmethod
-    def _remove_result(path: Path) -> None:
-        path.unlink(missing_ok=True)
-        shutil.rmtree(
-            path.with_name(path.name.removesuffix(".result") + ".files"), ignore_errors=True
-        )
+            return 0
+        if found.st_mtime >= before:
+            return 0
+        if not dry:
+            path.unlink(missing_ok=True)
+            shutil.rmtree(files_folder(path), ignore_errors=True)
+        return found.st_size
 
     def prune_tasks(self, before: float, *, dry: bool = False) -> int:
         """Forget up to PIECE tasks that ended before `before`: rows, story, what `retry` needs."""
-        old = self._journal.ended_before(before, limit=PIECE, with_results=False)
+        found = self._journal.ended_before(before, limit=PIECE, with_results=False)
+        old = [
+            task for task in found if task.id not in self._table.tasks
+        ]  # else: retried just now
         if old and not dry:
             self._drop_files(task for task in old if task.state is not TaskState.DONE)
             self._journal.forget([task.id for task in old])
@@ -144,3 +152,14 @@ class Housekeeping:
             for item in task.spec.files.inputs:
                 if item.digest not in self._table.inputs:
                     (self._layout.inputs / item.digest).unlink(missing_ok=True)
+
+
+def _remove_older(entry: os.DirEntry[str], old: float) -> bool:
+    """Remove an entry that was not written since `old`; whether it was. Raises OSError."""
+    if entry.stat(follow_symlinks=False).st_mtime > old:
+        return False
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path, ignore_errors=True)
+    else:
+        os.unlink(entry.path)
+    return True

@@ -12,24 +12,24 @@ The order, so that a crash between any two steps neither loses nor doubles a tas
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
+from spoolmw.daemon import claims
+from spoolmw.daemon.claims import Place
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.room import SCARCE
 from spoolmw.daemon.table import Table
 from spoolmw.errors import BadTaskFile
 from spoolmw.format.ids import new_task_id
 from spoolmw.format.taskfile import Incomplete, TaskFile, default_result_name, read_header
 from spoolmw.format.taskwriter import canonical
 from spoolmw.model.ids import TaskId
-from spoolmw.model.spec import Input, Spec
+from spoolmw.model.spec import Input
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import inputs as input_files
 from spoolmw.spooldir.donelog import DoneLog
@@ -40,17 +40,6 @@ from spoolmw.spooldir.rejects import reject
 from spoolmw.store.journal import Journal
 
 HEAD_BYTES = 65536
-#: What passes by itself: no room, no inodes, no descriptors, no memory.
-SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-
-
-class Place(NamedTuple):
-    """A claimed file: where it lies and what its name said."""
-
-    path: str
-    id: TaskId
-    box: str
-    dropped: str
 
 
 class Intake:
@@ -103,7 +92,7 @@ class Intake:
                 try:
                     task = self._accept(drop, parsed, known)
                 except BadTaskFile as error:
-                    self._refuse(drop.place, drop, error)
+                    self.refuse(drop.place, drop, error)
                     continue
                 if task is not None:
                     yield task
@@ -120,18 +109,26 @@ class Intake:
         for item in items:
             if isinstance(item, Refusal):
                 place = f"{self.layout.incoming}/{item.box}/{item.name}"
-                self._refuse(place, item, item.error)
+                self.refuse(place, item, item.error)
                 continue
             try:
                 parsed = read_header(item.data, size=item.stat_size, dropped=item.name)
                 if parsed.spec.place.agents:
-                    self._admit(parsed.spec)
+                    claims.check_agents(parsed.spec, self._agents)
                 read.append((item, parsed))
             except Incomplete as error:
                 self.drops.defer(item, error)
             except BadTaskFile as error:
-                self._refuse(item.place, item, error)
+                self.refuse(item.place, item, error)
         return read
+
+    def is_waiting(self) -> bool:
+        """Something was dropped that may yet become a task without anything else happening."""
+        return bool(self._late) or self.drops.is_waiting()
+
+    def late(self) -> set[TaskId]:
+        """Tasks whose files are claimed, and that could not be finished for lack of room."""
+        return {place.id for place, _, _ in self._late}
 
     def _finish_late(self) -> Iterator[Task]:
         """Claimed files for which there was no room."""
@@ -158,19 +155,13 @@ class Intake:
         place = self._claim(drop, parsed.id or new_task_id())
         return None if place is None else self.finish(place, parsed, foreign=not drop.own)
 
-    def _admit(self, spec: Spec) -> None:
-        for name in spec.place.agents:
-            if name not in self._agents:
-                raise BadTaskFile(
-                    f"[place] agents names {name!r}, which is not an agent of this daemon",
-                    why=f"configured are: {', '.join(sorted(self._agents))}",
-                    fix="name one of these, or leave the key out for any agent",
-                )
-
     def _again(self, drop: Drop, parsed: TaskFile, known: Task) -> None:
         """The same id twice: the same bytes are a repeated drop, others are a mistake."""
         if known.body_sha256 == parsed.body.sha256 and known.spec == parsed.spec:
-            drop.path.unlink(missing_ok=True)
+            try:
+                drop.path.unlink(missing_ok=True)
+            except OSError as error:
+                self._leave(drop.place, error)
             log.info("dropped again %s", fields(task=known.id, state=known.state.value))
             return
         raise BadTaskFile(
@@ -181,9 +172,25 @@ class Intake:
 
     def _claim(self, drop: Drop, task_id: TaskId) -> Place | None:
         target = self._active + active_name(task_id, drop.box, drop.name)
-        if not claim(drop.place, target):
-            return None  # its owner took it back
-        return Place(target, task_id, drop.box, drop.name)
+        place = Place(target, task_id, drop.box, drop.name)
+        try:
+            if not claim(drop.place, target):
+                return None  # its owner took it back
+            claims.check_same(place, drop)
+        except BadTaskFile as error:
+            self.refuse(target, place, error)
+            return None
+        except OSError as error:
+            self._leave(drop.place, error)
+            return None
+        return place
+
+    def _leave(self, path: str, error: OSError) -> None:
+        """A file in `incoming/` that we may not move stays there. Raises `error` of scarcity."""
+        if error.errno in SCARCE:
+            raise error
+        log.warning("left in incoming %s", fields(path=path, why=error))
+        self.drops.leave(path)
 
     def finish(self, place: Place, parsed: TaskFile, *, foreign: bool = False) -> Task | None:
         """Make the canonical file of a claimed one, and the task's record.
@@ -193,6 +200,9 @@ class Intake:
         try:
             return self._finish(place, parsed, foreign=foreign)
         except OSError as error:
+            if error.errno in claims.CLOSED:
+                self.refuse(place.path, place, claims.unreadable(error))
+                return None
             self._tell_full(error)
             self._late.append((place, parsed, foreign))
             return None
@@ -201,7 +211,7 @@ class Intake:
         try:
             inputs = self._inputs(place, parsed)
         except BadTaskFile as error:
-            self._refuse(place.path, place, error)
+            self.refuse(place.path, place, error)
             return None
         base = default_result_name(place.dropped)
         result_name = parsed.result_name
@@ -225,9 +235,9 @@ class Intake:
                 submitted_at=submitted,
                 result_name=result_name,
                 inputs=inputs,
-                body_sha256=parsed.body.sha256 or _digest(place.path),
+                body_sha256=parsed.body.sha256 or claims.digest(place.path),
             )
-            self._replace(place, head, parsed)
+            claims.replace(place, head, parsed.body_offset, tmp=self.layout.tmp)
         return self._record(place, parsed._replace(spec=spec), result_name, submitted)
 
     def _record(
@@ -289,13 +299,16 @@ class Intake:
                 return f"the input file {item.name} (inputs/{item.digest})"
         return ""
 
-    def note_retried(self, task: Task) -> None:
-        """Remember outside the journal that an ended task is open again."""
-        self._done_log.append([task])
+    def note_retried(self, task: Task, result_name: str) -> None:
+        """Remember outside the journal that an ended task is open again. Raises OSError."""
+        self._done_log.append([replace(task, ending=None, result_name=result_name)])
 
     def _is_taken(self, box: str, name: str) -> bool:
-        return (box, name) in self._table.names or os.path.lexists(
-            f"{self._results}{box}/{name}.result"
+        place = f"{self._results}{box}/{name}"
+        return (
+            (box, name) in self._table.names
+            or os.path.lexists(f"{place}.result")
+            or os.path.lexists(f"{place}.files")
         )
 
     def _inputs(self, place: Place, parsed: TaskFile) -> tuple[Input, ...]:
@@ -318,31 +331,20 @@ class Intake:
             self.layout, mine, [item.name for item in asked], allow_path=self.allow_path
         )
 
-    def _replace(self, place: Place, head: bytes, parsed: TaskFile) -> None:
-        fresh = self.layout.tmp / f"{place.id}.canonical"
-        with open(place.path, "rb") as old, open(fresh, "wb") as new:
-            new.write(head)
-            old.seek(parsed.body_offset)
-            shutil.copyfileobj(old, new, 1 << 20)
-        os.chmod(fresh, 0o400)
-        os.rename(fresh, place.path)
-
     def settle_inputs(self, task: Task) -> None:
         """The task is committed: the claimed folder of its inputs may go."""
         if task.spec.files.inputs:
             shutil.rmtree(self.layout.tmp / f"{task.id}.in", ignore_errors=True)
 
-    def _refuse(self, path: str, item: Drop | Refusal | Place, error: BadTaskFile) -> None:
+    def refuse(self, path: str, item: Drop | Refusal | Place, error: BadTaskFile) -> None:
+        """Move a file to `rejected/`, or leave it where it is when that is not possible."""
         self.rejected += 1
         name = item.dropped if isinstance(item, Place) else item.name
         folder = Path(f"{path}.in")
         if isinstance(item, Place):
             folder = self.layout.tmp / f"{item.id}.in"
         log.warning("refused %s", fields(box=item.box, name=name, why=error.what))
-        reject(self.layout, path, item.box, name, error, inputs=folder)
-
-
-def _digest(path: str) -> str:
-    """The sha256 of a whole file: of a script, whose body is all of it."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            reject(self.layout, path, item.box, name, error, inputs=folder)
+        except OSError as problem:
+            self._leave(path, problem)

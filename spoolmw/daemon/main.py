@@ -1,7 +1,7 @@
 """`spoolmwd`: serves one spool in the foreground, for systemd or a terminal.
 
 Exit status: 0 stopped or drained; 2 it could not start (the message says why); 3 the journal
-or the disk failed while it ran; 75 another daemon serves this spool.
+or the disk failed, also for lack of room: another start may help; 75 another daemon serves this spool.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ from spoolmw.daemon.owners import Owners
 from spoolmw.daemon.parts import Parts
 from spoolmw.daemon.room import SyncFailed
 from spoolmw.daemon.service import Service
-from spoolmw.errors import JournalCorrupt, SpoolBusy, SpoolmwError
+from spoolmw.errors import (
+    DiskFull,
+    IllegalTransition,
+    JournalCorrupt,
+    SpoolBusy,
+    SpoolmwError,
+)
 from spoolmw.spooldir.layout import Layout, check_rename, prepare
 from spoolmw.spooldir.lock import SpoolLock
 from spoolmw.spooldir.where import default_spool
@@ -42,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(args)
     except SpoolBusy as error:
         return _fail(error, EXIT_BUSY)
-    except (JournalCorrupt, SyncFailed) as error:
+    except (JournalCorrupt, SyncFailed, DiskFull, IllegalTransition) as error:
         return _fail(error, EXIT_FAILED)
     except SpoolmwError as error:
         return _fail(error, EXIT_START)

@@ -30,8 +30,9 @@ from spoolmw.daemon.requests import Daemon, Requests
 from spoolmw.daemon.room import DiskRoom
 from spoolmw.daemon.table import Table
 from spoolmw.daemon.wakeup import Wakeup
-from spoolmw.errors import DiskFull
+from spoolmw.errors import AgentError, DiskFull
 from spoolmw.model.ids import AgentName
+from spoolmw.runner import host
 from spoolmw.spooldir.disk import Ballast
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.drops import Drops
@@ -160,17 +161,21 @@ class Parts:
         self.housekeeping.config = fresh
         log.setLevel(fresh.log.level.upper())
         for settings in fresh.agents:
-            self._reslot(settings)
+            changed += self._reslot(settings)
         self.config = fresh
         return changed
 
-    def _reslot(self, fresh: AgentConfig) -> None:
-        """Give an agent its new number of slots, where that changed."""
+    def _reslot(self, fresh: AgentConfig) -> list[str]:
+        """Give an agent its new number of slots, where that changed; what it says against it."""
         old = next((agent for agent in self.config.agents if agent.name == fresh.name), None)
         agent = self.agents.get(AgentName(fresh.name))
         set_slots = getattr(agent, "set_slots", None)
         if old is not None and old.slots != fresh.slots and set_slots is not None:
-            set_slots(fresh.slots)
+            try:
+                set_slots(fresh.slots or host.usable_cores())
+            except AgentError as error:
+                return [f"the slots of {fresh.name} stay: {error.what}"]
+        return []
 
     def status_line(self) -> str:
         """One line for `systemctl status`."""

@@ -42,6 +42,8 @@ class Queries:
             request.reply(verb(request.args))
         except SpoolmwError as error:
             request.reply(error)
+        except (OSError, ValueError, OverflowError) as error:
+            request.reply(SpoolmwError(f"{request.verb} failed: {error}"))
         return True
 
     def _open(self) -> Reports:
@@ -58,7 +60,7 @@ class Queries:
 
     def _find(self, args: Args) -> object:
         limit = args.get("limit")
-        rows = min(limit, MAX_ROWS) if isinstance(limit, int) else MAX_ROWS
+        rows = min(max(limit, 0), MAX_ROWS) if isinstance(limit, int) else MAX_ROWS
         found = self._open().tasks(
             state=_text(args, "state"),
             box=_text(args, "box"),

@@ -12,7 +12,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from spoolmw.daemon import attempts, twins
+from spoolmw.daemon import attempts
 from spoolmw.daemon.batch import Batch
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.control import Request
@@ -20,6 +20,7 @@ from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.gear import Gear, Item
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.room import disk_full
+from spoolmw.daemon.twins import Twins
 from spoolmw.errors import DiskFull, SpoolmwError
 from spoolmw.model.agent import CapacityChanged
 from spoolmw.model.effects import Deliver, Effect
@@ -67,7 +68,7 @@ class Reactor:
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
-        self._twins_due: list[TaskId] = []
+        self._twins = Twins(gear.journal, gear.delivery)
         self._retry_at = 0.0
         self._settle_at = 0.0
         self._counts = Counts()
@@ -90,31 +91,37 @@ class Reactor:
 
     def timeout_s(self) -> float:
         """How long the next tick may wait for news."""
-        now = boot_s()
-        due = [self.room.next_look, self.performer.try_again_at]
-        if self._owes_now():
-            due.append(self._settle_at)
-        if not (self.stopping or self.closed_intake or self.is_stuck()):
-            due.append(self.wakeup.next_scan)
-        if (backoff := self.dispatch.ready.next_due()) is not None:
-            due.append(backoff)
-        if self._batch:
-            due.append(self._retry_at)
-        return min(max(min(due) - now, 0.0), 1.0)
+        due = [self.room.next_look]
+        if self.is_stuck():
+            due.append(self._retry_at)  # until then nothing that is owed can be done
+        else:
+            due += self._dues()
+        return min(max(min(due) - boot_s(), 0.0), 1.0)
 
-    def _owes_now(self) -> bool:
-        performer = self.performer
-        news = performer.published or performer.name_taken or performer.launch_failed
-        return bool(news or self._twins_due)
+    def _dues(self) -> list[float]:
+        due = [self.performer.try_again_at]
+        if self._batch:
+            due.append(0.0)
+        if self.performer.has_news():
+            due.append(self._settle_at)
+        if self._twins.due:
+            due.append(max(self._settle_at, self._twins.again_at))
+        if not self.stopping:
+            if not self.closed_intake:
+                due.append(self.wakeup.next_scan)
+            if (backoff := self.dispatch.ready.next_due()) is not None:
+                due.append(backoff)
+        return due
 
     def owes(self) -> bool:
         """Something is decided or done that the journal does not know yet."""
-        return bool(self._batch) or self._owes_now()
+        return bool(self._batch or self.performer.has_news() or self._twins.due)
 
     def idle(self) -> bool:
         """Nothing is open but what is held, nothing uncommitted, nothing seen in `incoming/`."""
         nothing_to_do = len(self.table) == self.table.states[TaskState.HELD]
-        return nothing_to_do and not self.owes() and self.wakeup.quiet
+        quiet = self.wakeup.quiet and not self.intake.is_waiting()
+        return nothing_to_do and quiet and not self.owes()
 
     # -- the one way in -----------------------------------------------------------------
 
@@ -133,7 +140,7 @@ class Reactor:
             log.debug("%s %s", task.id, states)
         if after.state in FINAL:
             self.ended[after.state.value] += 1
-            self._twins_due.extend(self.table.twins.pop(after.id, ()))
+            self._twins.due.extend(self.table.twins.pop(after.id, ()))
         elif task.state in FINAL:
             self.ended[task.state.value] -= 1
         return after
@@ -161,11 +168,15 @@ class Reactor:
         """Have the wait of a task end whose first has ended already."""
         assert twin.twin_of is not None
         if self.table.get(twin.twin_of) is None:
-            self._twins_due.append(twin.id)
+            self._twins.due.append(twin.id)
 
     def owe(self, effects: Sequence[Effect]) -> None:
         """Take up effects that an earlier daemon committed but may not have performed."""
         self._batch.effects.extend(effects)
+
+    def sync_first(self) -> None:
+        """What was written beside the journal must be durable before the next commit."""
+        self._batch.needs_sync = True
 
     def reply(self, request: Request, answer: object) -> None:
         """Answer once everything decided so far is committed."""
@@ -194,7 +205,8 @@ class Reactor:
             return 0
         if isinstance(item, Request):
             self.on_request(item)
-            return 1
+            ids = item.args.get("ids")
+            return 1 + (len(ids) if isinstance(ids, list) else 0)
         for event in item.events:
             if isinstance(event, CapacityChanged):
                 self.dispatch.changed(event)
@@ -213,7 +225,7 @@ class Reactor:
             return
         self._counts.ended += 1
         event = attempts.checked(event, self.delivery)
-        if isinstance(event, Lost) and event.cause is Cause.LAUNCH:
+        if event.cause is Cause.LAUNCH:
             event = attempts.launch_failed(event, task, self.intake.missing(task))
         after = self.apply(task, event)
         if event.cause is not Cause.FINISHED:
@@ -266,20 +278,8 @@ class Reactor:
         return [task for one in ids if (task := self.table.get(one)) is not None]
 
     def _end_twins(self) -> None:
-        """End what waited for a task that has ended; for lack of room it waits on."""
-        due, self._twins_due = self._twins_due, []
-        for twin in self._still_open(due):
-            if twin.twin_of is None:
-                continue
-            first = self.journal.get(twin.twin_of) or twins.forgotten(twin)
-            if first.state not in FINAL:
-                self._twins_due.append(twin.id)  # its end is decided, but not yet committed
-                continue
-            try:
-                self.apply(twin, twins.ended(boot_s(), self.delivery, twin, first))
-            except OSError as error:
-                log.warning("twin waits %s", fields(task=twin.id, why=error))
-                self._twins_due.append(twin.id)
+        for twin, event in self._twins.ends(boot_s(), self._still_open):
+            self.apply(twin, event)
 
     # -- commit, then act ---------------------------------------------------------------
 
@@ -324,8 +324,7 @@ class Reactor:
         if not waiting or first.ending is None or first.ending.state is not TaskState.DONE:
             return
         for twin in self._still_open(list(waiting)):
-            self.apply(twin, twins.beside(boot_s(), self.delivery, twin, first))
-            waiting.discard(twin.id)
+            self.apply(twin, self._twins.beside(boot_s(), twin, first))
 
     def _stuck(self, why: str) -> None:
         """The disk is full: keep the batch, free the ballast, try again; nothing is lost."""

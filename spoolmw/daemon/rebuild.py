@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from spoolmw.daemon.intake import Place
+from spoolmw.daemon.claims import Place
 from spoolmw.daemon.recovery import active_files, read_head
 from spoolmw.errors import BadResultFile, BadTaskFile
-from spoolmw.format.resultfile import read_trailer
+from spoolmw.format.resultfile import body_bytes, read_trailer
 from spoolmw.format.taskfile import TaskFile
 from spoolmw.model.events import Submitted
 from spoolmw.model.ids import AttemptId, TaskId
@@ -22,8 +22,10 @@ from spoolmw.model.task import FINAL, Blame, Cause, Ending, Task, TaskState
 from spoolmw.spooldir import donelog
 from spoolmw.spooldir.donelog import Done
 from spoolmw.spooldir.layout import Layout
+from spoolmw.spooldir.publish import sync_folder
 from spoolmw.store.journal import Changed, Journal
 
+SUFFIXES = ("", "-wal", "-shm")  #: of the files of one journal
 STATES = {state.value: state for state in FINAL}
 
 
@@ -33,9 +35,22 @@ def rebuild(layout: Layout) -> dict[str, object]:
     Files in `active/` that were claimed but never made canonical are left to the next start,
     which adopts them as it does after any crash.
     """
+    fresh = layout.journal.with_name(f"{layout.journal.name}.new")
+    _remove(fresh)  # of a rebuild that was killed
+    changes, counts = _found(layout)
+    journal = Journal.open(fresh)
+    journal.commit(changes, now_boot=0.0, boot_id="")
+    journal.close()
+    # Whole at its name or not there: a start with an empty journal would throw staged results away.
     aside = _move_aside(layout)
+    fresh.rename(layout.journal)
+    sync_folder(layout.journal.parent)
+    return {**counts, "old_journal": str(aside or ""), "problems": []}
+
+
+def _found(layout: Layout) -> tuple[list[Changed], dict[str, object]]:
+    """The tasks that ended, and how many are open or under way."""
     done = donelog.read(layout.done_log)
-    journal = Journal.open(layout.journal)
     counts = {"ended": 0, "delivering": 0, "open": 0, "left_to_adopt": 0}
     changes: list[Changed] = []
     seen: set[TaskId] = set()
@@ -61,17 +76,21 @@ def rebuild(layout: Layout) -> dict[str, object]:
             place = Place("", task_id, ended.box, ended.result_name)
             changes.append(_entered(_ended(place, Spec(name=ended.result_name), ended, seq)))
             counts["ended"] += 1
-    journal.commit(changes, now_boot=0.0, boot_id="")
-    journal.close()
-    return {**counts, "old_journal": str(aside or ""), "problems": []}
+    return changes, dict(counts)
+
+
+def _remove(journal: Path) -> None:
+    for suffix in SUFFIXES:
+        Path(f"{journal}{suffix}").unlink(missing_ok=True)
 
 
 def _move_aside(layout: Layout) -> Path | None:
-    if not layout.journal.exists():
+    """The old journal with what belongs to it; a WAL that stays would be read as the new one's."""
+    if not any(Path(f"{layout.journal}{suffix}").exists() for suffix in SUFFIXES):
         return None
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     aside = layout.journal.with_name(f"{layout.journal.name}.{stamp}.old")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in SUFFIXES:
         old = Path(f"{layout.journal}{suffix}")
         if old.exists():
             old.rename(f"{aside}{suffix}")
@@ -139,12 +158,6 @@ def _staged(layout: Layout, task_id: TaskId) -> Path | None:
     return None
 
 
-def _body_bytes(staged: Path) -> int:
-    """The length of a result file without its last line and the line end before that."""
-    data = staged.read_bytes()
-    return data.rstrip(b"\n").rfind(b"\n")
-
-
 def _delivering(task: Task, staged: Path) -> Task:
     """The task as it was between the commit of its end and the move of its result."""
     _, _, rest = staged.name.partition(".")
@@ -168,7 +181,7 @@ def _delivering(task: Task, staged: Path) -> Task:
             blame=ending.blame,
             message=ending.message,
             staged=None if by_daemon else AttemptId(task.id, int(replica), int(attempt)),
-            body_bytes=_body_bytes(staged),
+            body_bytes=body_bytes(staged),
             digest=ending.digest,
             files=staged.with_name(f"{staged.name}.files").is_dir(),
         ),

@@ -11,9 +11,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from spoolmw.daemon import claims
 from spoolmw.daemon.attempts import daemon_died
+from spoolmw.daemon.claims import Place
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
-from spoolmw.daemon.intake import HEAD_BYTES, Place
+from spoolmw.daemon.intake import HEAD_BYTES
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.daemon.table import Table
@@ -26,7 +28,6 @@ from spoolmw.rules.task import owed
 from spoolmw.spooldir import donelog, markers
 from spoolmw.spooldir import inputs as input_files
 from spoolmw.spooldir.layout import Layout, parse_active
-from spoolmw.spooldir.rejects import reject
 
 DONE_LOG_BYTES = 64 << 20  #: of the newest deliveries, held against the journal at a start
 
@@ -51,7 +52,7 @@ class Recovery:
         lost = self._settle_open()
         self._apply_markers()
         self._clean_stage()
-        self._clean_tmp(adopted)
+        self._clean_tmp(adopted | reactor.intake.late())
         self._clean_inputs()
         log.info(
             "recovered %s",
@@ -76,37 +77,44 @@ class Recovery:
     # -- files that no row knows ------------------------------------------------------------
 
     def _adopt(self) -> Iterator[Task]:
-        """Files in `active/` that were claimed but not committed."""
+        """Files in `active/` that were claimed but not committed, first come first."""
+        unknown = sorted(self._unknown(), key=lambda place: place.id)
+        log_of_ends, ids = self._layout.done_log, {place.id for place in unknown}
+        ended = donelog.newest_states(log_of_ends, ids)
+        for place in unknown:
+            if ended.get(place.id, donelog.RETRIED) != donelog.RETRIED:
+                continue  # ended in an earlier journal; `rebuild` gives it a row
+            if (task := self._adopt_one(place)) is not None:
+                yield task
+
+    def _unknown(self) -> Iterator[Place]:
+        """Files in `active/` without a row; those of tasks that are done are removed."""
         reactor = self._reactor
-        done: dict[TaskId, donelog.Done] | None = None
         for path, task_id, box, dropped in active_files(self._layout):
             if reactor.table.get(task_id) is not None:
                 continue
             known = reactor.journal.get(task_id)
-            if known is not None:
-                if known.state is TaskState.DONE:
-                    path.unlink(missing_ok=True)  # committed, but not yet tidied up
-                continue
-            if done is None:
-                done = donelog.read(self._layout.done_log)
-            if task_id in done and done[task_id].state != donelog.RETRIED:
-                continue  # ended in an earlier journal; `rebuild` gives it a row
-            place = Place(str(path), task_id, box, dropped)
-            if (task := self.adopt(place)) is not None:
-                yield task
+            if known is None:
+                yield Place(str(path), task_id, box, dropped)
+            elif known.state is TaskState.DONE:
+                path.unlink(missing_ok=True)  # committed, but not yet tidied up
 
-    def adopt(self, place: Place) -> Task | None:
+    def _adopt_one(self, place: Place) -> Task | None:
         """Enter a claimed file as a task; refuse it when it cannot be one."""
-        reactor = self._reactor
+        intake = self._reactor.intake
         try:
-            task = reactor.intake.finish(place, read_head(place))
+            task = intake.finish(place, read_head(place))
         except BadTaskFile as error:
-            folder = self._layout.tmp / f"{place.id}.in"
-            reject(self._layout, place.path, place.box, place.dropped, error, inputs=folder)
+            intake.refuse(place.path, place, error)
+            return None
+        except OSError as error:
+            if error.errno not in claims.CLOSED:
+                raise
+            intake.refuse(place.path, place, claims.unreadable(error))
             return None
         if task is None:
-            return None
-        reactor.submit(task)
+            return None  # refused, or there is no room for it now
+        self._reactor.submit(task)
         log.info("adopted %s", fields(task=task.id, name=task.spec.name))
         return task
 
@@ -146,7 +154,7 @@ class Recovery:
             if name not in self._reactor.table.inputs:
                 (self._layout.inputs / name).unlink(missing_ok=True)
 
-    def _clean_tmp(self, adopted: set[TaskId]) -> None:
+    def _clean_tmp(self, needed: set[TaskId]) -> None:
         """Claimed folders of inputs whose task is committed, and half-written canonical files."""
         with os.scandir(self._layout.tmp) as entries:
             names = [entry.name for entry in entries]
@@ -154,7 +162,7 @@ class Recovery:
             path = self._layout.tmp / name
             if name.endswith(".canonical"):
                 path.unlink(missing_ok=True)
-            elif name.endswith(".in") and name[:-3] not in adopted and path.is_dir():
+            elif name.endswith(".in") and name[:-3] not in needed and path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
 
 

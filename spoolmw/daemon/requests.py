@@ -18,8 +18,9 @@ from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.dispatch import PAUSED
 from spoolmw.daemon.housekeeping import Housekeeping
+from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.reactor import Reactor
-from spoolmw.errors import AgentError, SpoolmwError, UnknownTask
+from spoolmw.errors import AgentError, JournalCorrupt, SpoolmwError, UnknownTask
 from spoolmw.format.ids import is_task_id
 from spoolmw.model.events import Cancelled, Event, Held, Released, Reprioritised, Retried
 from spoolmw.model.ids import AgentName, TaskId
@@ -82,8 +83,14 @@ class Requests:
                 )
             _check_allowed(request)
             answer = verb(request.args, request.peer)
+        except JournalCorrupt:
+            raise  # not the asker's matter: it ends the daemon
         except SpoolmwError as error:
             request.reply(error)
+            return
+        except (OSError, ValueError, TypeError, OverflowError) as error:
+            log.exception("request failed %s", fields(verb=request.verb))
+            request.reply(SpoolmwError(f"{request.verb} failed: {error}"))
             return
         if request.verb in READS:
             request.reply(answer)  # also while the disk is full and nothing is committed
@@ -101,7 +108,11 @@ class Requests:
     def _tail(self, args: Args, _peer: Peer) -> object:
         task = self._task(args.get("id"))
         offset, stream = args.get("offset", 0), args.get("stream", "stdout")
-        if not isinstance(offset, int) or stream not in ("stdout", "stderr"):
+        if (
+            not isinstance(offset, int)
+            or abs(offset) >= 1 << 62
+            or stream not in ("stdout", "stderr")
+        ):
             raise SpoolmwError("tail takes an offset (a number) and stdout or stderr.")
         data = b""
         if task.lease is not None and task.lease.agent in self._daemon.agents:
@@ -147,11 +158,12 @@ class Requests:
                 results.append(_answer(task, ok=False, text="its task file is gone (pruned)"))
                 continue
             name = intake.free_name(task)
+            intake.note_retried(task, name)  # first: without this line a start would be refused
             after = self._reactor.apply(
                 task, Retried(at=boot_s(), result_name=name, by=_who(peer))
             )
             markers.clear(intake.layout, task.id)
-            intake.note_retried(after)
+            self._reactor.sync_first()
             results.append(_answer(after, ok=True, text=f"queued; result: {name}.result"))
         return {"results": results}
 
@@ -182,10 +194,14 @@ class Requests:
     def _mark(self, task: Task, event: Event, mark: markers.Mark | None) -> None:
         """What the user wants stands beside the task's file too, should the journal be lost."""
         layout = self._reactor.intake.layout
-        if mark is not None:
-            markers.put(layout, task.id, mark)
-        elif isinstance(event, Released):
-            markers.clear(layout, task.id)
+        self._reactor.sync_first()
+        try:
+            if mark is not None:
+                markers.put(layout, task.id, mark)
+            elif isinstance(event, Released):
+                markers.clear(layout, task.id)
+        except OSError as error:  # the journal knows it anyway
+            log.warning("no marker %s", fields(task=task.id, why=error))
 
     # -- what changes the daemon ---------------------------------------------------------------
 
@@ -252,10 +268,10 @@ class Requests:
         name = args.get("agent")
         if not name:
             return list(self._daemon.agents)
-        if name not in self._daemon.agents:
+        if not isinstance(name, str) or name not in self._daemon.agents:
             known = ", ".join(self._daemon.agents)
             raise SpoolmwError(f"There is no agent {name!r}.", why=f"There are: {known}")
-        return [AgentName(str(name))]
+        return [AgentName(name)]
 
     def _task(self, task_id: object) -> Task:
         if not isinstance(task_id, str) or not is_task_id(task_id):
@@ -272,7 +288,8 @@ class Requests:
         ids = args.get("ids")
         if not isinstance(ids, list) or len(ids) > MAX_IDS:
             raise SpoolmwError("The request needs `ids`, a list of task ids.")
-        return [self._task(one) for one in ids]
+        found = [self._task(one) for one in ids]
+        return list({task.id: task for task in found}.values())
 
 
 def _answer(task: Task, *, ok: bool, text: str) -> dict[str, object]:
@@ -283,7 +300,7 @@ def _age(args: Args, key: str) -> float | None:
     age = args.get(key)
     if age is None:
         return None
-    if isinstance(age, bool) or not isinstance(age, int | float) or age < 0:
+    if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age < 1e11:
         raise SpoolmwError(f"{key} takes an age in seconds.")
     return float(age)
 

@@ -19,13 +19,17 @@ LOOK_S = 1.0  #: between two looks at the free room
 MIN_INODES = 1000  #: with fewer free inodes intake stops
 
 
+#: What passes by itself: no room, no inodes, no descriptors, no memory.
+SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 class SyncFailed(SpoolmwError):
     """The disk refused to make data durable. The daemon ends; its next start loses nothing."""
 
 
 def disk_full(error: OSError) -> SpoolmwError:
     """`error` as ours: DiskFull when there is no room, else what ends the daemon."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in SCARCE:
         return DiskFull(f"no room on the spool's disk: {error}")
     return SyncFailed(
         f"the spool cannot be written: {error}",

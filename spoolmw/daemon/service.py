@@ -16,7 +16,7 @@ from spoolmw.config import Config
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.parts import Parts
-from spoolmw.errors import BadConfig
+from spoolmw.errors import SpoolmwError
 
 LAST_TICKS = 20  #: rounds at the end: late reports, their commit, their delivery, its commit
 
@@ -72,7 +72,7 @@ class Service:
         self._stops += 1
 
     def _reread(self) -> list[str]:
-        """Take over a changed configuration. Raises BadConfig, and keeps the old one."""
+        """Take over a changed configuration. Raises SpoolmwError, and keeps the old one."""
         fresh = Config.find(self._parts.layout.root, self._parts.config.source)
         changed = self._parts.reconfigure(fresh)
         log.info("reloaded %s", fields(changed=", ".join(changed) or "nothing"))
@@ -83,7 +83,7 @@ class Service:
         notifier.reloading()
         try:
             self._reread()
-        except BadConfig as error:
+        except SpoolmwError as error:
             told = fields(what=error.what, why=error.why, fix=error.fix)
             log.error("reload refused, the old configuration stays %s", told)
         notifier.send("READY=1")

@@ -42,6 +42,8 @@ class Table:
             self._enter(after)
         elif before.result_name != after.result_name:
             self._rename(before, after)
+        if before is not None and before.twin_of is not None and after.twin_of is None:
+            self._part(before, before.twin_of)
         if after.state in FINAL:
             self._leave(after)
         else:
@@ -78,12 +80,18 @@ class Table:
         self.names.pop((before.box, before.result_name), None)
         self.names[after.box, after.result_name] = after.id
 
+    def _part(self, twin: Task, first: TaskId) -> None:
+        """`twin` waits for `first` no more."""
+        siblings = self.twins.get(first)
+        if siblings is not None:
+            siblings.discard(twin.id)
+            if not siblings:
+                del self.twins[first]
+
     def _leave(self, task: Task) -> None:
         self.tasks.pop(task.id, None)
         self.names.pop((task.box, task.result_name), None)
         if task.spec.key and self.keys.get(task.spec.key) == task.id:
             del self.keys[task.spec.key]
-        if task.twin_of is not None and (siblings := self.twins.get(task.twin_of)):
-            siblings.discard(task.id)
         if task.state is TaskState.DONE:
             self.drop_inputs(task)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from spoolmw.spooldir.watch import Doorbell
 
-POLL_S = 0.001  #: between two scans while files flow
-REST_AFTER_S = 0.05  #: without a new file for this long, the watch takes over
+POLL_S = 0.0005  #: between two scans while files flow
+REST_AFTER_S = 0.03  #: without a new file for this long, the watch takes over
 
 
 class Wakeup:
@@ -21,7 +21,7 @@ class Wakeup:
         self._last_found = 0.0
         self.scan_s = scan_s
         self.next_scan = 0.0
-        self.quiet = False  #: the last scan found nothing, and nothing is settling
+        self.quiet = False  #: the last scan found nothing
 
     def ring(self) -> None:
         """The watch saw something."""
@@ -46,7 +46,7 @@ class Wakeup:
             self._armed = True
             self.next_scan = now
         else:
-            self.quiet = more is None
+            self.quiet = True
             self.next_scan = min(now + self.scan_s, more if more is not None else now + 3600.0)
 
     def close(self) -> None:

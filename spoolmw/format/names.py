@@ -75,7 +75,7 @@ def _letters_problem(name: str) -> str:
 def _path_problem(path: str) -> str:
     if not path:
         return "it is empty"
-    if len(path.encode("utf-8", "surrogateescape")) > MOST_PATH_BYTES:
+    if len(path.encode("utf-8", "surrogatepass")) > MOST_PATH_BYTES:
         return f"it is longer than {MOST_PATH_BYTES} bytes"
     if not path.isprintable():
         return "it has a control character in it"

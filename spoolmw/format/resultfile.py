@@ -70,17 +70,27 @@ def read_head(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def read_trailer(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Only the trailer at `path`, without reading the value."""
-    name = str(path)
     with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        want = _TRAILER_STEP
-        while True:
-            start = max(0, size - want)
-            tail = os.pread(file.fileno(), want, start)
-            line = tail[:-1].rpartition(b"\n")
-            if line[1] or not start:
-                return _trailer(b"\n" + line[2] + tail[-1:], name)
-            want *= 8
+        line = _last_line(file.fileno())
+    return _trailer(b"\n" + line, str(path))
+
+
+def body_bytes(path: str | os.PathLike[str]) -> int:
+    """The length of a whole result without its trailer and the line end before that."""
+    with open(path, "rb", buffering=0) as file:
+        return os.fstat(file.fileno()).st_size - len(_last_line(file.fileno())) - 1
+
+
+def _last_line(fd: int) -> bytes:
+    size = os.fstat(fd).st_size
+    want = _TRAILER_STEP
+    while True:
+        start = max(0, size - want)
+        tail = os.pread(fd, want, start)
+        line = tail[:-1].rpartition(b"\n")
+        if line[1] or not start:
+            return line[2] + tail[-1:]
+        want *= 8
 
 
 def files_folder(path: Path) -> Path:
@@ -131,6 +141,7 @@ __all__ = [
     "SUFFIX",
     "VERSION",
     "ResultFile",
+    "body_bytes",
     "daemon_body",
     "files_folder",
     "parse",

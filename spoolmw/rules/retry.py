@@ -9,6 +9,7 @@ from spoolmw.model.task import Cause, Task
 
 LONGEST_BACKOFF_S: Final = 3600.0  #: no backoff grows beyond this
 AGENT_BACKOFF_S: Final = 1.0  #: the first pause after a loss that is an agent's fault
+MEMORY_AT_MOST: Final = 1 << 60  #: asked for by however many repetitions; the journal holds it
 LOSSES_AT_MOST: Final = 3  #: in a row; the last one is blamed on the task
 
 #: Causes that a repetition can mend, by the word that names them in `[retry] on`.
@@ -45,4 +46,4 @@ def memory_after(task: Task, cause: Cause) -> int:
     """What the next attempt asks for: more, if memory was what the last one lacked."""
     if cause is not Cause.MEMORY:
         return task.memory_bytes
-    return int(task.memory_bytes * task.spec.retry.memory_factor)
+    return int(min(task.memory_bytes * task.spec.retry.memory_factor, MEMORY_AT_MOST))

@@ -21,6 +21,8 @@ from .results import Ended
 
 WORK_S = 0.005  #: of work that waits inside a worker
 MAX_DEPTH = 64  #: attempts inside a worker at most
+#: No attempt is shorter; two looks in one turn of the loop may have the same time.
+SHORTEST_S = 1e-5
 _WEIGHT = 0.1  #: of one attempt in the moving average of durations
 MOST_REST_S = 0.002
 _RESTFUL = 4  #: attempts inside every worker that let the runner rest
@@ -76,7 +78,7 @@ class Pool:
 
     def finished(self, member: Member, count: int, now: float) -> None:
         """A worker ended `count` attempts since it was last heard of."""
-        each = (now - member.since) / count
+        each = max((now - member.since) / count, SHORTEST_S)
         self._average_s += (each - self._average_s) * min(1.0, _WEIGHT * count)
         self.slowed(member, now)
 

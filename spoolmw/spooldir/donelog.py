@@ -8,7 +8,7 @@ crash cut off is ignored, and the next one starts on a line of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -100,19 +100,23 @@ def _entry(line: str) -> tuple[TaskId, Done] | None:
     return TaskId(task_id), done
 
 
-def newest_states(path: Path, ids: Container[str], *, most_bytes: int) -> dict[TaskId, str]:
-    """The newest state that the log's last `most_bytes` tell of each of `ids`; quick for long logs."""
+def newest_states(
+    path: Path, ids: Collection[str], *, most_bytes: int = 1 << 62
+) -> dict[TaskId, str]:
+    """The newest state that the log's last `most_bytes` tell of each of `ids`; for long logs."""
+    states: dict[TaskId, str] = {}
+    if not ids:
+        return states
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - most_bytes))
-            lines = file.read().split(b"\n")
+            file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
+            for line in file:
+                task_id = line[:_ID_DIGITS].decode("ascii", "replace")
+                if task_id in ids and line[-1:] == b"\n" and line.count(b" ") == _FIELDS - 1:
+                    state = line[_ID_DIGITS + 1 :].split(b" ", 1)[0]
+                    states[TaskId(task_id)] = state.decode("ascii", "replace")
     except FileNotFoundError:
-        return {}
-    states: dict[TaskId, str] = {}
-    for line in lines[:-1]:
-        task_id = line[:_ID_DIGITS].decode("ascii", "replace")
-        if task_id in ids:
-            states[TaskId(task_id)] = line[_ID_DIGITS + 1 :].split(b" ", 1)[0].decode()
+        pass
     return states
 
 

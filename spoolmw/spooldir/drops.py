@@ -160,6 +160,15 @@ class Drops:
         watched = Watched(drop.stat_size, drop.mtime_ns, drop.inode, now + 0.1, now, cut_off)
         self._settling.put(drop.place, watched)
 
+    def leave(self, place: str) -> None:
+        """The file at `place` cannot be moved from there: look at it again much later."""
+        now = self._clock()
+        self._settling.put(place, Watched(0, 0, 0, now + UNREADABLE_S, now, told=True))
+
+    def is_waiting(self) -> bool:
+        """Some file may become ready without a change by its owner: it settles, or is yet to be read."""
+        return self._is_amid or self._pause_until is not None or self._settling.is_waiting()
+
     def next_due(self) -> float | None:
         """When (on the clock) it is worth to `take` again without a hint; None: nothing waits."""
         if self._is_amid:
@@ -299,16 +308,18 @@ class Drops:
         self, turn: Turn, name: str, now: float, found: list[Drop | Refusal]
     ) -> None:
         place = f"{turn.folder}/{name}"
+        if self._settling.is_early(place, now):
+            return
         try:
             mode = os.stat(name, dir_fd=turn.fd, follow_symlinks=False).st_mode
         except OSError:
             return
         if not stat.S_ISDIR(mode):
             found.append(Refusal(turn.box, name, _odd(name, mode)))
-        elif not self._settling.is_early(place, now):
-            if self._settling.get(place) is None:
-                self._notices.append(f"{escape(place)} is a folder inside a box; it is ignored")
-            self._settling.put(place, Watched(0, 0, 0, now + 86_400.0, now, told=True))
+            return
+        if self._settling.get(place) is None:
+            self._notices.append(f"{escape(place)} is a folder inside a box; it is ignored")
+        self._settling.put(place, Watched(0, 0, 0, now + 86_400.0, now, told=True))
 
 
 def _odd(name: str, mode: int) -> BadTaskFile:

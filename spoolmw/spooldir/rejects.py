@@ -33,14 +33,12 @@ def reject(
     A name that is taken gets a number. `inputs`, a folder that came with it, goes along.
     None: the file was gone already.
     """
-    folder = layout.rejected / safe_name(box) if box else layout.rejected
-    folder.mkdir(mode=0o750, exist_ok=True)
+    folder = _folder(layout, box)
     base = safe_name(name)
     for target in itertools.chain([base], (f"{base}.{n}" for n in itertools.count(1))):
-        place = folder / target
-        if os.path.lexists(place):
+        place, reason = folder / target, folder / f"{target}.reason"
+        if _is_taken(place, reason):
             continue
-        reason = folder / f"{target}.reason"
         publish(
             f"{error}\n".encode("utf-8", "backslashreplace"), reason, tmp=layout.tmp, sync=False
         )
@@ -57,13 +55,30 @@ def reject(
     raise AssertionError("unreachable: numbers do not end")
 
 
+def _folder(layout: Layout, box: str) -> Path:
+    """Where the refused files of a box go; where its name is that of a refused file, to BOX.N."""
+    if not box:
+        return layout.rejected
+    base = safe_name(box)
+    for name in itertools.chain([base], (f"{base}.{n}" for n in itertools.count(1))):
+        folder = layout.rejected / name
+        if not os.path.lexists(folder):
+            folder.mkdir(mode=0o750)
+        if folder.is_dir() and not folder.is_symlink():
+            return folder
+    raise AssertionError("unreachable: numbers do not end")
+
+
+def _is_taken(place: Path, reason: Path) -> bool:
+    """A refused file stands there, or one that is called as the reason would be."""
+    return any(map(os.path.lexists, (place, f"{place}.in", f"{reason}.reason")))
+
+
 def _take_along(inputs: Path, target: Path) -> None:
     try:
         rename_noreplace(inputs, target)
     except (FileNotFoundError, PermissionError):
         return  # there is none; or it is another user's, who keeps it
-    except FileExistsError:
-        rename_noreplace(inputs, target.with_name(f"{target.name}.{os.getpid()}"))
 
 
 def safe_name(name: str) -> str:

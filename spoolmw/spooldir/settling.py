@@ -89,6 +89,10 @@ class Settling:
         """When the first of them is to be looked at again; None: nothing waits."""
         return min((watched.due for watched in self._watched.values()), default=None)
 
+    def is_waiting(self) -> bool:
+        """Some of them may become ready without anybody's doing."""
+        return not all(watched.told for watched in self._watched.values())
+
     def drop_vanished(self, pass_began: float) -> None:
         """After a whole pass: what was due when it began and is still listed is gone."""
         for path in [p for p, w in self._watched.items() if w.due < pass_began]:

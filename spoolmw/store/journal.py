@@ -28,6 +28,7 @@ from spoolmw.store import schema
 from spoolmw.store.facts import facts_text
 from spoolmw.store.rows import NUMBERS, insert_row, only_state_changed, tasks_of, update_row
 from spoolmw.store.sql import QUERIES
+from spoolmw.store.wal import make_room
 from spoolmw.store.trouble import translated
 
 __all__ = ["Changed", "DiskFull", "Journal", "JournalCorrupt", "JournalLost"]
@@ -101,6 +102,7 @@ class Journal:
         self._boot_clock = float(meta.get("boot_clock", "0"))
         self.next_seq = conn.execute(QUERIES["highest_seq"]).fetchone()[0] + 1
         self._identity = self._identify()
+        make_room(Path(self._files[1]), CHECKPOINT_PAGES)
 
     def load(self, *, now_boot: float | None = None, boot_id: str | None = None) -> list[Task]:
         """Every task that is not final, in order of acceptance.
@@ -132,9 +134,8 @@ class Journal:
 
     def by_key(self, key: str) -> Task | None:
         """The task that `key` means: the first that was not failed or cancelled, else the last one."""
-        tasks = self._tasks("tasks_by_key", (key,))
-        good = (task for task in tasks if task.state.value not in ("failed", "cancelled"))
-        return next(good, tasks[-1] if tasks else None)
+        found = self._tasks("good_by_key", (key,)) or self._tasks("last_by_key", (key,))
+        return found[0] if found else None
 
     def commit(
         self,

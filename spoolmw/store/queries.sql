@@ -114,6 +114,12 @@ SELECT id FROM tasks WHERE id IN (SELECT value FROM json_each(?));
 -- tasks_by_key: Every task with this key, the first one first.
 SELECT * FROM tasks WHERE key = ? AND key <> '' ORDER BY seq;
 
+-- good_by_key: The first task with this key that was not failed or cancelled.
+SELECT * FROM tasks WHERE key = ? AND key <> '' AND state < 6 ORDER BY seq LIMIT 1;
+
+-- last_by_key: The last task with this key.
+SELECT * FROM tasks WHERE key = ? AND key <> '' ORDER BY seq DESC LIMIT 1;
+
 -- shift_backoffs: Another boot: its clock starts anew, what remains of a backoff is still to pass.
 UPDATE tasks SET not_before = max(0, not_before - :then) + :now
 WHERE not_before > 0 AND state < 5;

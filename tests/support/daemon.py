@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +211,12 @@ def end(daemon: Daemon) -> None:
     wait_until(lambda: not left_over(daemon.spool), last=lambda: str(left_over(daemon.spool)))
 
 
+def take_away(result: Path) -> None:
+    """Remove a result with its folder of files, as a consumer does."""
+    result.unlink()
+    shutil.rmtree(result.with_suffix(".files"), ignore_errors=True)
+
+
 def trailer(result: Path) -> dict[str, object]:
     """The trailer of a result file."""
     return dict(json.loads(result.read_bytes().rstrip(b"\n").rpartition(b"\n")[2]))
@@ -227,5 +234,6 @@ __all__: Sequence[str] = [
     "header",
     "left_over",
     "running",
+    "take_away",
     "trailer",
 ]

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import wait_until
+
 PING = b'{"v":1,"id":1,"verb":"ping"}\n'
 
 
@@ -26,10 +28,19 @@ def connected(spool: Path, *, timeout_s: float = 5.0) -> Iterator[socket.socket]
         line.settimeout(timeout_s)
         folder = os.open(spool, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            line.connect(f"/proc/self/fd/{folder}/control.sock")
+            # Where many wait to be let in, it is refused for the moment.
+            wait_until(lambda: _connect(line, f"/proc/self/fd/{folder}/control.sock"))
         finally:
             os.close(folder)
         yield line
+
+
+def _connect(line: socket.socket, address: str) -> bool:
+    try:
+        line.connect(address)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def ask(spool: Path, lines: bytes, *, answers: int = 1, timeout_s: float = 5.0) -> list[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, end
+from tests.support.daemon import Daemon, end, take_away
 from tests.threats.people import open_ground
 
 CONFIG = """\
@@ -50,7 +50,5 @@ def daemon(besieged: Daemon) -> Iterator[Daemon]:
     besieged.drop("canary.sh", "#!/bin/sh\necho alive\n")
     canary = besieged.result("canary.sh")
     assert (canary.with_suffix(".files") / "stdout").read_text() == "alive\n"
-    for part in (".files/stdout", ".files/stderr", ".result"):
-        canary.with_suffix(part).unlink()
-    canary.with_suffix(".files").rmdir()
+    take_away(canary)
     assert "Traceback" not in besieged.log_text()

@@ -111,9 +111,9 @@ BAD = [
     Bad(2, "a second name of a file", hard_link, "hard links"),
     Bad(3, "a named pipe", os.mkfifo, "named pipe"),
     Bad(4, "a socket", unix_socket, "socket"),
-    Bad(6, "a task that is cut off and stays so", text(task()[:-2]), "cut off", "cut.task"),
+    Bad(6, "a task that is cut off and stays so", text(task()[:-2]), "not whole", "cut.task"),
     Bad(14, "nothing", text(""), "empty"),
-    Bad(15, "a header that is cut off", text(b"SPOOLMW-TASK 1\n{"), "cut off", "head.task"),
+    Bad(15, "a header that is cut off", text(b"SPOOLMW-TASK 1\n{"), "not whole", "head.task"),
     Bad(16, "more than the limit", text(SCRIPT + "#" * 100_000), "max_task_bytes"),
     Bad(17, "something compressed", text(b"\x1f\x8b\x08" + bytes(100)), "#!", "task.gz"),
     Bad(18, "a terabyte of nothing", sparse, "max_task_bytes"),
@@ -121,7 +121,7 @@ BAD = [
     Bad(20, "a number of 5,000 digits", text(b'SPOOLMW-TASK 1\n{"priority": ' + b"9" * 5000 + b"}\n"), "JSON", "digits.task"),
     Bad(20, "a number that is none", text(b'SPOOLMW-TASK 1\n{"priority": NaN}\n'), "NaN", "nan.task"),
     Bad(20, "a key twice", text(b'SPOOLMW-TASK 1\n{"name": "a", "name": "b"}\n'), "twice", "twice.task"),
-    Bad(20, "more keys than a header holds", text(b"SPOOLMW-TASK 1\n{" + b'"k": 1, ' * 20_000), "64 KiB", "keys.task"),
+    Bad(20, "more keys than a header holds", text(b"SPOOLMW-TASK 1\n{" + b'"k": 1, ' * 10_000), "64 KiB", "keys.task"),
     Bad(21, "bytes that are no text", text(b'SPOOLMW-TASK 1\n{"name": "\xff"}\n'), "UTF-8", "utf.task"),
     Bad(21, "a byte-order mark", text("\ufeff#!/bin/sh\necho\n"), "byte-order mark"),
     Bad(22, "a version of the future", text(task().replace(b"TASK 1", b"TASK 99")), "version", "v99.task"),
@@ -220,7 +220,6 @@ def test_8_a_member_who_keeps_the_file_open_cannot_change_an_accepted_task(groun
             f"""
             cd {spool}
             exec 3>tmp/half
-            printf '#!/bin/sh\\n#SPOOLMW hold = 1\\n' >/dev/null
             printf '#!/bin/sh\\necho what was accepted\\n' >&3
             mv tmp/half incoming/kept.sh
             while [ -e incoming/kept.sh ]; do sleep 0.01; done
@@ -297,7 +296,6 @@ def test_25_26_an_id_that_is_known_means_the_same_task_or_is_refused(daemon: Dae
 def test_25_the_same_file_dropped_again_runs_once(daemon: Daemon) -> None:
     runs = daemon.home / "runs"
     run = {"command": ["sh", "-c", f"echo x >>{runs}"]}
-    text(task(b"", id=new_task_id(), name="again", run=run, body={"codec": "none"}))
     data = (
         b"SPOOLMW-TASK 1\n"
         + json.dumps({"id": new_task_id(), "name": "again", "run": run}).encode()

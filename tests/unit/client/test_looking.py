@@ -160,6 +160,6 @@ def test_while_results_flow_it_waits_for_a_handful() -> None:
 
 def test_being_woken_too_often_turns_to_looking() -> None:
     pace = Pace()
-    assert not pace.rung(now=10.0)
-    assert any(pace.rung(now=10.1) for _ in range(100))
+    assert not pace.rung(1, now=10.0)
+    assert any(pace.rung(1, now=10.1) for _ in range(100))
     assert not pace.is_quiet(10.1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spoolmw.model.spec import Retry
 from spoolmw.model.task import Cause
-from spoolmw.rules.retry import backoff_s, is_named, is_worth_another
+from spoolmw.rules.retry import MEMORY_AT_MOST, backoff_s, is_named, is_worth_another, memory_after
 from tests.unit.rules.builders import a_running_task
 
 
@@ -56,3 +58,10 @@ def test_jitter_takes_away_up_to_half_of_it() -> None:
 
 def test_no_backoff_stays_none() -> None:
     assert backoff_s(0.0, 5, 0.0) == 0.0
+
+
+def test_memory_grows_no_further_than_the_journal_can_hold() -> None:
+    task = a_running_task(retry=Retry(memory_factor=100.0))
+    for _ in range(300):
+        task = replace(task, memory_bytes=memory_after(task, Cause.MEMORY) or 1)
+    assert task.memory_bytes == MEMORY_AT_MOST

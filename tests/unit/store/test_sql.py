@@ -41,6 +41,8 @@ def test_the_numbers_of_the_states_are_those_of_the_table(tables: sqlite3.Connec
         ("load_open", "open_tasks"),
         ("get_task", "tasks_by_id"),
         ("tasks_by_key", "tasks_by_key"),
+        ("good_by_key", "tasks_by_key"),
+        ("last_by_key", "tasks_by_key"),
         ("ended_before", "ended_tasks"),
         ("ended_with_results", "ended_tasks"),
         ("ended_counts", "ended_tasks"),

@@ -1,0 +1,81 @@
+"""A dropped file on its way into `active/`: its place, the checks, its canonical form."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from spoolmw.errors import BadTaskFile
+from spoolmw.model.ids import TaskId
+from spoolmw.model.spec import Spec
+from spoolmw.spooldir.drops import Drop
+
+#: What the owner of a file can do to it so that we cannot read it; trying again is of no use.
+CLOSED = (
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.ENXIO),
+)
+
+
+class Place(NamedTuple):
+    """A claimed file: where it lies and what its name said."""
+
+    path: str
+    id: TaskId
+    box: str
+    dropped: str
+
+
+def check_agents(spec: Spec, agents: Collection[str]) -> None:
+    """The agents that `spec` names are configured. Raises BadTaskFile."""
+    for name in spec.place.agents:
+        if name not in agents:
+            raise BadTaskFile(
+                f"[place] agents names {name!r}, which is not an agent of this daemon",
+                why=f"configured are: {', '.join(sorted(agents))}",
+                fix="name one of these, or leave the key out for any agent",
+            )
+
+
+def check_same(place: Place, drop: Drop) -> None:
+    """The file that was claimed is the one that was looked at. Raises BadTaskFile."""
+    found = os.lstat(place.path)
+    seen = (drop.inode, drop.stat_size)
+    if not stat.S_ISREG(found.st_mode) or (found.st_ino, found.st_size) != seen:
+        raise BadTaskFile(
+            f"{drop.name} was replaced while it was accepted",
+            why="another file stood there when it was claimed than when it was checked",
+            fix="drop it once more",
+        )
+
+
+def unreadable(error: OSError) -> BadTaskFile:
+    """Why a claimed file is refused that cannot be read."""
+    return BadTaskFile(
+        "the file cannot be read",
+        why=error.strerror or str(error),
+        fix="let it be readable for the daemon's user, and drop it once more",
+    )
+
+
+def replace(place: Place, head: bytes, body_offset: int, *, tmp: Path) -> None:
+    """Put the canonical file in the place of a claimed one: another head, the same body."""
+    fresh = tmp / f"{place.id}.canonical"
+    with open(place.path, "rb") as old, open(fresh, "wb") as new:
+        new.write(head)
+        old.seek(body_offset)
+        shutil.copyfileobj(old, new, 1 << 20)
+    os.chmod(fresh, 0o400)
+    os.rename(fresh, place.path)
+
+
+def digest(path: str) -> str:
+    """The sha256 of a whole file: of a script, whose body is all of it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
