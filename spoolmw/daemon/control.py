@@ -121,7 +121,9 @@ class ControlServer:
         except BlockingIOError:
             return
         except OSError:
-            time.sleep(PAUSE_S)  # no descriptor is left: the caller waits, and this does not spin
+            time.sleep(
+                PAUSE_S
+            )  # no descriptor is left: the caller waits, and this does not spin
             return
         if len(clients) >= MAX_CLIENTS:
             sock.close()

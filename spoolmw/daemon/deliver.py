@@ -42,6 +42,7 @@ class Delivery:
         # Paths are joined as text here: pathlib costs more than the system call it is for.
         self._stage = f"{layout.stage}/"
         self._results = f"{layout.results}/"
+        self._boxes: set[str] = {""}
 
     def prepare(self, task: Task) -> None:
         """Make the staged file of a DELIVERING task whole: its body and its trailer.
@@ -70,7 +71,7 @@ class Delivery:
         """Move the staged result to its place; False when the name is taken by something else."""
         assert task.ending is not None
         source = self._stage + staged_name(task)
-        target = f"{self._results}{task.box}/{task.result_name}"
+        target = self._folder(task.box) + task.result_name
         if task.ending.files and not _move(f"{source}.files", f"{target}.files"):
             return False
         if _move(source, f"{target}.result"):
@@ -122,6 +123,14 @@ class Delivery:
         if os.path.isdir(f"{self._stage}{name}.files"):
             shutil.rmtree(f"{self._stage}{name}.files", ignore_errors=True)
 
+    def _folder(self, box: str) -> str:
+        """The folder of a box's results, with the slash behind it; it was there once."""
+        folder = f"{self._results}{box}/" if box else self._results
+        if box not in self._boxes:
+            os.makedirs(folder, exist_ok=True)
+            self._boxes.add(box)
+        return folder
+
 
 def _move(source: str, target: str) -> bool:
     """True when what was at `source` stands at `target`; False when something else does."""
@@ -131,7 +140,7 @@ def _move(source: str, target: str) -> bool:
         except FileNotFoundError:
             if not os.path.lexists(source):
                 return True  # moved before a crash
-            os.makedirs(os.path.dirname(target), exist_ok=True)  # the first result, or removed
+            os.makedirs(os.path.dirname(target), exist_ok=True)  # its consumer removed the box
             rename_noreplace(source, target)
     except FileExistsError:
         if not os.path.isdir(os.path.dirname(target)):

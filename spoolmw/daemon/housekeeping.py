@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spoolmw.config import Config
-from spoolmw.daemon.clock import wall_s
+from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.errors import DiskFull
@@ -25,6 +25,7 @@ from spoolmw.store.journal import Journal
 EVERY_S = 60.0  #: between two looks
 SOON_S = 0.2  #: between two pieces of much work
 LEFT_OVER_S = 86400.0  #: after this nobody is still writing a file in `tmp/`
+AT_ONCE_S = 3.0  #: of pruning by hand, before other work gets its turn
 PIECE = 1000  #: tasks looked at in one piece
 
 
@@ -43,6 +44,7 @@ class Housekeeping:
         self._journal = journal
         self._table = table
         self._next = 0.0
+        self._asked = (0.0, 0.0)  #: by hand: results, tasks that ended before these moments
 
     def run(self, now: float) -> None:
         """Do one piece when it is due; the next one follows soon while there is more to do."""
@@ -56,12 +58,18 @@ class Housekeeping:
         self._next = now + (SOON_S if more else EVERY_S)
 
     def _piece(self) -> bool:
-        keep, more = self.config.retention, False
+        keep, now, more = self.config.retention, wall_s(), False
+        results, story = self._asked
         if keep.results_s is not None:
-            more |= self.prune_results(wall_s() - keep.results_s)[0] >= PIECE
+            results = max(results, now - keep.results_s)
         if keep.story_s is not None:
-            more |= self.prune_tasks(wall_s() - keep.story_s) >= PIECE
+            story = max(story, now - keep.story_s)
+        if results:
+            more |= self.prune_results(results)[0] >= PIECE
+        if story:
+            more |= self.prune_tasks(story) >= PIECE
         if not more:
+            self._asked = (0.0, 0.0)
             self._tidy_tmp()
         return more
 
@@ -129,19 +137,30 @@ class Housekeeping:
             log.info("pruned %s", fields(tasks=len(old)))
         return len(old)
 
-    def prune_all_results(self, before: float, *, dry: bool) -> tuple[int, int]:
-        """As `prune_results`, to the end; a dry run looks at the first PIECE only."""
-        gone, size = self.prune_results(before, dry=dry)
-        while not dry and (more := self.prune_results(before))[0]:
-            gone, size = gone + more[0], size + more[1]
-        return gone, size
+    def prune_by_hand(self, results: float, story: float, *, dry: bool) -> tuple[int, int, int]:
+        """Prune what ended before these moments (0: nothing): results, their bytes, tasks.
 
-    def prune_all_tasks(self, before: float, *, dry: bool) -> int:
-        """As `prune_tasks`, to the end; a dry run counts the first PIECE only."""
-        gone = self.prune_tasks(before, dry=dry)
-        while not dry and (more := self.prune_tasks(before)):
-            gone += more
-        return gone
+        What takes longer than AT_ONCE_S is done piece by piece later; a dry run looks at the
+        first PIECE only.
+        """
+        gone = size = told = 0
+        until = boot_s() + AT_ONCE_S
+        more = True
+        while more:
+            more = False
+            if results:
+                number, freed = self.prune_results(results, dry=dry)
+                gone, size, more = gone + number, size + freed, number > 0
+            if story:
+                number = self.prune_tasks(story, dry=dry)
+                told, more = told + number, more or number > 0
+            if dry:
+                break
+            if more and boot_s() >= until:
+                self._asked = (max(self._asked[0], results), max(self._asked[1], story))
+                self._next = 0.0
+                break
+        return gone, size, told
 
     def _drop_files(self, tasks: Iterable[Task]) -> None:
         for task in tasks:

@@ -38,6 +38,7 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Cause, Task, TaskState
 from spoolmw.rules.task import step
 
+MOVING = (TaskState.QUEUED, TaskState.RUNNING, TaskState.DELIVERING)
 TICK_EVENTS = 512  #: agent events handled in one tick
 TICK_FILES = 256  #: dropped files accepted in one tick
 SETTLE_S = 0.005  #: wait this long for company before a commit that only says "delivered"
@@ -118,10 +119,10 @@ class Reactor:
         return bool(self._batch or self.performer.has_news() or self._twins.due)
 
     def idle(self) -> bool:
-        """Nothing is open but what is held, nothing uncommitted, nothing seen in `incoming/`."""
-        nothing_to_do = len(self.table) == self.table.states[TaskState.HELD]
+        """Nothing is open but what is held or waits for that, and nothing is to be taken or told."""
+        moves = any(self.table.states[state] for state in MOVING)
         quiet = self.wakeup.quiet and not self.intake.is_waiting()
-        return nothing_to_do and quiet and not self.owes()
+        return not moves and (quiet or bool(self.dispatch.closed_by_hand)) and not self.owes()
 
     # -- the one way in -----------------------------------------------------------------
 

@@ -251,11 +251,12 @@ class Requests:
     def _prune(self, args: Args, _peer: Peer) -> object:
         dry, keeper = bool(args.get("dry_run")), self._daemon.housekeeping
         results, story = _age(args, "results_s"), _age(args, "story_s")
-        gone = size = told = 0
-        if results is not None:
-            gone, size = keeper.prune_all_results(wall_s() - results, dry=dry)
-        if story is not None:
-            told = keeper.prune_all_tasks(wall_s() - story, dry=dry)
+        now = wall_s()
+        gone, size, told = keeper.prune_by_hand(
+            0.0 if results is None else max(now - results, 0.0),
+            0.0 if story is None else max(now - story, 0.0),
+            dry=dry,
+        )
         return {"results": gone, "story": told, "logs": 0, "bytes": size, "dry_run": dry}
 
     def _stop(self, _args: Args, _peer: Peer) -> object:

@@ -71,7 +71,7 @@ def _folder(layout: Layout, box: str) -> Path:
 
 def _is_taken(place: Path, reason: Path) -> bool:
     """A refused file stands there, or one that is called as the reason would be."""
-    return any(map(os.path.lexists, (place, f"{place}.in", f"{reason}.reason")))
+    return any(os.path.lexists(path) for path in (place, f"{place}.in", f"{reason}.reason"))
 
 
 def _take_along(inputs: Path, target: Path) -> None:

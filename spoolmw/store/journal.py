@@ -28,8 +28,8 @@ from spoolmw.store import schema
 from spoolmw.store.facts import facts_text
 from spoolmw.store.rows import NUMBERS, insert_row, only_state_changed, tasks_of, update_row
 from spoolmw.store.sql import QUERIES
-from spoolmw.store.wal import make_room
 from spoolmw.store.trouble import translated
+from spoolmw.store.wal import make_room
 
 __all__ = ["Changed", "DiskFull", "Journal", "JournalCorrupt", "JournalLost"]
 

@@ -239,8 +239,8 @@ def test_a_refused_file_ends_in_its_reason(spool: Spool) -> None:
 def test_a_name_that_was_taken_ends_in_a_result(spool: Spool, gate: Path) -> None:
     task = spool.submit(pass_gate, str(gate), 6)
     wait_until(lambda: is_running(gate))
-    task.path.write_text("a squatter")
     squatter = task.path
+    squatter.write_text("a squatter")
     gate.touch()
     assert task.result(30) == 6
     assert squatter.read_text() == "a squatter"

@@ -62,7 +62,10 @@ def problems(home: Path, *, half_drops: bool = False) -> list[str]:
 
 
 def _delivered(home: Path, found: list[str]) -> Iterator[Delivered]:
-    places = [*(home / "spool" / "results").rglob("*.result"), *(home / "taken").glob("*.result")]
+    places = [
+        *(home / "spool" / "results").rglob("*.result"),
+        *(home / "taken").glob("*.result"),
+    ]
     for path in places:
         if path.name == f"{TAKEN}.result":
             continue
@@ -86,7 +89,9 @@ def _item_problems(home: Path, item: Item, results: list[Delivered]) -> list[str
     acked = sum(word == "done" for word, _ in lines)
     found = []
     if not acked <= len(results) <= tried:
-        found.append(f"{item.name}: {acked} acknowledged of {tried} tried, {len(results)} delivered")
+        found.append(
+            f"{item.name}: {acked} acknowledged of {tried} tried, {len(results)} delivered"
+        )
     ids = {result.id for result in results}
     found += [
         f"{item.name}: task {task_id} was acknowledged and never delivered"
@@ -145,7 +150,9 @@ def _journal_problems(layout: Layout, results: list[Delivered]) -> list[str]:
         )
     finally:
         db.close()
-    found += [f"task {one} is still {state}" for one, state in states.items() if state not in ENDED]
+    found += [
+        f"task {one} is still {state}" for one, state in states.items() if state not in ENDED
+    ]
     found += [f"{r.id} is not in the journal" for r in results if r.id not in states]
     undelivered = set(states) - {result.id for result in results}
     found += [f"{one} is {states[one]} and was never delivered" for one in undelivered]
@@ -197,7 +204,11 @@ def picture(home: Path) -> dict[str, object]:
     passing = {layout.journal.parent, layout.scratch, layout.output, layout.runner}
     seen: dict[str, object] = {}
     for path in layout.root.rglob("*"):
-        if path.is_file() and passing.isdisjoint(path.parents) and path.name not in ("lock", "ballast"):
+        if (
+            path.is_file()
+            and passing.isdisjoint(path.parents)
+            and path.name not in ("lock", "ballast")
+        ):
             found = path.stat()
             seen[str(path.relative_to(layout.root))] = (found.st_size, found.st_mtime_ns)
     db = sqlite3.connect(layout.journal)

@@ -18,9 +18,7 @@ from tests.support.daemon import ROOT
 HERE = "SPOOLMW_TEST_DISK"
 
 TMPFS = "mount -t tmpfs -o size=32m,nr_inodes=4000 none {disk}"
-EXT4 = (
-    "truncate -s 48M {disk}.img && mkfs.ext4 -q -m 0 {disk}.img && mount -o loop {disk}.img {disk}"
-)
+EXT4 = "truncate -s 48M {disk}.img && mkfs.ext4 -q -m 0 {disk}.img && mount -o loop {disk}.img {disk}"
 
 Test = Callable[..., None]
 
@@ -38,7 +36,15 @@ def on_disk(mount: str) -> Callable[[Test], Test]:
             disk = tmp_path / "disk"
             disk.mkdir()
             ran = subprocess.run(
-                ["unshare", "-m", "--propagation", "private", "sh", "-ec", _script(mount, disk, request.node.nodeid)],
+                [
+                    "unshare",
+                    "-m",
+                    "--propagation",
+                    "private",
+                    "sh",
+                    "-ec",
+                    _script(mount, disk, request.node.nodeid),
+                ],
                 cwd=ROOT,
                 env={**os.environ, HERE: str(disk)},
                 capture_output=True,
@@ -59,7 +65,9 @@ def _script(mount: str, disk: Path, node: str) -> str:
 
 
 def _needs_mounts() -> None:
-    able = os.geteuid() == 0 and shutil.which("unshare") and shutil.which("mkfs.ext4", path=_PATH)
+    able = (
+        os.geteuid() == 0 and shutil.which("unshare") and shutil.which("mkfs.ext4", path=_PATH)
+    )
     if not able and "CI" not in os.environ:
         pytest.skip("only root can mount a small disk (and mkfs.ext4 makes one)")
 

@@ -70,7 +70,9 @@ def points(out: Path, root: Path) -> list[Point]:
             continue
         call, args, result = match[1], match[2], match[3]
         counts[call] = counts.get(call, 0) + 1
-        if result.startswith("-") or (call in _OPENS and "O_CREAT" not in args and "O_TRUNC" not in args):
+        if result.startswith("-") or (
+            call in _OPENS and "O_CREAT" not in args and "O_TRUNC" not in args
+        ):
             continue
         if str(root) in args or call in _SENDS or "socket:" in args:
             found.append(Point(call, counts[call], args[:120]))

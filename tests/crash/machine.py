@@ -92,7 +92,9 @@ class Machine:
                     beside(process.pid)
                 return process.wait(RUN_S)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the daemon did not drain the spool: {self.log_tail()}") from None
+            raise AssertionError(
+                f"the daemon did not drain the spool: {self.log_tail()}"
+            ) from None
         finally:
             self._end(process)
 
@@ -155,7 +157,9 @@ class Machine:
 
     # -- the verdict
 
-    def finish(self, consumer: Consumer, *, twice: bool = True, half_drops: bool = False) -> list[str]:
+    def finish(
+        self, consumer: Consumer, *, twice: bool = True, half_drops: bool = False
+    ) -> list[str]:
         """Let a last daemon end everything; what is wrong then.
 
         `twice`: see that a further daemon changes nothing. `half_drops`: a client was killed, so
@@ -167,7 +171,11 @@ class Machine:
         if status := self.run():
             return [f"the last daemon ended with {status}: {self.log_tail()}"]
         before = checker.picture(self.home)
-        found = [*checker.problems(self.home, half_drops=half_drops), *consumer.complaints, *consumer.changed()]
+        found = [
+            *checker.problems(self.home, half_drops=half_drops),
+            *consumer.complaints,
+            *consumer.changed(),
+        ]
         if found:
             return [*found, self.log_tail()]
         if not twice:

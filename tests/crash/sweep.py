@@ -42,7 +42,9 @@ class Size:
     worker: int
 
 
-FULL = Size(daemon=None, first_start=24, crashes=8, recovery=None, client=None, runner=24, worker=12)
+FULL = Size(
+    daemon=None, first_start=24, crashes=8, recovery=None, client=None, runner=24, worker=12
+)
 SAMPLE = Size(daemon=20, first_start=2, crashes=2, recovery=4, client=4, runner=3, worker=2)
 
 
@@ -60,7 +62,9 @@ class Summary:
 
     def __str__(self) -> str:
         each = ", ".join(f"{number} {family}" for family, number in self.points.items())
-        return f"{self.total} points ({each}), {len(self.failures)} failures, {self.seconds:.0f} s"
+        return (
+            f"{self.total} points ({each}), {len(self.failures)} failures, {self.seconds:.0f} s"
+        )
 
 
 class Lane:
@@ -95,7 +99,10 @@ class Lane:
 
     def daemon(self, found: Sequence[Point]) -> Iterator[Job]:
         for point in found:
-            yield f"daemon {point}", lambda point=point: self._killed_from(self.early, point, late=True)  # type: ignore[misc]
+            yield (
+                f"daemon {point}",
+                lambda point=point: self._killed_from(self.early, point, late=True),
+            )  # type: ignore[misc]
 
     def _killed_from(self, template: Path, point: Point, *, late: bool) -> list[str] | None:
         seed = self.seed()
@@ -183,7 +190,9 @@ class Lane:
 
         def attach(pid: int) -> None:
             [runner, *_] = wait_until(lambda: family(pid))
-            tracers.append(subprocess.Popen([*strace, "-p", str(runner)], stderr=subprocess.DEVNULL))
+            tracers.append(
+                subprocess.Popen([*strace, "-p", str(runner)], stderr=subprocess.DEVNULL)
+            )
 
         try:
             return self.machine.run(late=True, beside=attach)
@@ -287,4 +296,6 @@ class Sweep:
                 self._summary.failures.append("\n  ".join([label, *problems]))
                 self._say(self._summary.failures[-1])
             if self._summary.total % 25 == 0:
-                self._say(f"{self._summary.total} points, {len(self._summary.failures)} failures")
+                self._say(
+                    f"{self._summary.total} points, {len(self._summary.failures)} failures"
+                )

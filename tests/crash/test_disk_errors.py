@@ -36,7 +36,9 @@ def wrong_after(lane: Lane, point: Point, error: str) -> tuple[int, list[str]]:
 
 @needs_strace
 @pytest.mark.parametrize("call", ["syncfs", "fdatasync"])
-def test_a_failed_sync_ends_the_daemon_and_the_next_start_loses_nothing(lane: Lane, call: str) -> None:
+def test_a_failed_sync_ends_the_daemon_and_the_next_start_loses_nothing(
+    lane: Lane, call: str
+) -> None:
     found = [point for point in lane.daemon_points() if point.call == call]
     for point in spread(found, 2 * POINTS_EACH):
         status, problems = wrong_after(lane, point, "EIO")
@@ -58,12 +60,16 @@ def test_a_moment_without_room_stops_nothing_and_loses_nothing(lane: Lane) -> No
     for call in GROWING:
         for point in spread((p for p in found if p.call == call), POINTS_EACH):
             status, problems = wrong_after(lane, point, "ENOSPC")
-            assert (status, problems) == (0, []), f"{point} {point.text}: {lane.machine.log_tail()}"
+            assert (status, problems) == (0, []), (
+                f"{point} {point.text}: {lane.machine.log_tail()}"
+            )
 
 
 @needs_strace
 def test_whatever_an_io_error_does_to_the_daemon_nothing_is_lost(lane: Lane) -> None:
     found = points_of_a_running_daemon(lane)
-    for point in spread((p for p in found if p.call in WRITING), len(WRITING) * POINTS_EACH // 2):
+    for point in spread(
+        (p for p in found if p.call in WRITING), len(WRITING) * POINTS_EACH // 2
+    ):
         _, problems = wrong_after(lane, point, "EIO")
         assert problems == [], f"{point} {point.text}"

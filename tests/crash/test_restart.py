@@ -40,7 +40,9 @@ def test_after_a_kill_of_everything_all_300_results_come_each_once(tmp_path: Pat
         assert ids == sorted(task.id for task in tasks)
 
 
-def test_a_task_that_ran_when_the_daemon_died_runs_again_at_once_and_alone(tmp_path: Path) -> None:
+def test_a_task_that_ran_when_the_daemon_died_runs_again_at_once_and_alone(
+    tmp_path: Path,
+) -> None:
     with running(tmp_path, config=TWO_SLOTS) as daemon:
         marks = tmp_path / "marks"
         gate = tmp_path / "gate"
@@ -65,7 +67,10 @@ def test_a_task_that_ran_when_the_daemon_died_runs_again_at_once_and_alone(tmp_p
 def test_when_the_daemon_dies_its_runner_and_workers_die_too(tmp_path: Path) -> None:
     with running(tmp_path, config=TWO_SLOTS) as daemon:
         mark = tmp_path / "mark"
-        daemon.drop("long.sh", f"#!/bin/sh\ntrap '' TERM\nsetsid sleep 300 &\necho x >{mark}\nsleep 300\n")
+        daemon.drop(
+            "long.sh",
+            f"#!/bin/sh\ntrap '' TERM\nsetsid sleep 300 &\necho x >{mark}\nsleep 300\n",
+        )
         wait_until(mark.exists)
         daemon.kill()
         wait_until(lambda: not left_over(daemon.spool), last=lambda: left_over(daemon.spool))
@@ -90,7 +95,9 @@ def test_the_lock_of_a_killed_daemon_does_not_keep_the_next_one_out(tmp_path: Pa
         daemon.start()
 
 
-def test_a_task_whose_file_is_removed_after_its_acceptance_ends_and_says_so(tmp_path: Path) -> None:
+def test_a_task_whose_file_is_removed_after_its_acceptance_ends_and_says_so(
+    tmp_path: Path,
+) -> None:
     with running(tmp_path, config=TWO_SLOTS) as daemon:
         daemon.ctl("pause", "local")
         daemon.drop("gone.sh", "#!/bin/sh\necho x\n")
@@ -130,9 +137,14 @@ def all_delivered_once(daemon: Daemon, ids: list[str]) -> None:
     with running_alone(daemon):
         found = [trailer(path) for path in daemon.results()]
     assert sorted(str(t["id"]) for t in found if t["name"] == "brief") == sorted(ids)
-    assert sorted(str(t["name"]) for t in found if t["name"] != "brief") == ["count.toml", "script.sh"]
+    assert sorted(str(t["name"]) for t in found if t["name"] != "brief") == [
+        "count.toml",
+        "script.sh",
+    ]
     assert {t["state"] for t in found} == {"done"}
-    assert (daemon.spool / "results/lab/script.sh.files/stdout").read_text() == "from a script\n"
+    assert (
+        daemon.spool / "results/lab/script.sh.files/stdout"
+    ).read_text() == "from a script\n"
     assert (daemon.spool / "results/count.toml.files/stdout").read_text().strip() == "3"
 
 
@@ -150,7 +162,9 @@ class running_alone:  # noqa: N801  # reads as a statement
 
 
 @pytest.mark.parametrize("program", ["spoolmwd", "spoolmw-ctl"])
-def test_a_lost_journal_is_rebuilt_from_the_spool_and_work_goes_on(tmp_path: Path, program: str) -> None:
+def test_a_lost_journal_is_rebuilt_from_the_spool_and_work_goes_on(
+    tmp_path: Path, program: str
+) -> None:
     with running(tmp_path, config=TWO_SLOTS) as daemon:
         ids = in_the_middle(daemon)
         delivered = {path: path.read_bytes() for path in daemon.results()}

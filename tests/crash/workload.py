@@ -131,7 +131,9 @@ def script(item: Item, home: Path) -> str:
 
 
 def failing_script(item: Item, home: Path) -> str:
-    _drop(home, f"{item.name}.sh", _SCRIPT.format(name=item.name, home=home) + "echo no\nexit 3\n")
+    _drop(
+        home, f"{item.name}.sh", _SCRIPT.format(name=item.name, home=home) + "echo no\nexit 3\n"
+    )
     return ""
 
 
@@ -143,7 +145,13 @@ def taken_name(item: Item, home: Path) -> str:
 def toml(item: Item, home: Path) -> str:
     shell = _SHELL_RUN.format(home=home) + "wc -w <words.txt | tr -d ' ' >words.count\n"
     name = f"{item.name}.toml"
-    _drop(home, name, _TOML.format(name=item.name), box="words", inputs=(("count.sh", shell), ("words.txt", WORDS)))
+    _drop(
+        home,
+        name,
+        _TOML.format(name=item.name),
+        box="words",
+        inputs=(("count.sh", shell), ("words.txt", WORDS)),
+    )
     return ""
 
 

@@ -18,11 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Daemon:
-    """Starts, kills and questions one daemon; may be started again on the same spool.
-
-    With `reaper` (a list), what was left of the daemon's processes is found by the spool's path
-    in their environment or arguments.
-    """
+    """Starts, kills and questions one daemon; may be started again on the same spool."""
 
     def __init__(self, home: Path, *, config: str = "", env: Mapping[str, str] | None = None):
         self.home = home
@@ -31,11 +27,13 @@ class Daemon:
         self.env = dict(env or {})
         self.prefix: Sequence[str] = ()  #: a program that starts the daemon, as setpriv
         self.process: subprocess.Popen[bytes] | None = None
+        self._begins = 0  #: where in the log the newest start is told
         if config:
             (home / "spoolmw.toml").write_text(config, encoding="utf-8")
 
     def start(self, *args: str, wait: bool = True) -> Daemon:
         """Start it; returns when it answers."""
+        self._begins = len(self.log_text())
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -67,8 +65,7 @@ class Daemon:
 
     def _own_log(self) -> str:
         """The log since the newest start."""
-        text = self.log_text()
-        return text[text.rfind("recovered") :] if "recovered" in text else ""
+        return self.log_text()[self._begins :]
 
     @property
     def pid(self) -> int:

@@ -84,7 +84,7 @@ def arm() -> dict[str, Callable[..., Any]]:
 
 
 def _arm_numpy() -> None:
-    numpy = importlib.import_module("numpy")
+    numpy: Any = importlib.import_module("numpy")
     load = numpy.load
 
     def guarded(*args: Any, allow_pickle: bool = False, **options: Any) -> Any:

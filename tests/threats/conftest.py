@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import Daemon, end, take_away
-from tests.threats.people import open_ground
 
 CONFIG = """\
 [intake]
@@ -19,6 +21,17 @@ max_task_bytes = "100kB"
 kind = "local"
 slots = 2
 """
+
+
+@contextmanager
+def open_ground() -> Iterator[Path]:
+    """A folder that other users can reach, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="spoolmw-threats-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from spoolmw import Spool
 from spoolmw.format.ids import new_task_id
 from tests.support.daemon import Daemon, header, running, trailer
 from tests.support.waiting import wait_until
-from tests.threats.people import MEMBER, MEMBERS, STRANGER, by, by_member, needs_users
+from tests.threats.users import DAEMON, GROUP, MEMBER, STRANGER, acting_as, needs_users, serving
 
 SCRIPT = "#!/bin/sh\necho ran\n"
 SECRET = "the secret of somebody else"
@@ -99,7 +99,11 @@ def task(body: bytes = b"body", **changes: object) -> bytes:
     """A `.task` file as the helper writes it, but for the changes in its header."""
     tree: dict[str, object] = {
         "name": "forged",
-        "body": {"codec": "pickle", "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()},
+        "body": {
+            "codec": "pickle",
+            "bytes": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+        },
     }
     return b"SPOOLMW-TASK 1\n" + json.dumps(tree | changes).encode() + b"\n" + body
 
@@ -160,7 +164,9 @@ def refused(daemon: Daemon, name: str) -> str:
     ("kind", "numbers", "says"),
     [(stat.S_IFCHR, (1, 5), "character device"), (stat.S_IFBLK, (7, 7), "block device")],
 )
-def test_4_a_device_is_refused(daemon: Daemon, kind: int, numbers: tuple[int, int], says: str) -> None:
+def test_4_a_device_is_refused(
+    daemon: Daemon, kind: int, numbers: tuple[int, int], says: str
+) -> None:
     try:
         device(kind, *numbers)(daemon.spool / "incoming" / "device")
     except PermissionError:
@@ -183,7 +189,10 @@ def test_7_a_file_that_is_swapped_for_a_link_gives_nothing_away(daemon: Daemon) 
     number = 0
     while time.monotonic() < ends:
         number += 1
-        for made in (daemon.spool / "tmp" / f"swap-{number}", daemon.spool / "tmp" / f"link-{number}"):
+        for made in (
+            daemon.spool / "tmp" / f"swap-{number}",
+            daemon.spool / "tmp" / f"link-{number}",
+        ):
             if made.name.startswith("swap"):
                 made.write_bytes(task(id=new_task_id()))
             else:
@@ -199,47 +208,39 @@ def test_7_a_file_that_is_swapped_for_a_link_gives_nothing_away(daemon: Daemon) 
 @needs_users
 @pytest.mark.parametrize("name", ["foreign.sh", "foreign.task", "foreign.toml"])
 def test_10_11_a_file_of_a_stranger_is_refused(daemon: Daemon, name: str) -> None:
-    by(STRANGER, f"printf '#!/bin/sh\\nid\\n' >{daemon.spool}/incoming/{name}")
-    assert f"belongs to user {STRANGER}" in refused(daemon, name)
+    with acting_as(STRANGER):
+        (daemon.spool / "incoming" / name).write_text(SCRIPT)
+    assert f"belongs to user {STRANGER.uid}" in refused(daemon, name)
 
 
 @needs_users
 def test_10_a_strangers_link_to_a_file_of_ours_is_refused(daemon: Daemon) -> None:
     secret = secret_beside(daemon.spool / "incoming" / "x")
-    by(STRANGER, f"ln -s {secret} {daemon.spool}/incoming/link.sh")
+    with acting_as(STRANGER):
+        (daemon.spool / "incoming" / "link.sh").symlink_to(secret)
     assert "symbolic link" in refused(daemon, "link.sh")
     assert secret.exists()
 
 
 @needs_users
-def test_8_a_member_who_keeps_the_file_open_cannot_change_an_accepted_task(ground: Path) -> None:
-    config = f'[intake]\nsettle_s = 0.2\ngroup = "{MEMBERS}"\n[agents.local]\nslots = 1\n'
-    with running(ground, config=config) as daemon:
-        spool = daemon.spool
-        by_member(
-            f"""
-            cd {spool}
-            exec 3>tmp/half
-            printf '#!/bin/sh\\necho what was accepted\\n' >&3
-            mv tmp/half incoming/kept.sh
-            while [ -e incoming/kept.sh ]; do sleep 0.01; done
-            printf 'echo what was added later\\n' >&3
-            """
-        )
-        result = daemon.result("kept.sh")
-        assert (result.with_suffix(".files") / "stdout").read_text() == "what was accepted\n"
-        assert (spool / "results").stat().st_gid == MEMBER.pw_gid
-
-
-@needs_users
-def test_8_the_copy_of_a_members_file_is_ours_alone(ground: Path) -> None:
-    config = f'[intake]\nsettle_s = 0.2\ngroup = "{MEMBERS}"\n[agents.local]\nslots = 1\n'
-    with running(ground, config=config) as daemon:
+def test_8_a_member_who_keeps_the_file_open_cannot_change_an_accepted_task() -> None:
+    with serving() as daemon:
         daemon.ctl("pause", "local")
-        by_member(f"cd {daemon.spool}; printf '#!/bin/sh\\necho x\\n' >tmp/h; mv tmp/h incoming/theirs.sh")
-        [file] = wait_until(lambda: list((daemon.spool / "active").glob("*/*theirs.sh")))
-        wait_until(lambda: file.stat().st_uid == os.geteuid())
-        assert stat.S_IMODE(file.stat().st_mode) & 0o222 == 0
+        half, place = daemon.spool / "tmp" / "half", daemon.spool / "incoming" / "kept.sh"
+        with acting_as(MEMBER):
+            kept = os.open(half, os.O_WRONLY | os.O_CREAT, 0o640)
+            os.chown(half, -1, GROUP)
+            os.write(kept, b"#!/bin/sh\necho accepted\n")
+            half.rename(place)
+        [row] = wait_until(lambda: daemon.ctl_json("ls"))
+        os.write(kept, b"echo added later\n")
+        os.close(kept)
+        [accepted] = (daemon.spool / "active").glob(f"*/{row['id']}~*")
+        assert accepted.stat().st_uid == DAEMON.uid
+        assert stat.S_IMODE(accepted.stat().st_mode) & 0o222 == 0
+        daemon.ctl("resume", "local")
+        files = daemon.result("kept.sh").with_suffix(".files")
+        assert (files / "stdout").read_text() == "accepted\n"
 
 
 @pytest.mark.parametrize("place", ["", "spool", "spool/incoming", "spool/active"])
@@ -279,7 +280,9 @@ def test_24_29_names_that_could_do_harm_are_refused_and_never_shown_raw(daemon: 
     log = daemon.log_text()
     assert "\x1b" not in log
     assert "\u202e" not in log
-    assert all(line.split(" ", 1)[0] in ("info", "warning", "error") for line in log.splitlines())
+    assert all(
+        line.split(" ", 1)[0] in ("info", "warning", "error") for line in log.splitlines()
+    )
 
 
 def test_25_26_an_id_that_is_known_means_the_same_task_or_is_refused(daemon: Daemon) -> None:

@@ -51,7 +51,9 @@ ILL = [
         "memory",
         "#SPOOLMW memory = 200MB\n",
     ),
-    Ill(55, "endless output", "exec yes\n", "output", "output", "#SPOOLMW limits.output = 1MB\n"),
+    Ill(
+        55, "endless output", "exec yes\n", "output", "output", "#SPOOLMW limits.output = 1MB\n"
+    ),
     Ill(
         55,
         "an endless file",
@@ -83,7 +85,9 @@ ILL = [
 
 @pytest.mark.parametrize("ill", ILL, ids=str)
 def test_it_is_ended_and_told_and_nobody_else_notices(daemon: Daemon, ill: Ill) -> None:
-    settings = ill.settings if "retry" in ill.settings else ill.settings + "#SPOOLMW retry.max = 0\n"
+    settings = (
+        ill.settings if "retry" in ill.settings else ill.settings + "#SPOOLMW retry.max = 0\n"
+    )
     daemon.drop("ill.sh", "#!/bin/sh\n" + settings + ill.script)
     for number in range(4):
         daemon.drop(f"well{number}.sh", "#!/bin/sh\necho well\n")
@@ -136,11 +140,15 @@ def test_59_a_task_that_kills_its_worker_is_not_tried_for_ever(daemon: Daemon) -
     assert failed.value.blame == "task"
 
 
-def test_59_a_task_whose_worker_others_kill_is_given_up_at_the_third_time(daemon: Daemon) -> None:
+def test_59_a_task_whose_worker_others_kill_is_given_up_at_the_third_time(
+    daemon: Daemon,
+) -> None:
     mark = daemon.home / "victims"
     daemon.drop("victim.sh", f"#!/bin/sh\necho $PPID $$ >>{mark}\nexec sleep 300\n")
     for number in range(1, 4):
-        wait_until(lambda number=number: mark.exists() and len(mark.read_text().splitlines()) == number)
+        wait_until(
+            lambda number=number: mark.exists() and len(mark.read_text().splitlines()) == number
+        )
         worker, _ = mark.read_text().splitlines()[-1].split()
         os.kill(int(worker), signal.SIGKILL)
     told = trailer(daemon.result("victim.sh"))
@@ -151,18 +159,37 @@ def test_59_a_task_whose_worker_others_kill_is_given_up_at_the_third_time(daemon
     assert [attempt["outcome"] for attempt in attempts] == ["lost"] * 3
 
 
-def test_60_61_a_task_sees_nothing_of_the_daemons_environment_and_descriptors(ground: Path) -> None:
+def test_60_61_a_task_sees_nothing_of_the_daemons_environment_and_descriptors(
+    ground: Path,
+) -> None:
     env = {"SECRET_TOKEN": "hunter2", "LD_LIBRARY_PATH": "/nowhere", "IFS": "x"}
-    with running(ground, env=env, config='[agents.local]\nslots = 1\n[intake]\nsettle_s = 0.1\n') as daemon:
+    with running(
+        ground, env=env, config="[agents.local]\nslots = 1\n[intake]\nsettle_s = 0.1\n"
+    ) as daemon:
         daemon.drop("look.sh", "#!/bin/sh\nenv\nls -l /proc/self/fd /proc/$$/fd\n")
         text = (daemon.result("look.sh").with_suffix(".files") / "stdout").read_text()
-        for secret in ("hunter2", "/nowhere", "PYTHONPATH", "spoolmw.db", "spool/lock", "socket:", "done.log"):
+        for secret in (
+            "hunter2",
+            "/nowhere",
+            "PYTHONPATH",
+            "spoolmw.db",
+            "spool/lock",
+            "socket:",
+            "done.log",
+        ):
             assert secret not in text, text
 
 
 def test_60_words_of_a_command_never_meet_a_shell(daemon: Daemon) -> None:
     mark = daemon.home / "injected"
-    words = ["$(touch {})", "; touch {}", "`touch {}`", "| touch {}", "&& touch {}", "\n touch {}"]
+    words = [
+        "$(touch {})",
+        "; touch {}",
+        "`touch {}`",
+        "| touch {}",
+        "&& touch {}",
+        "\n touch {}",
+    ]
     command = ["/bin/echo", *(word.format(mark) for word in words)]
     done = Spool(daemon.spool).command(command).result(timeout=20)
     assert done.stdout.count(str(mark)) == len(words)

@@ -20,8 +20,6 @@ from tests.threats.users import DAEMON, MEMBER, acting_as, needs_users, serving
 GOOD = "#!/bin/sh\necho good\n"
 BAD = "nonsense\n"
 
-FOLLOWED = "spoolmw.daemon.deliver makes and enters results/BOX by its path"
-
 pytestmark = needs_users
 
 
@@ -155,7 +153,9 @@ def test_a_box_may_be_called_as_a_result_is(lab: Daemon) -> None:
         box.chmod(0o2770)
         (box / "two.sh").write_text(GOOD)
     waiting = "deliveries wait"
-    wait_until(lambda: waiting in lab.log_text() or _results_in(lab, box.name), last=lab.log_text)
+    wait_until(
+        lambda: waiting in lab.log_text() or _results_in(lab, box.name), last=lab.log_text
+    )
     with acting_as(MEMBER):
         (lab.spool / "results" / "one.sh.result").unlink()
     assert trailer(lab.result("one.sh.result/two.sh"))["state"] == "done"
@@ -165,13 +165,7 @@ def _results_in(lab: Daemon, box: str) -> list[Path]:
     return list((lab.spool / "results").glob(f"{box}*/*.result"))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param("results", marks=pytest.mark.xfail(strict=True, reason=FOLLOWED)),
-        "rejected",
-    ],
-)
+@pytest.mark.parametrize("kind", ["results", "rejected"])
 def test_a_link_in_the_place_of_a_boxs_folder_is_not_followed(lab: Daemon, kind: str) -> None:
     elsewhere = lab.home / f"elsewhere-{kind}"
     elsewhere.mkdir()

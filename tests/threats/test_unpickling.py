@@ -25,7 +25,9 @@ from tests.support.gates import is_running, pass_gate
 from tests.support.waiting import wait_until
 from tests.threats.booby_trapped import EXIT, PREFIX, SAYS
 
-CONFIG = '[intake]\nsettle_s = 0.1\n[agents.local]\nkind = "local"\nslots = 2\n[daemon]\ngrace = 0\n'
+CONFIG = (
+    '[intake]\nsettle_s = 0.1\n[agents.local]\nkind = "local"\nslots = 2\n[daemon]\ngrace = 0\n'
+)
 
 #: Each sets off the mine that is named. `data` is a pickle, `was` what the mines replaced.
 WAYS = {
@@ -106,7 +108,9 @@ class Bomb:
 
     def __reduce__(self) -> tuple[object, ...]:
         place = str(self.place)
-        return exec, (f"import os\nwith open({place!r}, 'a') as file: print(os.getpid(), file=file)",)
+        return exec, (
+            f"import os\nwith open({place!r}, 'a') as file: print(os.getpid(), file=file)",
+        )
 
 
 def fail(text: str) -> None:
@@ -138,7 +142,10 @@ def test_no_task_and_no_result_makes_the_daemon_unpickle(mined: Daemon, tmp_path
     assert [twin.result(20) for twin in twins] == [Own(1)] * 3
     with spool.executor() as pool:
         assert pool.submit(sorted, [2, 1]).result(20) == [1, 2]
-    mined.drop("again.sh", "#!/bin/sh\n#SPOOLMW retry.on = ['exit:75']\n#SPOOLMW retry.backoff = 0.01\nexit 75\n")
+    mined.drop(
+        "again.sh",
+        "#!/bin/sh\n#SPOOLMW retry.on = ['exit:75']\n#SPOOLMW retry.backoff = 0.01\nexit 75\n",
+    )
     assert header(mined.result("again.sh"))["exit_code"] == 75
     assert len(list(trailer(mined.result("again.sh"))["attempts"])) == 3  # type: ignore[call-overload]
     mined.drop("bad.toml", "[run]\ncomand = []\n")
@@ -185,13 +192,17 @@ def test_no_recovery_makes_the_daemon_unpickle(mined: Daemon, tmp_path: Path) ->
     assert SAYS not in mined.log_text()
 
 
-def test_the_acceptance_tests_do_not_make_the_daemon_unpickle() -> None:
-    """All that drop files, and those of the helper that do more than wait."""
+def test_the_acceptance_tests_do_not_make_the_daemon_unpickle(tmp_path: Path) -> None:
+    """Those of dropped files and of the helper that do more than wait."""
+    drop = (
+        "inputs_and_outputs or same_name or while_the_daemon_was_down or failing or second_file"
+    )
     helper = "key or command or cancel or calls or dies or yielded or running or stats"
-    for tests, chosen in (("test_drop", "not many_files"), ("test_helper", helper)):
+    for tests, chosen in (("test_drop", drop), ("test_helper", helper)):
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"),
+                f"--basetemp={tmp_path / tests}",
                 *("-p", "tests.threats.booby_trapped", "-k", chosen),
                 f"tests/acceptance/{tests}.py",
             ],

@@ -126,6 +126,24 @@ def test_a_folder_that_lies_in_a_box_does_not_keep_a_drain_waiting(bench: Bench)
     bench.until(bench.parts.reactor.idle)
 
 
+def test_a_drain_does_not_wait_for_what_is_held_nor_for_its_twins(bench: Bench) -> None:
+    bench.ask("pause")
+    bench.drop("a.sh", KEYED)
+    bench.until(lambda: len(bench.parts.table) == 1)
+    bench.ask("hold", ids=[bench.only_id()])
+    bench.drop("b.sh", KEYED)
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING] == 1)
+    bench.until(bench.parts.reactor.idle)
+
+
+def test_a_drain_does_not_wait_for_an_intake_that_is_paused(bench: Bench) -> None:
+    bench.ask("pause", intake=True)
+    bench.close()
+    bench.start()
+    bench.drop("a.sh")
+    bench.until(bench.parts.reactor.idle)
+
+
 # -- requests -------------------------------------------------------------------------------------
 
 
@@ -558,3 +576,22 @@ def test_a_drain_waits_for_a_file_for_which_there_is_no_room(
     bench.until(bench.parts.reactor.intake.late)
     bench.ticks(30)
     assert not bench.parts.reactor.idle()
+
+
+# -- much to do -----------------------------------------------------------------------------------
+
+
+def test_much_pruning_by_hand_goes_on_piece_by_piece(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.sh", "b.sh", "c.sh"):
+        run_one(bench, name)
+    monkeypatch.setattr("spoolmw.daemon.housekeeping.AT_ONCE_S", 0.0)
+    monkeypatch.setattr("spoolmw.daemon.housekeeping.PIECE", 1)
+    answer = bench.ask("prune", story_s=0, results_s=0)
+    assert isinstance(answer, dict)
+    assert answer["story"] == 1
+    for number in range(1, 7):
+        bench.parts.housekeeping.run(boot_s() + 3600 * number)
+    assert bench.parts.journal.ended_counts() == {}
+    assert not list(bench.layout.results.glob("*.result"))

@@ -255,7 +255,8 @@ def test_a_stranger_may_look_but_not_change(bench: Bench) -> None:
     bench.drop("a.sh")
     bench.until(lambda: bench.agent.launched)
     stranger = Peer(1, 54321, 54321)
-    for verb, args in (("status", {}), ("cancel", {"ids": [bench.only_id()]})):
+    asked: dict[str, dict[str, object]] = {"status": {}, "cancel": {"ids": [bench.only_id()]}}
+    for verb, args in asked.items():
         bench.parts.inbox.put(Request(verb, args, stranger, bench.answers.append))
     bench.until(lambda: len(bench.answers) == 2)
     status, refused = sorted(bench.answers, key=lambda answer: isinstance(answer, SpoolmwError))

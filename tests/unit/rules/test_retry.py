@@ -8,7 +8,13 @@ import pytest
 
 from spoolmw.model.spec import Retry
 from spoolmw.model.task import Cause
-from spoolmw.rules.retry import MEMORY_AT_MOST, backoff_s, is_named, is_worth_another, memory_after
+from spoolmw.rules.retry import (
+    MEMORY_AT_MOST,
+    backoff_s,
+    is_named,
+    is_worth_another,
+    memory_after,
+)
 from tests.unit.rules.builders import a_running_task
 
 
