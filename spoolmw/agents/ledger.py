@@ -28,7 +28,7 @@ _BLAMES = {each.value: each for each in Blame}
 _DEFAULT_OUTPUT_BYTES = Limits().output_bytes
 _MOST_KEPT = 10_000  #: reports kept for repeating
 _AHEAD_S = 0.1  #: of work that may wait at the runner
-_MOST_AHEAD = 512
+_MOST_AHEAD = 1024
 _WEIGHT = 0.1  #: of one attempt in the moving average of durations
 
 Kind = dict[str, Any]

@@ -42,13 +42,18 @@ class Batch:
         self.effects.extend(effects)
 
     def deliveries(self) -> Iterator[Deliver]:
-        """The deliveries it orders, also those that are added meanwhile."""
+        """The deliveries it orders; meanwhile others may be added, and the last one withdrawn."""
         place = 0
         while place < len(self.effects):
             effect = self.effects[place]
-            place += 1
             if isinstance(effect, Deliver):
                 yield effect
+            if place < len(self.effects) and self.effects[place] is effect:
+                place += 1
+
+    def withdraw(self, delivery: Deliver) -> None:
+        """Do not publish this: its staged file was damaged. The task stays DELIVERING, to be seen."""
+        self.effects[:] = [effect for effect in self.effects if effect is not delivery]
 
     def release(self, agent: AgentName, attempt: AttemptId) -> None:
         """Once this batch is committed the agent need not keep its copy of the report."""

@@ -21,7 +21,7 @@ from spoolmw.daemon.gear import Gear, Item
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.room import disk_full
 from spoolmw.daemon.twins import Twins
-from spoolmw.errors import DiskFull, SpoolmwError
+from spoolmw.errors import BadResultFile, DiskFull, SpoolmwError
 from spoolmw.model.agent import CapacityChanged
 from spoolmw.model.effects import Deliver, Effect
 from spoolmw.model.events import (
@@ -39,8 +39,8 @@ from spoolmw.model.task import FINAL, Cause, Task, TaskState
 from spoolmw.rules.task import step
 
 MOVING = (TaskState.QUEUED, TaskState.RUNNING, TaskState.DELIVERING)
-TICK_EVENTS = 512  #: agent events handled in one tick
-TICK_FILES = 256  #: dropped files accepted in one tick
+TICK_EVENTS = 2048  #: agent events handled in one tick
+TICK_FILES = 1024  #: dropped files accepted in one tick
 SETTLE_S = 0.005  #: wait this long for company before a commit that only says "delivered"
 RETRY_S = 1.0  #: between two tries of a commit that found the disk full
 
@@ -306,10 +306,7 @@ class Reactor:
         self._settle()
 
     def _prepare(self, batch: Batch) -> None:
-        """Give the staged files of what is to be delivered their trailers; one sync covers them.
-
-        A twin gets its copy now: once the result is published, its consumer may take it.
-        """
+        """Give what is to be delivered its trailer, and twins their copy; one sync covers it all."""
         for effect in batch.deliveries():
             batch.needs_sync = True
             try:
@@ -317,6 +314,9 @@ class Reactor:
                 self._copy_for_twins(effect.task)
             except FileNotFoundError:
                 continue  # repeated, and delivered already
+            except BadResultFile as error:
+                log.error("not delivered %s", fields(task=effect.task.id, why=error.what))
+                batch.withdraw(effect)
             except OSError as error:
                 raise disk_full(error) from error
 

@@ -1,4 +1,4 @@
-"""The judge of the sweep: compares what was acknowledged with what was delivered, and looks for leftovers."""
+"""The judge of the sweep: compares what was acknowledged with what was delivered."""
 
 from __future__ import annotations
 
@@ -104,17 +104,20 @@ def _item_problems(home: Path, item: Item, results: list[Delivered]) -> list[str
 
 
 def _content_problems(item: Item, result: Delivered) -> Iterator[str]:
-    if item.is_twin and result.trailer["state"] == "failed":
-        if "took it away" not in json.dumps(result.trailer):
-            yield f"the twin failed: {result.trailer}"
+    state = result.trailer["state"]
+    if item.is_twin and state == "failed" and "took it away" in json.dumps(result.trailer):
         return
-    if result.trailer["state"] != item.state:
-        yield f"is {result.trailer['state']}, not {item.state}: {result.header} {result.trailer}"
+    if state != item.state:
+        yield f"is {state}, not {item.state}: {result.header} {result.trailer}"
         return
     if item.value is not None and safe.loads(result.value) != item.value:
         yield f"has the value {result.value!r}"
     if item.error and item.error not in json.dumps(result.header.get("exception")):
         yield f"does not tell of {item.error}: {result.header}"
+    yield from _file_problems(item, result)
+
+
+def _file_problems(item: Item, result: Delivered) -> Iterator[str]:
     wanted = dict(item.files)
     if item.stdout is not None:
         wanted |= {"stdout": item.stdout, "stderr": ""}

@@ -1,4 +1,4 @@
-"""Where the crash tests work: in memory where that can be had, for a killed process leaves the same there."""
+"""Where the crash tests work: in memory, where that can be had; a kill leaves the same there."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def on_disk(mount: str) -> Callable[[Test], Test]:
             )
             assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
 
-        del outer.__wrapped__  # type: ignore[attr-defined]  # pytest would take its arguments for fixtures
+        del outer.__wrapped__  # pytest would take its arguments for fixtures
         return outer
 
     return decorate

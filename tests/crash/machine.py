@@ -1,4 +1,4 @@
-"""A small machine for the sweep: a spool with the workload in it, daemons that are killed, and the verdict."""
+"""A spool with the workload in it, daemons that are killed on it, and the verdict."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.crash.consumer import Consumer
@@ -99,10 +100,7 @@ class Lane:
 
     def daemon(self, found: Sequence[Point]) -> Iterator[Job]:
         for point in found:
-            yield (
-                f"daemon {point}",
-                lambda point=point: self._killed_from(self.early, point, late=True),
-            )  # type: ignore[misc]
+            yield f"daemon {point}", partial(self._killed_from, self.early, point, late=True)
 
     def _killed_from(self, template: Path, point: Point, *, late: bool) -> list[str] | None:
         seed = self.seed()
@@ -121,7 +119,7 @@ class Lane:
 
     def first_start(self, found: Sequence[Point]) -> Iterator[Job]:
         for point in found:
-            yield f"first start {point}", lambda point=point: self._first_start(point)  # type: ignore[misc]
+            yield f"first start {point}", partial(self._first_start, point)
 
     def _first_start(self, point: Point) -> list[str] | None:
         self.machine.reset(self.bare)
@@ -144,10 +142,8 @@ class Lane:
         self.machine.save(crashed)
         found = points(self.machine.traced(late=False), self.machine.spool)
         for point in found if number is None else spread(found, number):
-            yield (
-                f"recovery from {first} {point}",
-                lambda point=point: self._killed_from(crashed, point, late=False),  # type: ignore[misc]
-            )
+            label = f"recovery from {first} {point}"
+            yield label, partial(self._killed_from, crashed, point, late=False)
 
     # -- the submitting client
 
@@ -157,7 +153,7 @@ class Lane:
 
     def client(self, found: Sequence[Point]) -> Iterator[Job]:
         for point in found:
-            yield f"client {point}", lambda point=point: self._client(point)  # type: ignore[misc]
+            yield f"client {point}", partial(self._client, point)
 
     def _client(self, point: Point) -> list[str] | None:
         self.machine.reset(self._empty)
@@ -176,7 +172,7 @@ class Lane:
 
     def runner(self, found: Sequence[Point]) -> Iterator[Job]:
         for point in found:
-            yield f"runner {point}", lambda point=point: self._runner(point)  # type: ignore[misc]
+            yield f"runner {point}", partial(self._runner, point)
 
     def _runner(self, point: Point) -> list[str] | None:
         self.machine.reset(self.early)

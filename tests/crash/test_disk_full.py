@@ -1,4 +1,4 @@
-"""A full disk: intake stops and says why, nothing is lost, and work goes on by itself when there is room."""
+"""A full disk: intake stops and says why, nothing is lost, work goes on when there is room."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ BORDERS = ("syncfs", "fdatasync", "renameat2")
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], None]]:
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     """Shows progress in the full sweep, which takes a while."""
 
     def show(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a restart finds: tasks in flight, a spool that is served already, a journal that is lost or damaged."""
+"""What a restart finds: tasks in flight, another daemon, a journal that is lost or damaged."""
 
 from __future__ import annotations
 

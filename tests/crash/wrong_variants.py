@@ -19,6 +19,12 @@ from spoolmw.model.task import Task
 SLOW_DISK_S = 0.02
 
 
+def put_in_place(owner: object, name: str, wrong: Callable[..., object]) -> None:
+    """Replace a step, which has to be there."""
+    assert callable(getattr(owner, name))
+    setattr(owner, name, wrong)
+
+
 def unlink_before_commit() -> None:
     """A dropped file is removed before its task is committed; its copy is written after that."""
     unwritten: dict[str, bytes] = {}
@@ -39,8 +45,8 @@ def unlink_before_commit() -> None:
             Path(target).write_bytes(data)
         real_perform(self, todo, table)
 
-    intake.claim = claim  # type: ignore[attr-defined]
-    effects.Performer.perform = perform  # type: ignore[method-assign]
+    put_in_place(intake, "claim", claim)
+    put_in_place(effects.Performer, "perform", perform)
 
 
 def deliver_by_copying() -> None:
@@ -61,8 +67,8 @@ def deliver_by_copying() -> None:
         if not os.path.lexists(f"{self._results}{task.box}/{task.result_name}.result"):
             real_prepare(self, task)
 
-    deliver.Delivery.publish = publish  # type: ignore[method-assign]
-    deliver.Delivery.prepare = prepare  # type: ignore[method-assign]
+    put_in_place(deliver.Delivery, "publish", publish)
+    put_in_place(deliver.Delivery, "prepare", prepare)
 
 
 def start_before_commit() -> None:
@@ -77,7 +83,7 @@ def start_before_commit() -> None:
             time.sleep(SLOW_DISK_S)
         real_commit(self)
 
-    reactor.Reactor._commit_and_act = commit_and_act  # type: ignore[method-assign]
+    put_in_place(reactor.Reactor, "_commit_and_act", commit_and_act)
 
 
 VARIANTS: dict[str, Callable[[], None]] = {

@@ -26,7 +26,7 @@ from tests.support.waiting import wait_until
 from tests.threats.asking import PING, ask, connected, is_well, read_answers, request
 from tests.threats.users import MEMBER, STRANGER, acting_as, needs_users, serving
 
-FUZZ_S = float(os.environ.get("SPOOLMW_FUZZ_S", "8"))
+FUZZ_S = float(os.environ.get("SPOOLMW_FUZZ_S", "6"))
 CONFIG = (
     '[intake]\nsettle_s = 0\n[agents.local]\nkind = "local"\nslots = 2\n[daemon]\ngrace = 0\n'
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -146,10 +147,8 @@ def test_59_a_task_whose_worker_others_kill_is_given_up_at_the_third_time(
     mark = daemon.home / "victims"
     daemon.drop("victim.sh", f"#!/bin/sh\necho $PPID $$ >>{mark}\nexec sleep 300\n")
     for number in range(1, 4):
-        wait_until(
-            lambda number=number: mark.exists() and len(mark.read_text().splitlines()) == number
-        )
-        worker, _ = mark.read_text().splitlines()[-1].split()
+        victims = wait_until(partial(lines_of, mark, number))
+        worker, _ = victims[-1].split()
         os.kill(int(worker), signal.SIGKILL)
     told = trailer(daemon.result("victim.sh"))
     assert (told["state"], told["blame"]) == ("failed", "task")
@@ -207,6 +206,12 @@ def test_79_what_a_task_says_reaches_log_and_terminal_escaped(daemon: Daemon) ->
         shown = daemon.ctl(*verb, check=False)
         assert "\x1b[31m" not in shown.stdout + shown.stderr
         assert "\u202e" not in shown.stdout + shown.stderr
+
+
+def lines_of(path: Path, number: int) -> list[str]:
+    """The lines of a file once it has so many; none before."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return lines if len(lines) == number else []
 
 
 def raise_rudely() -> None:

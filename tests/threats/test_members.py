@@ -165,12 +165,23 @@ def _results_in(lab: Daemon, box: str) -> list[Path]:
     return list((lab.spool / "results").glob(f"{box}*/*.result"))
 
 
-@pytest.mark.parametrize("kind", ["results", "rejected"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "rejected",
+        pytest.param(
+            "results",
+            marks=pytest.mark.xfail(
+                strict=True, reason="Delivery follows a link at results/BOX"
+            ),
+        ),
+    ],
+)
 def test_a_link_in_the_place_of_a_boxs_folder_is_not_followed(lab: Daemon, kind: str) -> None:
     elsewhere = lab.home / f"elsewhere-{kind}"
     elsewhere.mkdir()
     os.chown(elsewhere, DAEMON.uid, DAEMON.gid)
-    name = f"linked-{kind}"
+    name, before = f"linked-{kind}", len(lab.log_text())
     with acting_as(MEMBER):
         (lab.spool / kind / name).symlink_to(elsewhere)
         box = lab.spool / "incoming" / name
@@ -183,5 +194,6 @@ def test_a_link_in_the_place_of_a_boxs_folder_is_not_followed(lab: Daemon, kind:
         assert trailer(lab.result(f"{name}/good.sh"))["state"] == "done"
         assert "#!" in lab.rejected(f"{name}.1/bad")
     else:
-        wait_until(lambda: "deliveries wait" in lab.log_text() or list(elsewhere.iterdir()))
+        refused = "deliveries wait"
+        wait_until(lambda: refused in lab.log_text()[before:] or list(elsewhere.iterdir()))
     assert not list(elsewhere.iterdir())

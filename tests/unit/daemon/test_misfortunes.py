@@ -595,3 +595,28 @@ def test_much_pruning_by_hand_goes_on_piece_by_piece(
         bench.parts.housekeeping.run(boot_s() + 3600 * number)
     assert bench.parts.journal.ended_counts() == {}
     assert not list(bench.layout.results.glob("*.result"))
+
+
+def test_a_staged_result_that_is_damaged_is_not_published_and_ends_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.sh", "b.sh"):
+        bench.drop(name)
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    journal, commit = bench.parts.journal, bench.parts.journal.commit
+
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(journal, "commit", full)
+    for launch in bench.agent.launched:
+        bench.agent.finish(launch.attempt)
+    bench.until(bench.parts.reactor.is_stuck)
+    bench.until(lambda: bench.parts.table.states[TaskState.DELIVERING] == 2)
+    damaged, whole = bench.agent.launched
+    os.truncate(bench.layout.stage / str(damaged.attempt), 5)
+    monkeypatch.setattr(journal, "commit", commit)
+    bench.until(lambda: bench.delivered(whole.spec.name))
+    bench.ticks()
+    assert not bench.delivered(damaged.spec.name)
+    assert bench.parts.table.states[TaskState.DELIVERING] == 1
