@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from spoolmw.errors import BadTaskFile
+from spoolmw.format.taskfile import TaskFile
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
 from spoolmw.spooldir.drops import Drop
@@ -21,6 +21,9 @@ CLOSED = (
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
     *(errno.ELOOP, errno.ENXIO),
 )
+
+
+PIECE_BYTES = 1 << 20  #: copied at once
 
 
 class Place(NamedTuple):
@@ -64,15 +67,25 @@ def unreadable(error: OSError) -> BadTaskFile:
     )
 
 
-def replace(place: Place, head: bytes, body_offset: int, *, tmp: Path) -> None:
-    """Put the canonical file in the place of a claimed one: another head, the same body."""
+def replace(place: Place, head: bytes, parsed: TaskFile, *, tmp: Path) -> None:
+    """Put the canonical file in the place of a claimed one: another head, the same body.
+
+    No more is copied than was announced: its owner may still be adding to the file.
+    """
     fresh = tmp / f"{place.id}.canonical"
     with open(place.path, "rb") as old, open(fresh, "wb") as new:
         new.write(head)
-        old.seek(body_offset)
-        shutil.copyfileobj(old, new, 1 << 20)
+        old.seek(parsed.body_offset)
+        copy_body(old, new, parsed.body.size_bytes)
     os.chmod(fresh, 0o400)
     os.rename(fresh, place.path)
+
+
+def copy_body(old: BinaryIO, new: BinaryIO, most: int) -> None:
+    """Copy up to `most` bytes."""
+    while most > 0 and (piece := old.read(min(most, PIECE_BYTES))):
+        new.write(piece)
+        most -= len(piece)
 
 
 def digest(path: str) -> str:

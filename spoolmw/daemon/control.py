@@ -125,7 +125,7 @@ class ControlServer:
                 PAUSE_S
             )  # no descriptor is left: the caller waits, and this does not spin
             return
-        if len(clients) >= MAX_CLIENTS:
+        if len(clients) >= MAX_CLIENTS and not self._make_room(clients):
             sock.close()
             return
         sock.setblocking(False)  # noqa: FBT003  # its own signature
@@ -133,6 +133,14 @@ class ControlServer:
         client = _Client(sock, Peer(*struct.unpack("3i", raw)), last=time.monotonic())
         clients[sock.fileno()] = client
         self._selector.register(sock, selectors.EVENT_READ)
+
+    def _make_room(self, clients: dict[int, _Client]) -> bool:
+        """Hang up on who has been silent for the longest and waits for nothing."""
+        idle = [c for c in clients.values() if not (c.pending or c.outbuf)]
+        if not idle:
+            return False
+        self._drop(clients, min(idle, key=lambda client: client.last))
+        return True
 
     def _drop(self, clients: dict[int, _Client], client: _Client) -> None:
         fd = client.sock.fileno()

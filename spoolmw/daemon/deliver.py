@@ -8,6 +8,7 @@ gone was delivered: its consumer may already have taken it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -125,11 +126,15 @@ class Delivery:
 
     def _folder(self, box: str) -> str:
         """The folder of a box's results, with the slash behind it; it was there once."""
-        folder = f"{self._results}{box}/" if box else self._results
+        if not box:
+            return self._results
+        folder = self._results + box
         if box not in self._boxes:
             os.makedirs(folder, exist_ok=True)
             self._boxes.add(box)
-        return folder
+        if os.path.islink(folder):  # whoever may write into results/ may have put it there
+            raise NotADirectoryError(errno.ENOTDIR, "a link stands where the box was", folder)
+        return f"{folder}/"
 
 
 def _move(source: str, target: str) -> bool:

@@ -237,7 +237,7 @@ class Intake:
                 inputs=inputs,
                 body_sha256=parsed.body.sha256 or claims.digest(place.path),
             )
-            claims.replace(place, head, parsed.body_offset, tmp=self.layout.tmp)
+            claims.replace(place, head, parsed, tmp=self.layout.tmp)
         return self._record(place, parsed._replace(spec=spec), result_name, submitted)
 
     def _record(

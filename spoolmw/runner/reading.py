@@ -14,6 +14,7 @@ MAGIC = b"SPOOLMW-TASK 1\n"
 _FIRST_READ = 32 << 10
 _MAX_HEADER = 1 << 20
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_decode = json.JSONDecoder().decode  #: `json.loads` without the guess at the encoding
 
 
 class Damaged(Exception):
@@ -52,7 +53,7 @@ def _header(data: bytes, end: int) -> Dict[str, Any]:
     if not data.startswith(MAGIC) or end < 0:
         raise Damaged("the task file has no header of version 1")
     try:
-        header = json.loads(data[len(MAGIC) : end])
+        header = _decode(data[len(MAGIC) : end].decode())
     except ValueError as error:
         raise Damaged(f"the task's header is not JSON: {error}") from error
     if not isinstance(header, dict):

@@ -23,6 +23,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 #: Errors of the system that say something of what the task asked for, not of this machine.
 _THE_TASKS_OWN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
 _THE_TASKS_OWN |= {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG}
+_SMALL_BYTES = 4 << 10  #: a value up to this length is copied behind its header
 _MOST_PIECES = 512  #: for one writev
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _PYTHON = "{}.{}.{}".format(*sys.version_info[:3])
@@ -100,6 +101,8 @@ def write(path: str, name: str, attempt: str, ended: Ended) -> Tuple[int, str]:
     value = [memoryview(piece).cast("B") for piece in ended.value]
     size = sum(map(len, value))
     head = b"%s%s\n" % (MAGIC, _header(name, attempt, ended, size))
+    if size <= _SMALL_BYTES:
+        head, value = head + b"".join(value), []  # one piece costs less than two
     fd = os.open(path, _FLAGS, 0o666)
     try:
         _write_all(fd, [memoryview(head), *value])
@@ -108,7 +111,7 @@ def write(path: str, name: str, attempt: str, ended: Ended) -> Tuple[int, str]:
     digest = hashlib.sha256(head)
     for piece in value:
         digest.update(piece)
-    return len(head) + size, digest.hexdigest()
+    return len(head) + sum(map(len, value)), digest.hexdigest()
 
 
 def _header(name: str, attempt: str, ended: Ended, size: int) -> bytes:

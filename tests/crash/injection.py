@@ -95,7 +95,7 @@ def spread(found: Iterable[Point], number: int) -> list[Point]:
     every = list(found)
     if number >= len(every):
         return every
-    return [every[i * len(every) // number] for i in range(number)]
+    return [every[(2 * i + 1) * len(every) // (2 * number)] for i in range(number)]
 
 
 def _names(calls: Iterable[str]) -> str:

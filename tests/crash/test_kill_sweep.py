@@ -6,26 +6,27 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.crash.injection import Point, needs_strace, spread
+from tests.crash.injection import Point, needs_strace
 from tests.crash.sweep import FULL, SAMPLE, Lane, Sweep
 
 IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
 LEAST_POINTS = 500 if IS_FULL else 30
 #: A wrong daemon must be found out within so many points.
 PATIENCE = 40
-#: What each wrong daemon must be found guilty of.
+#: What each wrong daemon must be found guilty of, and by what call its wrong step is seen.
 GUILTY_OF = {
-    "unlink_before_commit": "acknowledged and never delivered",
-    "deliver_by_copying": "delivered twice",
-    "start_before_commit": "attempt started twice",
+    "unlink_before_commit": ("acknowledged and never delivered", "unlink .*/incoming/"),
+    "deliver_by_copying": ("delivered twice", "openat .*/results/"),
+    "start_before_commit": ("attempt started twice", "sendto "),
 }
-#: Calls between which the protocol's steps lie: there a wrong order shows soonest.
-BORDERS = ("syncfs", "fdatasync", "renameat2")
+#: The next calls of the protocol: before them a wrong order does harm.
+NEXT = ("syncfs", "pwrite64")
 
 
 @pytest.fixture
@@ -48,11 +49,14 @@ def test_no_kill_loses_or_doubles_a_task(ground: Path, say: Callable[[str], None
     assert summary.total >= LEAST_POINTS, summary
 
 
-def jumping(found: list[Point]) -> list[Point]:
-    """The same points, each far from the one before it."""
-    number = len(found)
-    step = next(n for n in (17, 19, 23) if number % n)
-    return [found[i * step % number] for i in range(1, number + 1)]
+def just_after(found: list[Point], step: str) -> list[Point]:
+    """The points that follow a wrong step, from the middle of the daemon's life outwards."""
+    chosen = []
+    for number, point in enumerate(found):
+        if re.match(step, f"{point.call} {point.text}"):
+            chosen += [later for later in found[number:] if later.call in NEXT][:1]
+    middle = len(chosen) // 2
+    return [*chosen[middle:], *chosen[:middle]]
 
 
 @needs_strace
@@ -61,12 +65,12 @@ def test_a_daemon_that_breaks_the_commit_protocol_is_found_out(
     variant: str, ground: Path, say: Callable[[str], None]
 ) -> None:
     lane = Lane(ground, 0, ("-m", "tests.crash.wrong_variants", variant))
-    found = [point for point in lane.daemon_points() if point.call in BORDERS]
+    complaint, step = GUILTY_OF[variant]
     tried = 0
-    for _, job in lane.daemon(jumping(spread(found, PATIENCE))):
+    for _, job in lane.daemon(just_after(lane.daemon_points(), step)[:PATIENCE]):
         problems = job()
         tried += problems is not None
-        guilty = [problem for problem in problems or () if GUILTY_OF[variant] in problem]
+        guilty = [problem for problem in problems or () if complaint in problem]
         if guilty:
             say(f"{variant}: found out at point {tried}: {guilty[0]}")
             return

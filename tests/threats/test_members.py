@@ -169,12 +169,7 @@ def _results_in(lab: Daemon, box: str) -> list[Path]:
     "kind",
     [
         "rejected",
-        pytest.param(
-            "results",
-            marks=pytest.mark.xfail(
-                strict=True, reason="Delivery follows a link at results/BOX"
-            ),
-        ),
+        "results",
     ],
 )
 def test_a_link_in_the_place_of_a_boxs_folder_is_not_followed(lab: Daemon, kind: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.daemon import claims
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.rebuild import rebuild
@@ -320,12 +321,12 @@ def test_twins_of_tasks_that_are_done_leave_nothing_in_memory(bench: Bench) -> N
 def test_a_file_for_which_there_is_no_room_is_accepted_later(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = shutil.copyfileobj
-    monkeypatch.setattr(shutil, "copyfileobj", no_room)
+    copy = claims.copy_body
+    monkeypatch.setattr(claims, "copy_body", no_room)
     bench.drop("a.sh")
     bench.until(bench.parts.reactor.intake.late)
     assert not len(bench.parts.table)
-    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    monkeypatch.setattr(claims, "copy_body", copy)
     bench.until(lambda: bench.agent.launched)
     assert len(bench.agent.launched) == 1
 
@@ -333,15 +334,15 @@ def test_a_file_for_which_there_is_no_room_is_accepted_later(
 def test_a_start_on_a_full_disk_adopts_later_what_it_cannot_finish(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = shutil.copyfileobj
-    monkeypatch.setattr(shutil, "copyfileobj", no_room)
+    copy = claims.copy_body
+    monkeypatch.setattr(claims, "copy_body", no_room)
     bench.drop("a.sh")
     bench.until(bench.parts.reactor.intake.late)
     bench.close()
     bench.start()
     bench.ticks()
     assert not len(bench.parts.table)
-    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    monkeypatch.setattr(claims, "copy_body", copy)
     bench.until(lambda: bench.agent.launched)
 
 
@@ -551,8 +552,8 @@ def test_slots_that_are_set_back_to_auto_are_as_many_as_there_are_cores(bench: B
 def test_inputs_outlive_a_restart_on_a_full_disk(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = shutil.copyfileobj
-    monkeypatch.setattr(shutil, "copyfileobj", no_room)
+    copy = claims.copy_body
+    monkeypatch.setattr(claims, "copy_body", no_room)
     (bench.layout.incoming / "a.sh.in").mkdir()
     (bench.layout.incoming / "a.sh.in" / "data").write_text("1 2 3", encoding="utf-8")
     bench.drop("a.sh")
@@ -562,7 +563,7 @@ def test_inputs_outlive_a_restart_on_a_full_disk(
         bench.start()
         bench.ticks()
     assert not len(bench.parts.table)
-    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    monkeypatch.setattr(claims, "copy_body", copy)
     bench.until(lambda: bench.agent.launched)
     [item] = bench.agent.launched[0].spec.files.inputs
     assert (bench.layout.inputs / item.digest).read_text(encoding="utf-8") == "1 2 3"
@@ -571,7 +572,7 @@ def test_inputs_outlive_a_restart_on_a_full_disk(
 def test_a_drain_waits_for_a_file_for_which_there_is_no_room(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "copyfileobj", no_room)
+    monkeypatch.setattr(claims, "copy_body", no_room)
     bench.drop("a.sh")
     bench.until(bench.parts.reactor.intake.late)
     bench.ticks(30)
