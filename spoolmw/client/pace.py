@@ -10,8 +10,11 @@ GROWTH = 1.1
 AIM = 40
 #: Seconds without a result after which a watch takes over.
 QUIET_AFTER_S = 0.1
-#: Told of so many results within a second, looking is cheaper than being woken.
-MANY_RINGS = 50
+#: The same while many tasks or results come at once: arming a watch just for a gap is dear.
+QUIET_AFTER_MANY_S = 1.0
+#: So many at once are many: told of them within RINGS_S, looking is cheaper than being woken.
+MANY = 8
+RINGS_S = 0.05
 
 
 class Pace:
@@ -20,37 +23,46 @@ class Pace:
     def __init__(self) -> None:
         self._pause = SHORTEST_S
         self._last_found = 0.0
-        self._second = 0.0
+        self._last_many = -QUIET_AFTER_MANY_S
+        self._first_ring = 0.0
         self._rings = 0
 
     def submitted(self, number: int, now: float) -> None:
         """`number` new tasks: a few may be answered at once, of many the first decide."""
         if number <= 2 or self.is_quiet(now):
             self._pause = SHORTEST_S
-        self._last_found = now
+        self._came(number, now)
 
     def found(self, number: int, now: float) -> None:
         """A round found so many results."""
         if not number:
             self._pause = min(self._pause * GROWTH, LONGEST_S)
             return
-        self._last_found = now
+        self._came(number, now)
         wanted = self._pause * AIM / number
         self._pause = min(max(wanted, self._pause / 2, SHORTEST_S), self._pause * 2, LONGEST_S)
 
     def rung(self, number: int, now: float) -> bool:
         """The watch told of so many results; True when looking is cheaper than being told."""
-        if now - self._second > 1.0:
-            self._second, self._rings = now, 0
+        if now - self._first_ring > RINGS_S:
+            self._first_ring, self._rings = now, 0
         self._rings += number
-        if self._rings < MANY_RINGS:
+        if self._rings < MANY:
             return False
-        self._rings = 0
-        self._last_found, self._pause = now, LONGEST_S
+        self._came(self._rings, now)
+        self._rings, self._pause = 0, LONGEST_S
         return True
 
     def is_quiet(self, now: float) -> bool:
-        return now - self._last_found > QUIET_AFTER_S
+        return (
+            now - self._last_found > QUIET_AFTER_S
+            and now - self._last_many > QUIET_AFTER_MANY_S
+        )
+
+    def _came(self, number: int, now: float) -> None:
+        self._last_found = now
+        if number >= MANY:
+            self._last_many = now
 
     @property
     def pause_s(self) -> float:

@@ -249,8 +249,9 @@ class Waiter:
 
     def _finish(self, task: SpoolTask, ended: Ended) -> None:
         self._pending.drop(task)
-        self._damage.pop(task, None)
-        self._unknown.pop(task, None)
+        if self._damage or self._unknown:
+            self._damage.pop(task, None)
+            self._unknown.pop(task, None)
         try:
             with self._handing_out:
                 task.end(ended)

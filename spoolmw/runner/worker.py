@@ -129,7 +129,7 @@ class Worker:
         worn = around.leave() or (left and ended.files is None)
         ended.value = ()
         flags = (order.WORN if worn else 0) | (order.LOST if ended.outcome == "lost" else 0)
-        self._sock.send(order.FLAGS[flags] + wire.encode(report))
+        self._sock.send(order.FLAGS[flags] + results.encoded(report))
         if worn:
             time.sleep(3600)  # the runner ends this process, with whatever hangs on it
 

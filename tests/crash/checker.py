@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from spoolmw.format.resultfile import read
@@ -24,6 +25,13 @@ from tests.crash.workload import (
 )
 
 ENDED = ("done", "failed", "cancelled")
+
+
+class Excuse(Enum):
+    """What else happened, and what may therefore be."""
+
+    CLIENT_KILLED = "what it had begun to write may lie in tmp/"
+    NEW_JOURNAL = "attempts are counted from one again"
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Delivered:
         return str(self.trailer["name"])
 
 
-def problems(home: Path, *, half_drops: bool = False) -> list[str]:
+def problems(home: Path, excused: Collection[Excuse] = ()) -> list[str]:
     """Everything that is wrong after the last daemon ended; empty: the promises were kept."""
     layout = Layout(home / "spool")
     found: list[str] = []
@@ -53,9 +61,9 @@ def problems(home: Path, *, half_drops: bool = False) -> list[str]:
     found += [f"task {one} was delivered {n} times" for one, n in ids.items() if n > 1]
     for item in ITEMS:
         found += _item_problems(home, item, [r for r in results if r.name == item.name])
-    found += _run_problems(home)
+    found += run_problems(home, excused)
     found += _journal_problems(layout, results)
-    found += _leftovers(layout, half_drops=half_drops)
+    found += _leftovers(layout, excused)
     if (layout.results / f"{TAKEN}.result").read_bytes() != TAKEN_TEXT:
         found.append("the result that stood there first was changed")
     return found
@@ -132,11 +140,14 @@ def _file_problems(item: Item, result: Delivered) -> Iterator[str]:
 # -- runs, journal, leftovers
 
 
-def _run_problems(home: Path) -> list[str]:
+def run_problems(home: Path, excused: Collection[Excuse] = ()) -> list[str]:
+    """Attempts that ran beside their successor, or twice."""
     found = []
     if (home / OVERLAPS).exists():
         found.append(f"attempts ran side by side: {(home / OVERLAPS).read_text()}")
     runs = (home / RUNS).read_text().splitlines() if (home / RUNS).exists() else []
+    if Excuse.NEW_JOURNAL in excused:
+        return found
     twice = [run for run, number in Counter(runs).items() if number > 1]
     return found + [f"attempt started twice: {run}" for run in twice]
 
@@ -164,16 +175,16 @@ def _journal_problems(layout: Layout, results: list[Delivered]) -> list[str]:
     return found
 
 
-def _leftovers(layout: Layout, *, half_drops: bool) -> list[str]:
+def _leftovers(layout: Layout, excused: Collection[Excuse]) -> list[str]:
     kept = _kept_for_retry(layout)
     found = []
     folders = [layout.incoming, layout.stage, layout.rejected, layout.active, layout.inputs]
-    for folder in folders if half_drops else [*folders, layout.tmp]:
+    for folder in folders if Excuse.CLIENT_KILLED in excused else [*folders, layout.tmp]:
         for path in folder.rglob("*"):
             rel = str(path.relative_to(layout.root))
             if path.is_file() and rel not in kept and path.parent != layout.output:
                 found.append(f"left over: {rel}")
-    if not half_drops:
+    if Excuse.CLIENT_KILLED not in excused:
         found += [f"left over: {path.name}/" for path in layout.tmp.glob("*.in")]
     return found
 

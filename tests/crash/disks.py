@@ -75,6 +75,26 @@ def _needs_mounts() -> None:
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
+def break_down(disk: Path) -> None:
+    """Have an ext4 find an error in itself: from now on it is read-only."""
+    lines = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    [source] = (Path(words[0]).name for words in lines if words[1] == str(disk))
+    Path(f"/sys/fs/ext4/{source}/trigger_fs_error").write_text("1")
+
+
+def mount_again(disk: Path) -> None:
+    """Repair an `EXT4` as an administrator does."""
+    image = f"{disk}.img"
+    for command in (
+        ["umount", disk],
+        ["e2fsck", "-fy", image],
+        ["mount", "-o", "loop", image, disk],
+    ):
+        subprocess.run(
+            command, check=command[0] != "e2fsck", env={"PATH": _PATH}, capture_output=True
+        )
+
+
 class Filler:
     """Takes the room of a disk, and gives it back."""
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from spoolmw.spooldir.layout import prepare
@@ -131,6 +131,14 @@ class Machine:
                     os.kill(pid, 9)
             raise AssertionError(f"processes were left: {strays}; {self.log_tail()}") from None
 
+    def rebuild(self) -> list[str]:
+        """Lose the journal and have it restored from the spool; what went wrong."""
+        for file in (self.spool / "journal").glob("spoolmw.db*"):
+            file.unlink()
+        command = [*self._daemon, "--spool", str(self.spool), "--rebuild"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return [f"rebuild: {done.stdout}{done.stderr}"] if done.returncode else []
+
     def client(self, part: str, before: Sequence[str] = ()) -> int:
         """Run the submitting client of the `early` or `late` part; its status."""
         return subprocess.run(
@@ -158,12 +166,15 @@ class Machine:
     # -- the verdict
 
     def finish(
-        self, consumer: Consumer, *, twice: bool = True, half_drops: bool = False
+        self,
+        consumer: Consumer,
+        *,
+        twice: bool = True,
+        excused: Collection[checker.Excuse] = (),
     ) -> list[str]:
-        """Let a last daemon end everything; what is wrong then.
+        """Let a last daemon end everything; what is wrong then, but for what is excused.
 
-        `twice`: see that a further daemon changes nothing. `half_drops`: a client was killed, so
-        what it had begun to write may lie in `tmp/`.
+        `twice`: see that a further daemon changes nothing.
         """
         for part in ("early", "late"):
             if workload.missing(self.home, part) and self.client(part):
@@ -172,7 +183,7 @@ class Machine:
             return [f"the last daemon ended with {status}: {self.log_tail()}"]
         before = checker.picture(self.home)
         found = [
-            *checker.problems(self.home, half_drops=half_drops),
+            *checker.problems(self.home, excused),
             *consumer.complaints,
             *consumer.changed(),
         ]

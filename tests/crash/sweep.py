@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tests.crash.checker import Excuse
 from tests.crash.consumer import Consumer
 from tests.crash.injection import Point, kill, points, spread, trace
 from tests.crash.machine import DAEMON, Machine
@@ -38,15 +39,25 @@ class Size:
     first_start: int
     crashes: int  #: first kills whose recovery is swept
     recovery: int | None  #: points in each of these recoveries
+    rebuild: int
     client: int | None
     runner: int
     worker: int
 
 
 FULL = Size(
-    daemon=None, first_start=24, crashes=8, recovery=None, client=None, runner=24, worker=12
+    daemon=None,
+    first_start=24,
+    crashes=8,
+    recovery=None,
+    rebuild=60,
+    client=None,
+    runner=24,
+    worker=12,
 )
-SAMPLE = Size(daemon=20, first_start=2, crashes=2, recovery=4, client=4, runner=3, worker=2)
+SAMPLE = Size(
+    daemon=18, first_start=2, crashes=2, recovery=4, rebuild=4, client=4, runner=2, worker=2
+)
 
 
 @dataclass
@@ -145,6 +156,20 @@ class Lane:
             label = f"recovery from {first} {point}"
             yield label, partial(self._killed_from, crashed, point, late=False)
 
+    # -- the journal, lost after a kill
+
+    def rebuild(self, found: Sequence[Point]) -> Iterator[Job]:
+        for point in found:
+            yield f"rebuild after {point}", partial(self._rebuilt, point)
+
+    def _rebuilt(self, point: Point) -> list[str] | None:
+        self.machine.reset(self.early)
+        with Consumer(self.machine.home, self.seed()) as consumer:
+            if self.machine.run(kill(point), late=True) == 0:
+                return None
+            problems = self.machine.rebuild()
+            return problems or self.machine.finish(consumer, excused=[Excuse.NEW_JOURNAL])
+
     # -- the submitting client
 
     def client_points(self) -> list[Point]:
@@ -160,7 +185,7 @@ class Lane:
         with Consumer(self.machine.home, self.seed()) as consumer:
             if self.machine.client("early", kill(point)) == 0:
                 return None
-            return self.machine.finish(consumer, half_drops=True)
+            return self.machine.finish(consumer, excused=[Excuse.CLIENT_KILLED])
 
     # -- the runner and the workers
 
@@ -238,6 +263,7 @@ def jobs(lane: Lane, size: Size, found: dict[str, list[Point]]) -> Iterator[Job]
     yield from lane.first_start(mine("first start", size.first_start))
     for first in mine("daemon", size.crashes):
         yield from lane.recovery(first, size.recovery)
+    yield from lane.rebuild(mine("daemon", size.rebuild))
     yield from lane.client(mine("client", size.client))
     yield from lane.runner(mine("runner", size.runner))
     yield from lane.worker(share)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from spoolmw import Spool
-from tests.crash.disks import EXT4, TMPFS, Filler, on_disk
+from tests.crash.disks import EXT4, TMPFS, Filler, break_down, mount_again, on_disk
 from tests.support.daemon import Daemon, running, trailer
 from tests.support.waiting import wait_until
 
@@ -28,6 +29,12 @@ def why_closed(daemon: Daemon) -> str:
     intake = status["intake"]
     assert isinstance(intake, dict)
     return "" if intake["open"] else str(intake["reason"])
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process and its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ids_of(daemon: Daemon) -> list[str]:
@@ -124,6 +131,30 @@ def test_a_daemon_that_is_killed_on_a_full_disk_goes_on_when_there_is_room(home:
         wait_until(lambda: "disk" in why_closed(daemon), last=daemon.log_text)
         daemon.kill_everything()
         filler.give_back()
+        daemon.start()
+        for number, task in enumerate(tasks):
+            assert task.result(timeout=60) == large(number)
+        assert ids_of(daemon) == sorted(task.id for task in tasks)
+
+
+@on_disk(EXT4)
+def test_a_disk_that_becomes_read_only_ends_the_daemon_or_leaves_it_idle_and_loses_nothing(
+    home: Path,
+) -> None:
+    with running(home, config=CONFIG.format(low="1kB")) as daemon:
+        spool = Spool(daemon.spool).options(keep=True)
+        tasks = [spool.submit(large, number) for number in range(30)]
+        wait_until(lambda: len(daemon.results()) >= 3, last=daemon.log_text)
+        break_down(home)
+        time.sleep(2.0)  # what is tested is what it does in the meantime
+        assert daemon.process is not None
+        if daemon.process.poll() is None:
+            began = processor_s(daemon.pid)
+            time.sleep(1.0)  # a second in which a spinning daemon shows
+            assert processor_s(daemon.pid) - began < 0.5
+            daemon.kill_everything()
+        assert daemon.process.returncode != 0
+        mount_again(home)
         daemon.start()
         for number, task in enumerate(tasks):
             assert task.result(timeout=60) == large(number)

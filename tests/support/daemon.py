@@ -52,10 +52,11 @@ class Daemon:
                 stderr=log,
             )
         if wait:
-            wait_until(self._is_ready, last=self.log_text)
+            wait_until(self.is_ready, last=self.log_text)
         return self
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """The newest start serves; fails when it has ended."""
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(

@@ -10,7 +10,14 @@ import pytest
 
 from spoolmw.client.folders import Changes
 from spoolmw.client.future import SpoolTask
-from spoolmw.client.pace import LONGEST_S, QUIET_AFTER_S, SHORTEST_S, Pace
+from spoolmw.client.pace import (
+    LONGEST_S,
+    MANY,
+    QUIET_AFTER_MANY_S,
+    QUIET_AFTER_S,
+    SHORTEST_S,
+    Pace,
+)
 from spoolmw.client.pending import FRONT_MISSES, SKIPS, Pending, look
 from spoolmw.model.ids import TaskId
 
@@ -156,6 +163,13 @@ def test_while_results_flow_it_waits_for_a_handful() -> None:
     for _ in range(10):
         pace.found(200, now=10.0)
     assert pace.pause_s < LONGEST_S / 4
+
+
+def test_after_many_it_looks_for_longer_before_it_rests() -> None:
+    pace = Pace()
+    pace.found(MANY, now=10.0)
+    assert not pace.is_quiet(10.0 + QUIET_AFTER_S * 1.5)
+    assert pace.is_quiet(10.0 + QUIET_AFTER_MANY_S * 1.5)
 
 
 def test_being_woken_too_often_turns_to_looking() -> None:
