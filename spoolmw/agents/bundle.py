@@ -30,11 +30,14 @@ def publish(folder: Path) -> Path:
     """Put the runner's archive into `folder`, if it is not there yet; returns its path."""
     data = archive()
     target = folder / f"{hashlib.sha256(data).hexdigest()[:32]}.pyz"
-    if target.exists():
+    if target.exists() and target.read_bytes() == data:  # a power cut may have left less
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    half = folder / f".{os.getpid()}.{target.name}"
-    half.write_bytes(data)
+    half = folder / f".{target.name}"
+    with open(half, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(half, target)
     return target
 

@@ -28,12 +28,12 @@ def on_disk(mount: str) -> Callable[[Test], Test]:
 
     def decorate(test: Test) -> Test:
         @functools.wraps(test)
-        def outer(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        def outer(request: pytest.FixtureRequest, ground: Path) -> None:
             if HERE in os.environ:
                 test(Path(os.environ[HERE]))
                 return
             _needs_mounts()
-            disk = tmp_path / "disk"
+            disk = ground / "disk"
             disk.mkdir()
             ran = subprocess.run(
                 [

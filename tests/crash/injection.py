@@ -86,7 +86,7 @@ def points(out: Path, root: Path) -> list[Point]:
         ):
             continue
         if str(root) in args or call in _SENDS or "socket:" in args:
-            found.append(Point(call, counts[call], args[:120]))
+            found.append(Point(call, counts[call], args[:400]))
     return found
 
 

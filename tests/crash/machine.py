@@ -46,6 +46,10 @@ class Machine:
     def make(self) -> None:
         """An empty spool, made as a daemon makes it, in which one result name is taken."""
         self.unmake()
+        self.furnish()
+
+    def furnish(self) -> None:
+        """The folders of the spool, and in `results/` the result of somebody else."""
         prepare(self.spool)
         self.take_name()
 

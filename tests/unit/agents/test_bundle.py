@@ -26,6 +26,13 @@ def test_equal_content_gives_one_file(tmp_path: Path) -> None:
     assert list((tmp_path / "runner").iterdir()) == [path]
 
 
+def test_an_archive_that_a_power_cut_left_empty_is_made_again(tmp_path: Path) -> None:
+    path = bundle.publish(tmp_path)
+    path.write_bytes(b"")
+    assert bundle.publish(tmp_path) == path
+    assert path.read_bytes() == bundle.archive()
+
+
 def test_it_holds_the_runner_and_cloudpickle_and_no_spoolmw(tmp_path: Path) -> None:
     names = zipfile.ZipFile(bundle.publish(tmp_path)).namelist()
     assert {"__main__.py", "spoolmw_runner/worker.py", "cloudpickle/cloudpickle.py"} <= set(

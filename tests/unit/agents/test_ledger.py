@@ -157,7 +157,7 @@ def test_the_queue_follows_the_duration_of_attempts() -> None:
     works = [a_launch(number) for number in range(60)]
     ledger.take(works)
     ledger.ended([a_report(each, ended=1.0001) for each in works])
-    assert ledger.ahead(2) == 512
+    assert ledger.ahead(2) == 1024
     long = a_launch(100)
     ledger.take([long])
     ledger.started([started(long)])
