@@ -19,8 +19,9 @@ FOREVER = "#!/bin/sh\necho begin\nexec sleep 600\n"
 
 
 def state(daemon: Daemon, task: str) -> str:
-    [shown] = daemon.ctl_json("show", task)
-    return str(shown["state"])
+    """The task's state; empty while its file is still on its way into the journal."""
+    shown = daemon.ctl("show", task, "--json", check=False)
+    return str(json.loads(shown.stdout)["state"]) if shown.returncode == 0 else ""
 
 
 def wait_for_state(daemon: Daemon, task: str, wanted: str) -> None:

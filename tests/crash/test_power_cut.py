@@ -112,5 +112,5 @@ def test_no_power_cut_loses_or_doubles_a_task(folder: Path) -> None:
 @on_disk("true")
 def test_a_daemon_that_forgets_to_sync_is_found_out(folder: Path) -> None:
     machine = PoweredMachine(folder, ("-m", "tests.crash.wrong_variants", "forget_to_sync"))
-    found = [p for p in points_of(machine) if p.call == "renameat2" and "/results/" in p.text]
-    assert any(wrong_after_power_cut(machine, point) for point in found)
+    [*_, end] = points_of(machine)
+    assert any("cannot be read" in problem for problem in wrong_after_power_cut(machine, end))

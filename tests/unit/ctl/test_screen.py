@@ -18,7 +18,12 @@ COLUMNS = (Column("NAME"), Column("N", right=True), Column("STATE", states=True)
 def a_screen(*, terminal: bool, width: int = 40) -> tuple[Screen, io.StringIO]:
     written = io.StringIO()
     console = Console(
-        file=written, force_terminal=terminal, width=width, color_system=None, markup=False
+        file=written,
+        force_terminal=terminal,
+        width=width,
+        color_system=None,
+        markup=False,
+        _environ={"TERM": "xterm"},  # a dumb terminal would have a width of its own
     )
     return Screen(out=console, err=console), written
 
