@@ -63,11 +63,11 @@ def outer(a: int) -> float:
 def test_submit_schedules_the_callable_and_returns_a_future(pool: SpoolExecutor) -> None:
     future = pool.submit(divide, 6, b=3)
     assert isinstance(future, futures.Future)
-    assert future.result(20) == 2.0
+    assert future.result(60) == 2.0
 
 
 def test_fn_and_self_may_be_keywords_of_the_call(pool: SpoolExecutor) -> None:
-    assert pool.submit(dict, fn=1, self=2).result(20) == {"fn": 1, "self": 2}
+    assert pool.submit(dict, fn=1, self=2).result(60) == {"fn": 1, "self": 2}
 
 
 # -- Executor.map ------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_shutdown_without_wait_returns_at_once_and_the_futures_go_on(
     pool.shutdown(wait=False)
     assert not future.done()
     gate.touch()
-    assert future.result(20) == "through"
+    assert future.result(60) == "through"
 
 
 def test_a_with_statement_waits_as_shutdown_does(served: Daemon) -> None:
@@ -266,7 +266,7 @@ def test_cancel_of_a_running_call_returns_false(pool: SpoolExecutor, gate: Path)
     assert future.running()
     assert not future.cancel()
     gate.touch()
-    assert future.result(20) == "went on"
+    assert future.result(60) == "went on"
 
 
 def test_cancel_of_a_call_that_waits_returns_true(served: Daemon, gate: Path) -> None:
@@ -279,16 +279,16 @@ def test_cancel_of_a_call_that_waits_returns_true(served: Daemon, gate: Path) ->
         assert waits.done()
         assert not waits.running()
         with pytest.raises(CancelledError):
-            waits.result(5)
+            waits.result(60)
         with pytest.raises(CancelledError):
             waits.exception(5)
         gate.touch()
-        first.result(20)
+        first.result(60)
 
 
 def test_cancel_of_a_finished_call_returns_false(pool: SpoolExecutor) -> None:
     future = pool.submit(divide, 1, 2)
-    future.result(20)
+    future.result(60)
     assert not future.cancel()
     assert not future.cancelled()
 
@@ -309,7 +309,7 @@ def test_result_raises_timeouterror_and_may_be_asked_again(
 def test_result_raises_the_same_exception_as_the_call(pool: SpoolExecutor) -> None:
     future = pool.submit(divide, 1, 0)
     with pytest.raises(ZeroDivisionError, match="division by zero"):
-        future.result(20)
+        future.result(60)
     assert isinstance(future.exception(), ZeroDivisionError)
 
 
@@ -343,14 +343,14 @@ def test_a_callback_that_raises_is_logged_and_ignored(
     future.add_done_callback(called.append)
     with caplog.at_level(logging.ERROR, "concurrent.futures"):
         gate.touch()
-        assert future.result(20) == 1
+        assert future.result(60) == 1
         wait_until(lambda: called)
     assert "exception calling callback" in caplog.text
 
 
 def test_a_callback_of_a_completed_future_is_called_at_once(pool: SpoolExecutor) -> None:
     future = pool.submit(divide, 1, 2)
-    future.result(20)
+    future.result(60)
     called = []
     future.add_done_callback(called.append)
     assert called == [future]
@@ -397,7 +397,7 @@ def test_as_completed_yields_each_once_and_the_completed_first(
     pool: SpoolExecutor, gate: Path
 ) -> None:
     early = pool.submit(divide, 1, 1)
-    early.result(20)
+    early.result(60)
     late = pool.submit(pass_gate, str(gate))
     order = futures.as_completed([late, early, early], timeout=20)
     assert next(order) is early

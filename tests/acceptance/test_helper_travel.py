@@ -55,14 +55,14 @@ def run(served: Daemon, tmp_path: Path) -> Run:
 
 
 def test_a_lambda_travels(spool: Spool) -> None:
-    assert spool.submit(lambda n: n + 1, 41).result(20) == 42
+    assert spool.submit(lambda n: n + 1, 41).result(60) == 42
 
 
 def test_a_closure_travels_with_what_it_closes_over(spool: Spool) -> None:
     def adder(n: int) -> Callable[[int], int]:
         return lambda m: n + m
 
-    assert spool.submit(adder(40), 2).result(20) == 42
+    assert spool.submit(adder(40), 2).result(60) == 42
 
 
 def test_a_closure_that_changes_is_sent_as_it_is_at_each_call(spool: Spool) -> None:
@@ -74,7 +74,7 @@ def test_a_closure_that_changes_is_sent_as_it_is_at_each_call(spool: Spool) -> N
     tasks = []
     for count in range(3):  # noqa: B007  # the closure reads it
         tasks.append(spool.submit(current))
-    assert [task.result(20) for task in tasks] == [0, 1, 2]
+    assert [task.result(60) for task in tasks] == [0, 1, 2]
 
 
 def test_a_bound_method_and_a_callable_object_travel(spool: Spool) -> None:
@@ -87,15 +87,15 @@ def test_a_bound_method_and_a_callable_object_travel(spool: Spool) -> None:
 
         __call__ = add
 
-    assert spool.submit(Counter().add, 2).result(20) == 42
-    assert spool.submit(Counter(), 2).result(20) == 42
+    assert spool.submit(Counter().add, 2).result(60) == 42
+    assert spool.submit(Counter(), 2).result(60) == 42
 
 
 def test_a_recursive_function_travels(spool: Spool) -> None:
     def factorial(n: int) -> int:
         return 1 if n < 2 else n * factorial(n - 1)
 
-    assert spool.submit(factorial, 10).result(20) == 3628800
+    assert spool.submit(factorial, 10).result(60) == 3628800
 
 
 def test_a_function_of_main_travels_with_the_classes_of_main(run: Run) -> None:
@@ -108,7 +108,7 @@ def test_a_function_of_main_travels_with_the_classes_of_main(run: Run) -> None:
         def scaled(point): return Point(point.x * SCALE)
 
         if __name__ == "__main__":
-            value = Spool(sys.argv[1]).submit(scaled, Point(4.2)).result(20)
+            value = Spool(sys.argv[1]).submit(scaled, Point(4.2)).result(60)
             print(json.dumps([type(value) is Point, value.x]))
     """
     assert run(program) == [True, 42.0]
@@ -120,13 +120,13 @@ def test_a_module_beside_the_script_travels_with_what_it_imports(run: Run) -> No
 
         spool = Spool(sys.argv[1])
         values = [
-            spool.submit(physics.energy, 3).result(20),
+            spool.submit(physics.energy, 3).result(60),
             list(spool.map(physics.energy, [1, 2], chunk=2)),
             list(spool.executor().map(physics.energy, [1, 2], chunksize=2)),
-            spool.submit(physics.Atom(3).energy).result(20),
+            spool.submit(physics.Atom(3).energy).result(60),
         ]
         try:
-            spool.submit(physics.fail).result(20)
+            spool.submit(physics.fail).result(60)
         except physics.Unstable as error:
             values.append(str(error))
         print(json.dumps(values))
@@ -158,7 +158,7 @@ def test_a_package_beside_the_script_travels(run: Run, tmp_path: Path) -> None:
     )
     program = """
         from lab.face import ask
-        print(json.dumps(Spool(sys.argv[1]).submit(ask).result(20)))
+        print(json.dumps(Spool(sys.argv[1]).submit(ask).result(60)))
     """
     assert run(program) == [42, 42]
 
@@ -170,9 +170,9 @@ def test_functions_of_a_notebook_travel(run: Run) -> None:
             "import math",
             "BASE = 40",
             "def area(r):\\n    return BASE + math.floor(r)",
-            "first = spool.submit(area, 2.5).result(20)",
+            "first = spool.submit(area, 2.5).result(60)",
             "BASE = 50",
-            "second = spool.submit(area, 2.5).result(20)",
+            "second = spool.submit(area, 2.5).result(60)",
         ]
         spool = Spool(sys.argv[1])
         for number, cell in enumerate(cells):
@@ -185,14 +185,14 @@ def test_functions_of_a_notebook_travel(run: Run) -> None:
 def test_functions_made_by_exec_in_a_namespace_of_their_own_travel(spool: Spool) -> None:
     namespace: dict[str, Any] = {"__name__": "cell_7"}
     exec("def double(n):\n    return 2 * n\ndef more(n):\n    return double(n) + 2", namespace)
-    assert spool.submit(namespace["more"], 20).result(20) == 42
+    assert spool.submit(namespace["more"], 20).result(60) == 42
 
 
 def test_a_call_gets_clean_surroundings(spool: Spool) -> None:
     def look() -> tuple[list[str], bool, str]:
         return os.listdir(), "PYTHONPATH" in os.environ, os.environ["A"]
 
-    assert spool.options(env={"A": "1"}).submit(look).result(20) == ([], False, "1")
+    assert spool.options(env={"A": "1"}).submit(look).result(60) == ([], False, "1")
 
 
 # -- other environments ----------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_a_module_that_the_environment_has_not_is_named(spool: Spool) -> None:
         import no_such_module_anywhere  # noqa: F401, PLC0415
 
     with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
-        spool.submit(work).result(20)
+        spool.submit(work).result(60)
 
 
 def test_a_package_that_only_the_caller_has_is_named(
@@ -278,7 +278,7 @@ def test_a_missing_interpreter_falls_back_to_the_same_minor_version(spool: Spool
     version = spool.options(interpreter="/nowhere/bin/python").submit(
         lambda: sys.version_info[:2]
     )
-    assert version.result(20) == sys.version_info[:2]
+    assert version.result(60) == sys.version_info[:2]
 
 
 def test_a_missing_interpreter_of_another_version_is_an_error_that_says_so(
@@ -286,7 +286,7 @@ def test_a_missing_interpreter_of_another_version_is_an_error_that_says_so(
 ) -> None:
     task = spool.options(interpreter="/nowhere/bin/python", python="3.99").submit(abs, -1)
     with pytest.raises(TaskFailed) as raised:
-        task.result(20)
+        task.result(60)
     assert "3.99" in str(raised.value)
     assert "/nowhere/bin/python" in str(raised.value)
 
@@ -298,9 +298,9 @@ def test_an_unpicklable_argument_is_an_error_that_names_it(spool: Spool) -> None
 
 def test_an_unpicklable_value_is_an_error_that_names_it(spool: Spool) -> None:
     with pytest.raises(TaskFailed, match="generator"):
-        spool.submit(lambda: (n for n in "x")).result(20)
+        spool.submit(lambda: (n for n in "x")).result(60)
 
 
 def test_a_value_that_safe_refuses_is_an_error_that_says_so(spool: Spool) -> None:
     with pytest.raises(TaskFailed, match="safe"):
-        spool.options(result="safe").submit(lambda: object).result(20)
+        spool.options(result="safe").submit(lambda: object).result(60)

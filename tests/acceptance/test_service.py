@@ -147,7 +147,7 @@ def test_it_says_when_it_is_ready_what_it_does_and_that_it_stops(
 ) -> None:
     with running(tmp_path, env=listened_to(ear)) as daemon:
         wait_until(lambda: ear.heard("READY=1"))
-        assert Spool(daemon.spool).submit(int, "17").result(10) == 17
+        assert Spool(daemon.spool).submit(int, "17").result(60) == 17
         wait_until(lambda: ear.heard("STATUS="))
         assert daemon.stop() == 0
         assert ear.heard("STOPPING=1")
@@ -175,7 +175,7 @@ def test_a_stuck_daemon_shows_no_sign_of_life(tmp_path: Path, ear: Ear) -> None:
 
 def test_without_a_watchdog_it_gives_no_signs_of_life(tmp_path: Path, ear: Ear) -> None:
     with running(tmp_path, env=listened_to(ear)) as daemon:
-        assert Spool(daemon.spool).submit(int, "17").result(10) == 17
+        assert Spool(daemon.spool).submit(int, "17").result(60) == 17
         assert not ear.heard("WATCHDOG=1")
 
 
@@ -277,7 +277,7 @@ def test_a_wrong_configuration_is_refused_and_the_old_one_stays(
         assert "slts" in refusal, "it names the key"
         assert "slots" in refusal, "and the nearest right one"
         assert slots(daemon) == 1
-        assert Spool(daemon.spool).submit(int, "17").result(10) == 17
+        assert Spool(daemon.spool).submit(int, "17").result(60) == 17
 
 
 def test_a_wrong_configuration_at_the_start_is_an_error_that_says_so(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ class Machine:
             process.kill()
             process.wait()
         try:
-            wait_until(lambda: not left_over(self.spool), timeout_s=10)
+            wait_until(lambda: not left_over(self.spool), timeout_s=30)
         except AssertionError:
             strays = left_over(self.spool)
             for pid, _ in strays:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.injection import Point, needs_strace
+from tests.crash.injection import Point, needs_strace, spread
 from tests.crash.sweep import FULL, SAMPLE, Lane, Sweep
 
 IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
 LEAST_POINTS = 500 if IS_FULL else 30
 #: A wrong daemon must be found out within so many points.
-PATIENCE = 40
+PATIENCE = 30
 #: What each wrong daemon must be found guilty of, and by what call its wrong step is seen.
 GUILTY_OF = {
     "unlink_before_commit": ("acknowledged and never delivered", "unlink .*/incoming/"),
@@ -50,13 +50,14 @@ def test_no_kill_loses_or_doubles_a_task(ground: Path, say: Callable[[str], None
 
 
 def just_after(found: list[Point], step: str) -> list[Point]:
-    """The points that follow a wrong step, from the middle of the daemon's life outwards."""
+    """The points that follow a wrong step, from the middle of the daemon's life on; then others."""
     chosen = []
     for number, point in enumerate(found):
         if re.match(step, f"{point.call} {point.text}"):
             chosen += [later for later in found[number:] if later.call in NEXT][:1]
     middle = len(chosen) // 2
-    return [*chosen[middle:], *chosen[:middle]]
+    others = spread((point for point in found if point.call in NEXT), PATIENCE)
+    return [*chosen[middle:], *chosen[:middle], *others][:PATIENCE]
 
 
 @needs_strace
@@ -67,7 +68,7 @@ def test_a_daemon_that_breaks_the_commit_protocol_is_found_out(
     lane = Lane(ground, 0, ("-m", "tests.crash.wrong_variants", variant))
     complaint, step = GUILTY_OF[variant]
     tried = 0
-    for _, job in lane.daemon(just_after(lane.daemon_points(), step)[:PATIENCE]):
+    for _, job in lane.daemon(just_after(lane.daemon_points(), step)):
         problems = job()
         tried += problems is not None
         guilty = [problem for problem in problems or () if complaint in problem]

@@ -16,7 +16,7 @@ from spoolmw.daemon.table import Table
 from spoolmw.model.effects import Effect, Start
 from spoolmw.model.task import Task
 
-SLOW_DISK_S = 0.02
+SLOW_DISK_S = 0.1
 
 
 def put_in_place(owner: object, name: str, wrong: Callable[..., object]) -> None:

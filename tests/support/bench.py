@@ -48,7 +48,7 @@ class Bench:
             self.ticks(1)
             return bool(condition()) if callable(condition) else False
 
-        wait_until(ticked, timeout_s=5, last=lambda: list(self.parts.table))
+        wait_until(ticked, timeout_s=30, last=lambda: list(self.parts.table))
 
     def ask(self, verb: str, **args: object) -> object:
         self.parts.inbox.put(Request(verb, args, Peer(1, 0, 0), self.answers.append))

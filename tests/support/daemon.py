@@ -145,7 +145,7 @@ class Daemon:
         half.write_text(text, encoding="utf-8")
         half.rename(folder / name)
 
-    def result(self, name: str, *, timeout_s: float = 20.0) -> Path:
+    def result(self, name: str, *, timeout_s: float = 60.0) -> Path:
         """The path of a result file, once it is there."""
         path = self.spool / "results" / f"{name}.result"
         wait_until(path.exists, timeout_s=timeout_s, last=self.log_text)

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def wait_until(
-    condition: Callable[[], T], *, timeout_s: float = 20.0, last: Callable[[], object] = str
+    condition: Callable[[], T], *, timeout_s: float = 60.0, last: Callable[[], object] = str
 ) -> T:
     """The first true answer of `condition`; fails with the `last` state seen when none comes."""
     deadline = time.monotonic() + timeout_s

@@ -65,7 +65,7 @@ def test_70_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(ground: Pa
 def test_81_without_descriptors_it_waits_and_does_not_spin(ground: Path) -> None:
     with running(ground, config=ONE_SLOT) as daemon:
         spool = Spool(daemon.spool)
-        assert spool.submit(abs, -1).result(timeout=20) == 1
+        assert spool.submit(abs, -1).result(timeout=60) == 1
         used = len(os.listdir(f"/proc/{daemon.pid}/fd"))
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used + 4, 4096))
         callers = [knock(daemon) for _ in range(40)]
@@ -75,7 +75,7 @@ def test_81_without_descriptors_it_waits_and_does_not_spin(ground: Path) -> None
         for caller in callers:
             caller.close()
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (1024, 4096))
-        assert spool.submit(abs, -2).result(timeout=20) == 2
+        assert spool.submit(abs, -2).result(timeout=60) == 2
         wait_until(lambda: daemon.ctl("status", check=False).returncode == 0)
 
 

@@ -303,7 +303,7 @@ def test_24_29_names_that_could_do_harm_are_refused_and_never_shown_raw(daemon: 
 def test_25_26_an_id_that_is_known_means_the_same_task_or_is_refused(daemon: Daemon) -> None:
     spool = Spool(daemon.spool).options(keep=True)
     submitted = spool.submit(divmod, 7, 2)
-    assert submitted.result(timeout=20) == (3, 1)
+    assert submitted.result(timeout=60) == (3, 1)
     first = submitted.path.read_bytes()
     body = b"another body"
     text(task(body, id=submitted.id))(daemon.spool / "incoming" / "forged.task")

@@ -190,7 +190,7 @@ def test_60_words_of_a_command_never_meet_a_shell(daemon: Daemon) -> None:
         "\n touch {}",
     ]
     command = ["/bin/echo", *(word.format(mark) for word in words)]
-    done = Spool(daemon.spool).command(command).result(timeout=20)
+    done = Spool(daemon.spool).command(command).result(timeout=60)
     assert done.stdout.count(str(mark)) == len(words)
     assert not mark.exists()
 
@@ -198,7 +198,7 @@ def test_60_words_of_a_command_never_meet_a_shell(daemon: Daemon) -> None:
 def test_79_what_a_task_says_reaches_log_and_terminal_escaped(daemon: Daemon) -> None:
     task = Spool(daemon.spool).submit(raise_rudely)
     with pytest.raises(ValueError, match="red"):
-        task.result(timeout=20)
+        task.result(timeout=60)
     log = daemon.log_text()
     assert "\x1b" not in log
     assert "\nerror forged" not in log
@@ -221,7 +221,7 @@ def raise_rudely() -> None:
 def test_79_the_header_of_a_rude_result_is_one_line(daemon: Daemon) -> None:
     task = Spool(daemon.spool).options(keep=True).submit(raise_rudely)
     with pytest.raises(ValueError, match="red"):
-        task.result(timeout=20)
+        task.result(timeout=60)
     exception = header(task.path)["exception"]
     assert isinstance(exception, dict)
     assert exception["type"].endswith("ValueError")

@@ -131,17 +131,17 @@ def make_bomb(place: Path) -> Bomb:
 
 def test_no_task_and_no_result_makes_the_daemon_unpickle(mined: Daemon, tmp_path: Path) -> None:
     spool = Spool(mined.spool)
-    assert spool.submit(pow, 2, 10).result(20) == 1024
-    assert spool.submit(make_own, 7).result(20) == Own(7)
+    assert spool.submit(pow, 2, 10).result(60) == 1024
+    assert spool.submit(make_own, 7).result(60) == Own(7)
     with pytest.raises(LookupError, match="told"):
-        spool.submit(fail, "told").result(20)
+        spool.submit(fail, "told").result(60)
     with pytest.raises(TaskFailed, match="SEGV"):
-        spool.options(retries=0).submit(die).result(20)
+        spool.options(retries=0).submit(die).result(60)
     assert list(spool.map(abs, range(-30, 0), chunk=7)) == list(range(30, 0, -1))
     twins = [spool.options(key="once").submit(make_own, 1) for _ in range(3)]
-    assert [twin.result(20) for twin in twins] == [Own(1)] * 3
+    assert [twin.result(60) for twin in twins] == [Own(1)] * 3
     with spool.executor() as pool:
-        assert pool.submit(sorted, [2, 1]).result(20) == [1, 2]
+        assert pool.submit(sorted, [2, 1]).result(60) == [1, 2]
     mined.drop(
         "again.sh",
         "#!/bin/sh\n#SPOOLMW retry.on = ['exit:75']\n#SPOOLMW retry.backoff = 0.01\nexit 75\n",
@@ -170,7 +170,7 @@ def _explode(daemon: Daemon, tmp_path: Path) -> None:
     daemon.result("bomb")
     assert len(place.read_text().split()) == 1
     task = Spool(daemon.spool).options(keep=True, result="pickle").submit(make_bomb, place)
-    task.result(20)
+    task.result(60)
     daemon.ctl("show", task.id)
     assert str(daemon.pid) not in place.read_text().split()
 
@@ -186,9 +186,9 @@ def test_no_recovery_makes_the_daemon_unpickle(mined: Daemon, tmp_path: Path) ->
     assert mined.start("--rebuild", wait=False).wait_exit() == 0
     mined.start()
     gate.touch()
-    assert running.result(20) == Own(3)
-    assert twin.result(20) == 1
-    assert [task.result(20) for task in waiting] == [Own(number) for number in range(20)]
+    assert running.result(60) == Own(3)
+    assert twin.result(60) == 1
+    assert [task.result(60) for task in waiting] == [Own(number) for number in range(20)]
     assert SAYS not in mined.log_text()
 
 

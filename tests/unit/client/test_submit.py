@@ -29,19 +29,19 @@ def fail(text: str) -> None:
 
 
 def test_a_call_returns_its_value(spool: Spool, answered: AnsweringMachine) -> None:
-    assert spool.submit(add, 2, b=3).result(10) == 5
+    assert spool.submit(add, 2, b=3).result(60) == 5
 
 
 def test_a_value_that_only_pickle_keeps_comes_back_as_it_was(
     spool: Spool, answered: AnsweringMachine
 ) -> None:
-    value = spool.submit(OrderedDict, [("b", 1), ("a", 2)]).result(10)
+    value = spool.submit(OrderedDict, [("b", 1), ("a", 2)]).result(60)
     assert value == OrderedDict([("b", 1), ("a", 2)])
     assert type(value) is OrderedDict
 
 
 def test_a_large_value_comes_back_whole(spool: Spool, answered: AnsweringMachine) -> None:
-    assert spool.submit(bytes, 3_000_000).result(10) == bytes(3_000_000)
+    assert spool.submit(bytes, 3_000_000).result(60) == bytes(3_000_000)
 
 
 def test_submitting_works_while_nobody_serves_the_spool(
@@ -51,7 +51,7 @@ def test_submitting_works_while_nobody_serves_the_spool(
     assert not task.done()
     assert [path.name for _, path in machine.waiting()] == [task.dropped]
     machine.answer()
-    assert task.result(10) == 2
+    assert task.result(60) == 2
 
 
 def test_a_file_says_who_called_and_with_which_python(
@@ -111,9 +111,9 @@ def test_what_is_not_built_yet_is_refused_and_not_ignored(spool: Spool, wish: st
 
 def test_a_box_is_made_when_it_is_first_used(spool: Spool, answered: AnsweringMachine) -> None:
     task = spool.options(box="fold").submit(add, 1)
-    assert task.result(10) == 2
+    assert task.result(60) == 2
     assert task.path.parent == answered.layout.results / "fold"
-    assert Spool(answered.layout.root, box="fold").submit(add, 2).result(10) == 3
+    assert Spool(answered.layout.root, box="fold").submit(add, 2).result(60) == 3
 
 
 def test_an_impossible_box_is_refused(spool: Spool) -> None:
@@ -123,13 +123,13 @@ def test_an_impossible_box_is_refused(spool: Spool) -> None:
 
 def test_what_was_read_is_removed(spool: Spool, answered: AnsweringMachine) -> None:
     task = spool.submit(add, 1)
-    task.result(10)
+    task.result(60)
     assert not task.path.exists()
 
 
 def test_a_result_stays_where_it_is_with_keep(spool: Spool, answered: AnsweringMachine) -> None:
     task = spool.options(keep=True).submit(add, 1)
-    task.result(10)
+    task.result(60)
     assert task.path.exists()
 
 
@@ -137,7 +137,7 @@ def test_what_the_function_raised_is_raised_with_the_traceback_as_its_cause(
     spool: Spool, answered: AnsweringMachine
 ) -> None:
     with pytest.raises(KeyError, match="nothing") as raised:
-        spool.submit(fail, "nothing").result(10)
+        spool.submit(fail, "nothing").result(60)
     assert isinstance(raised.value.__cause__, RemoteTraceback)
     assert "raise KeyError(text)" in str(raised.value.__cause__)
 
@@ -157,7 +157,7 @@ def test_an_exception_that_cannot_be_loaded_is_told_by_taskfailed(
     ended.codec, ended.value = "pickle-exception", (b"cnowhere\nBroken\n.",)
     machine.deliver(box, path.name, _read(path), ended)
     with pytest.raises(TaskFailed, match=r"fold\.Broken: no") as raised:
-        task.result(10)
+        task.result(60)
     assert raised.value.type_name == "fold.Broken"
     assert raised.value.traceback_text == "Traceback: x"
     assert (raised.value.blame, raised.value.task_id) == ("task", task.id)
@@ -172,7 +172,7 @@ def test_a_death_of_the_worker_is_told_with_its_cause(
     ended.stderr_tail = "Segmentation fault"
     machine.deliver(box, path.name, _read(path), ended)
     with pytest.raises(TaskFailed, match="SIGSEGV") as raised:
-        task.result(10)
+        task.result(60)
     assert "Segmentation fault" in str(raised.value)
 
 
@@ -182,7 +182,7 @@ def test_a_cancelled_result_cancels_the_future(spool: Spool, machine: AnsweringM
     ended = results.failed("cancelled", "cancelled by uid 0")
     machine.deliver(box, path.name, _read(path), ended, state=TaskState.CANCELLED)
     with pytest.raises(CancelledError):
-        task.result(10)
+        task.result(60)
     assert task.cancelled()
 
 
@@ -205,7 +205,7 @@ def test_a_task_that_the_daemon_has_not_taken_is_taken_back_by_cancel(
 
 def test_cancel_of_a_task_that_ended_is_false(spool: Spool, answered: AnsweringMachine) -> None:
     task = spool.submit(add, 1)
-    task.result(10)
+    task.result(60)
     assert not task.cancel()
 
 
@@ -223,7 +223,7 @@ def test_a_command_has_its_files_and_keeps_them(
     spool: Spool, answered: AnsweringMachine
 ) -> None:
     task = spool.command(["./fold", "17"], outputs=["*.csv"])
-    result = task.result(10)
+    result = task.result(60)
     assert result.exit_code == 0
     assert result.stdout == "hello\n"
     assert result.files["out.csv"].read_text() == "1\n"
@@ -269,7 +269,7 @@ def test_a_directory_that_is_no_spool_says_how_to_make_one(tmp_path: Path) -> No
 def test_threads_may_share_a_spool(spool: Spool, answered: AnsweringMachine) -> None:
     def work(start: int) -> list[int]:
         tasks = [spool.submit(add, n) for n in range(start, start + 50)]
-        return [task.result(20) for task in tasks]
+        return [task.result(60) for task in tasks]
 
     with ThreadPoolExecutor(8) as threads:
         values = list(threads.map(work, range(0, 800, 100)))
@@ -283,14 +283,14 @@ def test_an_empty_file_in_the_results_place_is_told_apart(
     task.path.touch()
     [(box, path)] = machine.waiting()
     machine.answer_one(box, path, result_name=f"{path.stem}.{task.id}")
-    assert task.result(10) == 2
+    assert task.result(60) == 2
     assert task.path.name.endswith(f".{task.id}.result")
 
 
 def test_a_durable_task_arrives_like_any_other(
     spool: Spool, answered: AnsweringMachine
 ) -> None:
-    assert spool.options(durable=True).submit(add, 1).result(10) == 2
+    assert spool.options(durable=True).submit(add, 1).result(60) == 2
     assert list(spool.options(durable=True).map(add, range(5))) == [1, 2, 3, 4, 5]
 
 
