@@ -5,6 +5,7 @@ It outlives forks: a child waits for what it submits itself, and for what it inh
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import time
@@ -22,6 +23,8 @@ from spoolmw.spooldir.layout import Layout
 #: Seconds in which a task that left `incoming/` must have become known to the daemon.
 ACCEPT_S = 2.0
 _RETRY_S = 0.05
+#: Seconds that a callback may still take when the interpreter ends.
+CALLBACK_S = 10.0
 
 log = logging.getLogger("spoolmw.client")
 
@@ -133,4 +136,11 @@ def _after_fork() -> None:
         link.waiter.after_fork()
 
 
+def _at_exit() -> None:
+    """Who writes to a stream while the interpreter takes it down aborts the whole program."""
+    for link in list(_links):
+        link.waiter.silence(CALLBACK_S)
+
+
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

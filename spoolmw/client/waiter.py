@@ -99,6 +99,10 @@ class Waiter:
         with self._handing_out:
             return
 
+    def silence(self, timeout_s: float) -> None:
+        """Let the callback at hand end, and run none any more: the interpreter is about to end."""
+        self._handing_out.acquire(timeout=timeout_s)
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:

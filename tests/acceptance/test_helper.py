@@ -79,6 +79,22 @@ def test_a_program_of_five_lines_works(served: Daemon) -> None:
     assert "15/15 100 %" in done.stderr
 
 
+def test_a_program_that_ends_at_once_lets_its_callbacks_end_first(served: Daemon) -> None:
+    program = (
+        "import time; from spoolmw import Spool\n"
+        "def told(task): time.sleep(0.3); print('told', flush=True)\n"
+        "task = Spool().submit(abs, -1)\n"
+        "task.add_done_callback(told)\n"
+        "print(task.result(60), flush=True)\n"
+    )
+    env = {"PYTHONPATH": str(ROOT), "SPOOLMW_SPOOL": str(served.spool)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "1\ntold\n"), done.stderr
+
+
 def test_a_command_gets_its_inputs_and_leaves_its_outputs(spool: Spool, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("one two three\n")
     task = spool.options(box="count", env={"A": "b"}).command(
