@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
+from spoolmw.format.call import StandsForTask
 from spoolmw.model.ids import TaskId
+
+log = logging.getLogger("spoolmw.client")
 
 
 @dataclass(slots=True)
@@ -38,8 +43,15 @@ class Keeper(Protocol):
 class SpoolTask(Future[Any]):
     """A task in the spool. It ends by itself: a thread of the spool waits for its result file.
 
-    `id`, `name`, `box` and `path` (of its result file) tell what it is in the spool.
+    `id`, `name`, `box` and `path` (of its result file) tell what it is in the spool. As an
+    argument of another task it stands for its value.
     """
+
+    is_command = False  #: it has files, no value
+    outcome: Ended | None = None  #: set when its result is read, before the file goes
+    predecessors: Sequence[SpoolTask] = ()  #: tasks whose values stand in its arguments
+    is_left = False  #: its result was read, and stays for its successors
+    wanted_by: Collection[TaskId] = ()  #: those successors
 
     def __init__(
         self, keeper: Keeper, task_id: TaskId, name: str, dropped: str, path: str, *, keep: bool
@@ -112,7 +124,31 @@ class SpoolTask(Future[Any]):
                 self.set_result(ended.value)
         except InvalidStateError:
             return False
+        finally:
+            self._let_predecessors_go()
         return True
+
+    def want(self, successor: TaskId) -> None:
+        """Leave the result file where it is until `let_go` is called for this successor."""
+        vars(self).setdefault("wanted_by", set()).add(successor)
+
+    def let_go(self, successor: TaskId) -> None:
+        """This successor needs the result file no more; once read, it goes with the last one."""
+        if isinstance(self.wanted_by, set):
+            self.wanted_by.discard(successor)
+        if self.is_left and not self.wanted_by:
+            remove_result(self.result_file)
+
+    def _let_predecessors_go(self) -> None:
+        predecessors, self.predecessors = self.predecessors, ()
+        for task in predecessors:
+            task.let_go(self.id)
+
+    def __reduce__(self) -> NoReturn:
+        raise StandsForTask(
+            f"the task {self.name} ({self.id}) exists only here; as an argument of submit() it"
+            " stands for its value"
+        )
 
     def _end_cancelled(self) -> bool:
         if not super().cancel():
@@ -154,6 +190,16 @@ class SpoolTask(Future[Any]):
         if super().done() and (self.cancelled() or self._exception is not None):
             state = "cancelled" if self.cancelled() else "failed"
         return f"<SpoolTask {self.name} {self.id} {state}>"
+
+
+def remove_result(path: str) -> None:
+    """Remove a result that was read; what cannot be removed stays, and the log says so."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("%s was read, but cannot be removed: %s", path, error.strerror)
 
 
 def _settle(over: asyncio.Future[None]) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from spoolmw.client.arguments import ids_of
 from spoolmw.errors import BadTaskFile
 from spoolmw.format.keyed import Unfit, nearest
 from spoolmw.format.names import box_problem, escape
@@ -15,6 +16,8 @@ from spoolmw.format.schema import read_spec
 #: keyword -> (section of the header, key in it); "" is the header itself
 _KEYS = {
     "priority": ("", "priority"),
+    "after": ("", "after"),
+    "after_failed": ("", "after_failed"),
     "env": ("run", "env"),
     "result": ("run", "result"),
     "cpus": ("resources", "cpus"),
@@ -43,7 +46,6 @@ _NOT_BUILT = {
     "distinct": "redundancy",
     "validator": "redundancy",
     "checkpoint": "checkpoint",
-    "after": "after",
 }
 #: Header values that take several words also when one is given alone.
 _LISTS = ("retry_on", "agents")
@@ -119,6 +121,8 @@ def from_environment() -> Options:
 
 def _plain(word: str, value: object) -> object:
     """The value as JSON has it."""
+    if word == "after":
+        return ids_of(value)
     if word in _LISTS:
         return [value] if isinstance(value, str) else _listed(value)
     if word == "env" and isinstance(value, Mapping):

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from spoolmw.client.arguments import Predecessors, with_takes
 from spoolmw.client.executor import SpoolExecutor
 from spoolmw.client.future import SpoolTask
 from spoolmw.client.link import Link
@@ -16,7 +17,7 @@ from spoolmw.client.options import Options
 from spoolmw.client.progress import Progress
 from spoolmw.client.taskmap import TaskMap, run_chunk
 from spoolmw.errors import BadTaskFile
-from spoolmw.format.call import dump_call
+from spoolmw.format.call import StandsForTask, dump_call
 from spoolmw.format.ids import new_task_id
 from spoolmw.format.keyed import Unfit
 from spoolmw.format.names import sanitise
@@ -28,6 +29,15 @@ from spoolmw.model.ids import TaskId
 _MOST_NAME = 80
 #: Headers kept ready, by name.
 _MOST_TEMPLATES = 256
+
+
+class Call(NamedTuple):
+    """A function with its arguments."""
+
+    function: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+
 
 StrPath = str | os.PathLike[str]
 T = TypeVar("T", bound=SpoolTask)
@@ -60,7 +70,7 @@ class Submitter:
         kwargs: Mapping[str, Any],
     ) -> T:
         """As `submit`, with a future of the class `kind`."""
-        task, data = self._packed(kind, name_of(function), dump_call(function, args, kwargs))
+        task, data = self._packed(kind, name_of(function), Call(function, args, kwargs))
         self._dropper.drop(task.dropped, data, durable=self._options.durable)
         self._link.waiter.add(task)
         return task
@@ -87,10 +97,8 @@ class Submitter:
                 fix="submit each with options(key=...) of its own",
             )
         calls = zip(*iterables, strict=False)
-        bodies = _bodies(function, calls, chunk)
-        made = TaskMap(
-            self._submit_all(name_of(function), bodies), chunk=chunk, timeout=timeout
-        )
+        packs = _chunked(function, calls, chunk)
+        made = TaskMap(self._submit_all(name_of(function), packs), chunk=chunk, timeout=timeout)
         if progress:
             Progress(made.tasks).show()
         return made
@@ -120,6 +128,7 @@ class Submitter:
         task_id = new_task_id()
         keep = self._options.keep is not False
         task = self._task(SpoolTask, task_id, str(header["name"]), keep=keep)
+        task.is_command = True
         if named := _named_inputs(inputs):
             self._dropper.put_inputs(task.dropped, named, durable=self._options.durable)
         data = Template(header).fill(task_id, b"")
@@ -132,15 +141,15 @@ class Submitter:
         submitter = self.options(**wishes) if wishes else self
         return SpoolExecutor(submitter, self._link)
 
-    def _submit_all(self, name: str, bodies: Iterable[bytes]) -> list[SpoolTask]:
+    def _submit_all(self, name: str, calls: Iterable[Call]) -> list[SpoolTask]:
         tasks: list[SpoolTask] = []
         try:
             if self._options.durable:
-                self._dropper.drop_all(self._pack_all(name, bodies, tasks))
+                self._dropper.drop_all(self._pack_all(name, calls, tasks))
                 for task in tasks:
                     self._link.waiter.add(task)
             else:
-                for file, data in self._pack_all(name, bodies, tasks):
+                for file, data in self._pack_all(name, calls, tasks):
                     self._dropper.drop(file, data)
                     self._link.waiter.add(tasks[-1])
         except BaseException:
@@ -149,24 +158,44 @@ class Submitter:
         return tasks
 
     def _pack_all(
-        self, name: str, bodies: Iterable[bytes], tasks: list[SpoolTask]
+        self, name: str, calls: Iterable[Call], tasks: list[SpoolTask]
     ) -> Iterator[tuple[str, bytes]]:
-        for body in bodies:
-            task, data = self._packed(SpoolTask, name, body)
+        for call in calls:
+            task, data = self._packed(SpoolTask, name, call)
             tasks.append(task)
             yield task.dropped, data
 
-    def _packed(self, kind: type[T], name: str, body: bytes) -> tuple[T, bytes]:
+    def _packed(self, kind: type[T], name: str, call: Call) -> tuple[T, bytes]:
         task_id = new_task_id()
         name = self._options.name or name
+        # who gives a key may come back for the result, and a twin needs it for its copy
+        keep = bool(self._options.key) if self._options.keep is None else self._options.keep
+        task = self._task(kind, task_id, name, keep=keep)
+        try:
+            return task, self._template(name).fill(task_id, dump_call(*call))
+        except StandsForTask:
+            return task, self._with_predecessors(task, call)
+
+    def _with_predecessors(self, task: SpoolTask, call: Call) -> bytes:
+        """The file of a call that has other tasks among its arguments."""
+        taken = Predecessors(task.id, str(self._link.layout.results))
+        try:
+            body = dump_call(*call, stand_in=taken.stand_in)
+            header = with_takes(self._options.call_header(task.name), list(taken.found))
+            _check(header)
+        except BaseException:
+            taken.forget()
+            raise
+        task.predecessors = tuple(taken.found.values())
+        return Template(header).fill(task.id, body)
+
+    def _template(self, name: str) -> Template:
         template = self._templates.get(name)
         if template is None:
             if len(self._templates) >= _MOST_TEMPLATES:
                 self._templates.clear()
             template = self._templates[name] = Template(self._options.call_header(name))
-        # who gives a key may come back for the result, and a twin needs it for its copy
-        keep = bool(self._options.key) if self._options.keep is None else self._options.keep
-        return self._task(kind, task_id, name, keep=keep), template.fill(task_id, body)
+        return template
 
     def _task(self, kind: type[T], task_id: TaskId, name: str, *, keep: bool) -> T:
         stem = f"{_file_name(name)}-{task_id}"
@@ -189,15 +218,15 @@ def _file_name(name: str) -> str:
     return sanitise(name, _MOST_NAME)
 
 
-def _bodies(
+def _chunked(
     function: Callable[..., Any], calls: Iterator[tuple[Any, ...]], chunk: int
-) -> Iterator[bytes]:
+) -> Iterator[Call]:
     if chunk == 1:
         for args in calls:
-            yield dump_call(function, args)
+            yield Call(function, args, {})
         return
     while some := list(islice(calls, chunk)):
-        yield dump_call(run_chunk, (function, some))
+        yield Call(run_chunk, (function, some), {})
 
 
 def _named_inputs(inputs: Iterable[StrPath] | Mapping[str, StrPath]) -> dict[str, Path]:
@@ -225,6 +254,7 @@ def _input_name(path: Path) -> str:
 
 
 def _check(header: Mapping[str, object]) -> None:
+    """Let the format judge, so that a mistake is told here and not in `rejected/`."""
     try:
         read_spec(header, name="task")
     except Unfit as problem:

@@ -11,7 +11,6 @@ changed, and half a minute after that also without a change.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from spoolmw.client.folders import Changes
-from spoolmw.client.future import Ended, SpoolTask
+from spoolmw.client.future import Ended, SpoolTask, remove_result
 from spoolmw.client.inquiry import PATIENCE_S, ROUND, Inquiry
 from spoolmw.client.outcome import NotOurs, read_ended, refusal
 from spoolmw.client.pace import Pace
@@ -236,8 +235,11 @@ class Waiter:
                 self._misplaced(task, error.reason)
                 continue
             self._pending.drop(task)
+            task.outcome = outcome
             if understood and not task.keep:
-                _remove(task.result_file)
+                task.is_left = True
+                if not task.wanted_by:
+                    remove_result(task.result_file)
             ended.append((task, outcome))
         for task, outcome in ended:
             self._finish(task, outcome)
@@ -319,15 +321,6 @@ class Waiter:
                 self._kick.wait(max(until, 0.0))
             self._resting = False
         self._kick.clear()
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        log.warning("%s was read, but cannot be removed: %s", path, error.strerror)
 
 
 def _gone(task: SpoolTask, record: dict[str, Any], damage: BadResultFile | None) -> Ended:

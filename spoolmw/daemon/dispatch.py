@@ -55,10 +55,12 @@ class Dispatch:
         room = self.rooms.get(task.lease.agent)
         return memory_limit(task, room) if room is not None else task.memory_bytes
 
-    def why(self, task: Task, first: Task | None, now: float) -> str:
+    def why(self, task: Task, first: Task | None, now: float, *, awaited: str = "") -> str:
         """The one true reason that `task` waits."""
         halted = DRAINING if self.draining else ""
-        return why(task, self.rooms, self.ready, now=now, halted=halted, first=first)
+        return why(
+            task, self.rooms, self.ready, now=now, halted=halted, first=first, awaited=awaited
+        )
 
     def keep(self, journal: Journal) -> None:
         """Remember what an administrator set by hand: a restart must not undo it."""

@@ -167,6 +167,9 @@ class Performer:
             for item in task.spec.files.inputs:
                 if item.digest not in table.inputs:
                     _tidy(_unlink, str(self._layout.inputs / item.digest))
+            for taken in task.spec.takes:
+                if taken not in table.values:
+                    _tidy(_unlink, str(self._layout.values / taken))
         if self._hooks.wants(task.state.value):
             self._hooks.fire(task.state.value, trailer_line(task))
 

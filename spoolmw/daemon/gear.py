@@ -16,6 +16,7 @@ from spoolmw.daemon.intake import Intake
 from spoolmw.daemon.notify import Notifier
 from spoolmw.daemon.room import DiskRoom
 from spoolmw.daemon.table import Table
+from spoolmw.daemon.waits import Waits
 from spoolmw.daemon.wakeup import Wakeup
 from spoolmw.model.ids import AgentName
 from spoolmw.store.journal import Journal
@@ -63,6 +64,7 @@ class Gear:
     delivery: Delivery
     performer: Performer
     wakeup: Wakeup
+    waits: Waits
     room: DiskRoom
     notifier: Notifier
     inbox: Inbox

@@ -171,6 +171,9 @@ class Housekeeping:
             for item in task.spec.files.inputs:
                 if item.digest not in self._table.inputs:
                     (self._layout.inputs / item.digest).unlink(missing_ok=True)
+            for taken in task.spec.takes:
+                if taken not in self._table.values:
+                    (self._layout.values / taken).unlink(missing_ok=True)
 
 
 def _remove_older(entry: os.DirEntry[str], old: float) -> bool:

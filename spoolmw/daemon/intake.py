@@ -22,8 +22,10 @@ from spoolmw.daemon import claims
 from spoolmw.daemon.claims import Place
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.resultnames import ResultNames
 from spoolmw.daemon.room import SCARCE
 from spoolmw.daemon.table import Table
+from spoolmw.daemon.waits import Waits
 from spoolmw.errors import BadTaskFile
 from spoolmw.format.ids import new_task_id
 from spoolmw.format.taskfile import Incomplete, TaskFile, default_result_name, read_header
@@ -45,13 +47,14 @@ HEAD_BYTES = 65536
 class Intake:
     """Takes dropped files; what it yields is in `active/` and waits for the commit."""
 
-    def __init__(  # it stands between all of these
+    def __init__(  # noqa: PLR0913  # it stands between all of these
         self,
         layout: Layout,
         drops: Drops,
         table: Table,
         journal: Journal,
         done_log: DoneLog,
+        waits: Waits,
         *,
         agents: Collection[str],
     ) -> None:
@@ -59,8 +62,9 @@ class Intake:
         self.rejected = 0
         self.layout = layout
         self._active = f"{layout.active}/"
-        self._results = f"{layout.results}/"
+        self.names = ResultNames(layout, table)
         self._table = table
+        self._waits = waits
         self._journal = journal
         self._agents = agents
         self.allow_path: Callable[[Path], bool] = lambda _path: False
@@ -208,7 +212,9 @@ class Intake:
             return None
 
     def _finish(self, place: Place, parsed: TaskFile, *, foreign: bool) -> Task | None:
+        spec = parsed.spec
         try:
+            known = self._predecessors(place, parsed)
             inputs = self._inputs(place, parsed)
         except BadTaskFile as error:
             self.refuse(place.path, place, error)
@@ -216,8 +222,7 @@ class Intake:
         base = default_result_name(place.dropped)
         result_name = parsed.result_name
         if result_name == base:
-            result_name = self._result_name(place, base)
-        spec = parsed.spec
+            result_name = self.names.choose(place.id, place.box, base)
         if inputs != spec.files.inputs:
             spec = replace(spec, files=replace(spec.files, inputs=inputs))
         submitted = parsed.submitted_at or wall_s()
@@ -226,6 +231,7 @@ class Intake:
             and parsed.id is not None
             and spec is parsed.spec
             and result_name == parsed.result_name
+            and (known == spec.after or not any(known))
         )
         if foreign or not is_whole:
             head = canonical(
@@ -236,14 +242,28 @@ class Intake:
                 result_name=result_name,
                 inputs=inputs,
                 body_sha256=parsed.body.sha256 or claims.digest(place.path),
+                predecessors=known,
             )
             claims.replace(place, head, parsed, tmp=self.layout.tmp)
-        return self._record(place, parsed._replace(spec=spec), result_name, submitted)
+        parsed = parsed._replace(spec=spec, predecessors=known)
+        return self._record(place, parsed, result_name, submitted)
+
+    def _predecessors(self, place: Place, parsed: TaskFile) -> tuple[TaskId, ...]:
+        """Whom `after` means, as far as is known; what an earlier daemon found out stands."""
+        spec = parsed.spec
+        if not (spec.after or spec.key):
+            return ()
+        known = self._waits.resolve(place.id, place.box, spec)
+        before = parsed.predecessors
+        if len(before) != len(known):
+            return known
+        return tuple([old or new for old, new in zip(before, known, strict=True)])
 
     def _record(
         self, place: Place, parsed: TaskFile, result_name: str, submitted_at: float
     ) -> Task:
         spec = parsed.spec
+        waits = bool(spec.after)
         twin = self._first_of(spec.key)
         self._seq += 1
         return Task(
@@ -256,9 +276,11 @@ class Intake:
             body_sha256=parsed.body.sha256,
             submitted_at=submitted_at,
             priority=spec.priority,
-            state=TaskState.QUEUED if twin is None else TaskState.WAITING,
+            state=TaskState.WAITING if waits or twin is not None else TaskState.QUEUED,
             memory_bytes=spec.resources.memory_bytes,
             twin_of=twin,
+            waits=waits,
+            predecessors=parsed.predecessors,
         )
 
     def _first_of(self, key: str) -> TaskId | None:
@@ -271,20 +293,6 @@ class Intake:
         if known is None or known.state in (TaskState.FAILED, TaskState.CANCELLED):
             return None
         return known.id
-
-    def _result_name(self, place: Place, base: str) -> str:
-        if base.endswith(place.id):
-            return base
-        return f"{base}.{place.id}" if self._is_taken(place.box, base) else base
-
-    def free_name(self, task: Task) -> str:
-        """A name for the next result of a task that ended: its old one, where that is free now."""
-        place = Place("", task.id, task.box, task.dropped)
-        base = default_result_name(task.dropped)
-        name = self._result_name(place, base)
-        if not self._is_taken(task.box, name):
-            return name
-        return f"{base}.{task.id}.{task.attempt + 1}"
 
     def has_file(self, task: Task) -> bool:
         """An ended task's file is still there to be run again."""
@@ -302,14 +310,6 @@ class Intake:
     def note_retried(self, task: Task, result_name: str) -> None:
         """Remember outside the journal that an ended task is open again. Raises OSError."""
         self._done_log.append([replace(task, ending=None, result_name=result_name)])
-
-    def _is_taken(self, box: str, name: str) -> bool:
-        place = f"{self._results}{box}/{name}"
-        return (
-            (box, name) in self._table.names
-            or os.path.lexists(f"{place}.result")
-            or os.path.lexists(f"{place}.files")
-        )
 
     def _inputs(self, place: Place, parsed: TaskFile) -> tuple[Input, ...]:
         """Take the inputs; those that are known by digest already (a canonical file) stay."""

@@ -16,6 +16,7 @@ from spoolmw.daemon.control import ControlServer, Request
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.effects import Performer
+from spoolmw.daemon.finder import Finder
 from spoolmw.daemon.gear import Gear, Inbox, News
 from spoolmw.daemon.hooks import Hooks
 from spoolmw.daemon.housekeeping import Housekeeping
@@ -29,6 +30,8 @@ from spoolmw.daemon.recovery import Recovery, is_fresh
 from spoolmw.daemon.requests import Daemon, Requests
 from spoolmw.daemon.room import DiskRoom
 from spoolmw.daemon.table import Table
+from spoolmw.daemon.values import Values
+from spoolmw.daemon.waits import Waits
 from spoolmw.daemon.wakeup import Wakeup
 from spoolmw.errors import AgentError, DiskFull
 from spoolmw.model.ids import AgentName
@@ -88,7 +91,9 @@ class Parts:
         self.control.start()
 
     def _reactor(self) -> Reactor:
-        delivery = Delivery(self.layout)
+        delivery, values = Delivery(self.layout), Values(self.layout)
+        finder = Finder(self.table, self.journal, self.layout.done_log)
+        waits = Waits(self.table, self.journal, delivery, values, finder)
         dispatch = Dispatch({name: agent.capacity() for name, agent in self.agents.items()})
         doorbell = Doorbell(
             self.layout.incoming,
@@ -102,6 +107,7 @@ class Parts:
             self.table,
             self.journal,
             self.done_log,
+            waits,
             agents=self.agents,
         )
         intake.allow_path = _allows(self.config)
@@ -116,6 +122,7 @@ class Parts:
                 performer=Performer(
                     self.layout, self.agents, delivery, self.done_log, self.hooks, dispatch
                 ),
+                waits=waits,
                 wakeup=Wakeup(doorbell, self.config.intake.scan_s),
                 room=self.room,
                 notifier=self.notifier,

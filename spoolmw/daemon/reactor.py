@@ -20,7 +20,6 @@ from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.gear import Gear, Item
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.room import disk_full
-from spoolmw.daemon.twins import Twins
 from spoolmw.errors import BadResultFile, DiskFull, SpoolmwError
 from spoolmw.model.agent import CapacityChanged
 from spoolmw.model.effects import Deliver, Effect
@@ -59,6 +58,7 @@ class Reactor:
         self.wakeup = gear.wakeup
         self.room = gear.room
         self.stopping = False
+        self.waits = gear.waits
         self.on_request: Callable[[Request], None] = _unserved
         self.closed_intake = ""  #: why no files are taken; empty: they are
         self.delivered_total = 0
@@ -69,7 +69,6 @@ class Reactor:
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
-        self._twins = Twins(gear.journal, gear.delivery)
         self._retry_at = 0.0
         self._settle_at = 0.0
         self._counts = Counts()
@@ -84,7 +83,7 @@ class Reactor:
         self._take_files()
         if self._batch or boot_s() >= self._settle_at:
             self._after_delivery()
-            self._end_twins()
+            self._end_waits()
         self._assign()
         if self._batch or self._replies:
             self._commit_and_act()
@@ -105,8 +104,8 @@ class Reactor:
             due.append(0.0)
         if self.performer.has_news():
             due.append(self._settle_at)
-        if self._twins.due:
-            due.append(max(self._settle_at, self._twins.again_at))
+        if self.waits.is_due():
+            due.append(self.waits.due_at())
         if not self.stopping:
             if not self.closed_intake:
                 due.append(self.wakeup.next_scan)
@@ -116,7 +115,7 @@ class Reactor:
 
     def owes(self) -> bool:
         """Something is decided or done that the journal does not know yet."""
-        return bool(self._batch or self.performer.has_news() or self._twins.due)
+        return bool(self._batch or self.performer.has_news() or self.waits.is_due())
 
     def idle(self) -> bool:
         """Nothing is open but what is held or waits for that, and nothing is to be taken or told."""
@@ -136,18 +135,20 @@ class Reactor:
         self.table.put(task, after)
         self.dispatch.moved(task, after, event.at)
         self._batch.note(task, event, after, effects)
+        if task.waits and not after.waits:
+            self.waits.leave(task)
         if log.isEnabledFor(10):
             states = f"{task.state.value} -> {after.state.value}"
             log.debug("%s %s", task.id, states)
         if after.state in FINAL:
             self.ended[after.state.value] += 1
-            self._twins.due.extend(self.table.twins.pop(after.id, ()))
+            self.waits.ended(after)
         elif task.state in FINAL:
             self.ended[task.state.value] -= 1
         return after
 
     def submit(self, task: Task) -> None:
-        """Enter an accepted task; a twin of a task that is done already ends with it."""
+        """Enter an accepted task."""
         now = boot_s()
         self.table.put(None, task)
         self.dispatch.moved(None, task, now)
@@ -155,8 +156,7 @@ class Reactor:
         self._batch.needs_sync = True
         self._fresh.append(task)
         self._counts.accepted += 1
-        if task.twin_of is not None:
-            self.look_at_twin(task)
+        self.waits.accepted(task)
 
     def take_up(self, task: Task) -> None:
         """Enter a task that the journal knows already."""
@@ -164,12 +164,6 @@ class Reactor:
         self.dispatch.moved(None, task, boot_s())
         if task.lease is not None and (room := self.dispatch.rooms.get(task.lease.agent)):
             room.claim(task)
-
-    def look_at_twin(self, twin: Task) -> None:
-        """Have the wait of a task end whose first has ended already."""
-        assert twin.twin_of is not None
-        if self.table.get(twin.twin_of) is None:
-            self._twins.due.append(twin.id)
 
     def owe(self, effects: Sequence[Effect]) -> None:
         """Take up effects that an earlier daemon committed but may not have performed."""
@@ -278,9 +272,9 @@ class Reactor:
     def _still_open(self, ids: Sequence[TaskId]) -> list[Task]:
         return [task for one in ids if (task := self.table.get(one)) is not None]
 
-    def _end_twins(self) -> None:
-        for twin, event in self._twins.ends(boot_s(), self._still_open):
-            self.apply(twin, event)
+    def _end_waits(self) -> None:
+        for task, event in self.waits.events(boot_s()):
+            self.apply(task, event)
 
     # -- commit, then act ---------------------------------------------------------------
 
@@ -302,16 +296,17 @@ class Reactor:
         self._batch = Batch()
         self.performer.perform(batch.effects, self.table)
         self.performer.release(batch.released)
-        self._settle_at = boot_s() + SETTLE_S
+        eager = self.waits.is_awaited(self.performer.published)
+        self._settle_at = boot_s() + (0.0 if eager else SETTLE_S)
         self._settle()
 
     def _prepare(self, batch: Batch) -> None:
-        """Give what is to be delivered its trailer, and twins their copy; one sync covers it all."""
+        """Give what is to be delivered its trailer, and others what they need of it; one sync for all."""
         for effect in batch.deliveries():
             batch.needs_sync = True
             try:
                 self.delivery.prepare(effect.task)
-                self._copy_for_twins(effect.task)
+                self._before_delivery(effect.task)
             except FileNotFoundError:
                 continue  # repeated, and delivered already
             except BadResultFile as error:
@@ -320,12 +315,10 @@ class Reactor:
             except OSError as error:
                 raise disk_full(error) from error
 
-    def _copy_for_twins(self, first: Task) -> None:
-        waiting = self.table.twins.get(first.id)
-        if not waiting or first.ending is None or first.ending.state is not TaskState.DONE:
-            return
-        for twin in self._still_open(list(waiting)):
-            self.apply(twin, self._twins.beside(boot_s(), twin, first))
+    def _before_delivery(self, task: Task) -> None:
+        if task.ending is not None and task.ending.state is TaskState.DONE:
+            for other, event in self.waits.before_delivery(boot_s(), task):
+                self.apply(other, event)
 
     def _stuck(self, why: str) -> None:
         """The disk is full: keep the batch, free the ballast, try again; nothing is lost."""
@@ -338,6 +331,7 @@ class Reactor:
         for task in self._fresh:
             self.intake.settle_inputs(task)
         self._fresh = []
+        self.waits.committed()
         replies, self._replies = self._replies, []
         for request, answer in replies:
             request.reply(answer)

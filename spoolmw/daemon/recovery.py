@@ -54,6 +54,7 @@ class Recovery:
         self._clean_stage()
         self._clean_tmp(adopted | reactor.intake.late())
         self._clean_inputs()
+        self._clean_values()
         log.info(
             "recovered %s",
             fields(open=len(reactor.table), adopted=len(adopted), restarted=lost),
@@ -70,8 +71,8 @@ class Recovery:
                     reactor.apply(task, Delivered(at=now))
                 else:
                     reactor.owe(owed(task))
-            elif task.twin_of is not None:
-                reactor.look_at_twin(task)
+            else:
+                reactor.waits.take_up(task)
         return lost
 
     # -- files that no row knows ------------------------------------------------------------
@@ -153,6 +154,14 @@ class Recovery:
         for name in os.listdir(self._layout.inputs):
             if name not in self._reactor.table.inputs:
                 (self._layout.inputs / name).unlink(missing_ok=True)
+
+    def _clean_values(self) -> None:
+        """Values that no task takes, and those of attempts that will run again."""
+        table, values = self._reactor.table, self._reactor.waits.values
+        for name in values.kept():
+            task = table.get(TaskId(name))
+            if TaskId(name) not in table.values or (task is not None and task.ending is None):
+                values.drop(name)
 
     def _clean_tmp(self, needed: set[TaskId]) -> None:
         """Claimed folders of inputs whose task is committed, and half-written canonical files."""

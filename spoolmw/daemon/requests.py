@@ -20,9 +20,10 @@ from spoolmw.daemon.dispatch import PAUSED
 from spoolmw.daemon.housekeeping import Housekeeping
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.reactor import Reactor
+from spoolmw.daemon.retrying import Retrying, told_of
 from spoolmw.errors import AgentError, JournalCorrupt, SpoolmwError, UnknownTask
 from spoolmw.format.ids import is_task_id
-from spoolmw.model.events import Cancelled, Event, Held, Released, Reprioritised, Retried
+from spoolmw.model.events import Cancelled, Event, Held, Released, Reprioritised
 from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.spooldir import markers
@@ -53,6 +54,7 @@ class Requests:
     def __init__(self, reactor: Reactor, daemon: Daemon) -> None:
         self._reactor = reactor
         self._daemon = daemon
+        self._retrying = Retrying(reactor)
         self._verbs: dict[str, Callable[[Args, Peer], object]] = {
             "status": lambda _args, _peer: view.status(reactor, daemon.kinds),
             "agents": lambda _args, _peer: {"agents": view.agents(reactor, daemon.kinds)},
@@ -102,7 +104,8 @@ class Requests:
     def _why(self, args: Args, _peer: Peer) -> object:
         task = self._task(args.get("id"))
         first = self._find(task.twin_of) if task.twin_of is not None else None
-        reason = self._reactor.dispatch.why(task, first, boot_s())
+        awaited = self._reactor.waits.why(task)
+        reason = self._reactor.dispatch.why(task, first, boot_s(), awaited=awaited)
         return {"id": task.id, "state": task.state.value, "reason": reason}
 
     def _tail(self, args: Args, _peer: Peer) -> object:
@@ -148,23 +151,12 @@ class Requests:
         return self._each(args, event, None)
 
     def _retry(self, args: Args, peer: Peer) -> object:
-        """Run failed or cancelled tasks once more; each result gets a name that is free."""
-        intake, results = self._reactor.intake, []
-        for task in self._tasks(args):
-            if task.state not in (TaskState.FAILED, TaskState.CANCELLED):
-                results.append(_answer(task, ok=False, text=f"it is {task.state.value}"))
-                continue
-            if not intake.has_file(task):
-                results.append(_answer(task, ok=False, text="its task file is gone (pruned)"))
-                continue
-            name = intake.free_name(task)
-            intake.note_retried(task, name)  # first: without this line a start would be refused
-            after = self._reactor.apply(
-                task, Retried(at=boot_s(), result_name=name, by=_who(peer))
-            )
-            markers.clear(intake.layout, task.id)
-            self._reactor.sync_first()
-            results.append(_answer(after, ok=True, text=f"queued; result: {name}.result"))
+        """Run failed or cancelled tasks once more, with `successors` those that failed for them."""
+        tasks, by = self._tasks(args), _who(peer)
+        results = [self._retrying.retry(task, by) for task in tasks]
+        if args.get("successors"):
+            good = [task for task, told in zip(tasks, results, strict=True) if told["ok"]]
+            results += self._retrying.retry_successors(good, by)
         return {"results": results}
 
     def _each(
@@ -178,17 +170,19 @@ class Requests:
         results = []
         for task in self._tasks(args):
             if spare_running and task.state is TaskState.RUNNING:
-                results.append(_answer(task, ok=False, text="it is running"))
+                results.append(told_of(task, ok=False, text="it is running"))
                 continue
             if task.state in FINAL:
-                results.append(_answer(task, ok=False, text=f"it ended as {task.state.value}"))
+                results.append(told_of(task, ok=False, text=f"it ended as {task.state.value}"))
                 continue
             after = self._reactor.apply(task, event)
             changed = after is not task
             if changed:
                 self._mark(after, event, mark)
+                if after.waits and isinstance(event, Released):
+                    self._reactor.waits.look_again(after)
             text = after.state.value if changed else f"it is {after.state.value} already"
-            results.append(_answer(after, ok=changed, text=text))
+            results.append(told_of(after, ok=changed, text=text))
         return {"results": results}
 
     def _mark(self, task: Task, event: Event, mark: markers.Mark | None) -> None:
@@ -291,10 +285,6 @@ class Requests:
             raise SpoolmwError("The request needs `ids`, a list of task ids.")
         found = [self._task(one) for one in ids]
         return list({task.id: task for task in found}.values())
-
-
-def _answer(task: Task, *, ok: bool, text: str) -> dict[str, object]:
-    return {"id": task.id, "ok": ok, "state": task.state.value, "text": text}
 
 
 def _age(args: Args, key: str) -> float | None:

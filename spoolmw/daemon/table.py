@@ -21,6 +21,9 @@ class Table:
         self.keys: dict[str, TaskId] = {}
         self.twins: dict[TaskId, set[TaskId]] = {}
         self.inputs: Counter[str] = Counter()
+        self.values: Counter[TaskId] = (
+            Counter()
+        )  #: whose values others take, and how many of them
         self.states: Counter[TaskState] = Counter()
 
     def __len__(self) -> int:
@@ -65,9 +68,11 @@ class Table:
             self.twins.setdefault(task.twin_of, set()).add(task.id)
 
     def hold_inputs(self, task: Task) -> None:
-        """Count `task`'s inputs as needed: open tasks, and ended ones that may be retried."""
+        """Count what `task` needs, files and values: of open tasks, and ended ones that may be retried."""
         for item in task.spec.files.inputs:
             self.inputs[item.digest] += 1
+        for taken in task.spec.takes:
+            self.values[taken] += 1
 
     def drop_inputs(self, task: Task) -> None:
         """`task` needs its inputs no more: it is done, or pruned."""
@@ -75,6 +80,10 @@ class Table:
             self.inputs[item.digest] -= 1
             if self.inputs[item.digest] <= 0:
                 del self.inputs[item.digest]
+        for taken in task.spec.takes:
+            self.values[taken] -= 1
+            if self.values[taken] <= 0:
+                del self.values[taken]
 
     def _rename(self, before: Task, after: Task) -> None:
         self.names.pop((before.box, before.result_name), None)

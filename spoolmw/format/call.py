@@ -6,6 +6,7 @@ only; the daemon never loads this module.
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -21,22 +22,42 @@ from spoolmw.runner import safe
 _PROTOCOL = 5
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+StandIn = Callable[[object], object]
+"""The persistent id of what stands for a task's value; None for everything else."""
 
 
 class NotPicklable(SpoolmwError):
     """A function or an argument cannot travel to another process."""
 
 
+class StandsForTask(TypeError):
+    """Raised by what stands for another task's value: only `stand_in` lets it travel."""
+
+
 def dump_call(
     function: Callable[..., Any],
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    *,
+    stand_in: StandIn | None = None,
 ) -> bytes:
-    """The body of a task that calls `function`; raises `NotPicklable`, naming the culprit."""
+    """The body of a task that calls `function`; raises `NotPicklable`, naming the culprit.
+
+    Where arguments stand for the values of other tasks, at whatever depth, `stand_in` gives the
+    persistent id that `runner.arguments` reads; without it `StandsForTask` is raised.
+    """
     let_own_code_travel()
     call = (function, tuple(args), dict(kwargs or {}))
     try:
+        if stand_in is not None:
+            return _with_stand_ins(call, stand_in)
         return _quickly(call) or _pickle(call)
+    except StandsForTask:
+        if stand_in is None:
+            raise
+        raise _uses_a_task(function) from None
+    except NotPicklable:
+        raise
     except Exception as problem:  # an object's own __reduce__ may raise anything
         raise _not_picklable(call, problem) from problem
 
@@ -65,6 +86,32 @@ def _quickly(call: Call) -> bytes | None:
 
 def _pickle(value: object) -> bytes:
     return bytes(cloudpickle.dumps(value, protocol=_PROTOCOL))
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    stand_in: StandIn
+
+    def persistent_id(self, obj: Any) -> object:
+        return self.stand_in(obj)
+
+
+def _with_stand_ins(call: Call, stand_in: StandIn) -> bytes:
+    # The function is pickled apart: what it is made of does not stand for anything.
+    function, args, kwargs = call
+    file = io.BytesIO()
+    pickler = _Pickler(file, protocol=_PROTOCOL)
+    pickler.stand_in = stand_in
+    pickler.dump((Packed(_pickle(function)), args, kwargs))
+    return file.getvalue()
+
+
+def _uses_a_task(function: Callable[..., Any]) -> NotPicklable:
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return NotPicklable(
+        f"the function {name} cannot be sent to another process.",
+        why="it uses a task of the spool, which exists only here",
+        fix="pass the task as an argument: the function then gets its value",
+    )
 
 
 def _all_plain(values: Iterable[object]) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import marshal
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, cast
 
+from spoolmw.format.ids import is_task_id
 from spoolmw.format.keyed import Reader, Unfit, nearest, read_table, shown, unknown_key
 from spoolmw.format.names import input_problem, path_problem
 from spoolmw.format.units import describe
@@ -30,7 +32,6 @@ from spoolmw.model.spec import Files, Input, Limits, Place, Resources, Retry, Ru
 
 #: What the design has and this version does not do, with its keys: refused, never ignored.
 NOT_BUILT = {
-    "after": (),
     "redundancy": (
         "quorum",
         "target",
@@ -42,6 +43,9 @@ NOT_BUILT = {
     ),
     "checkpoint": ("every", "exit_code"),
 }
+
+#: Tasks that one task may wait for by itself; a header has 64 KiB. More are joined in steps.
+MOST_PREDECESSORS = 1000
 
 #: Sections kept; beyond that the cache starts afresh, so nobody can fill memory with it.
 _MOST_CACHED = 4096
@@ -127,6 +131,22 @@ def _named_input(raw: object) -> object:
     return Input(str(checked(input_problem, "an input file")(raw)))
 
 
+def _predecessor(raw: object) -> object:
+    return sys.intern(cast(str, text(most=512)(raw)))
+
+
+def _task_id(raw: object) -> object:
+    if isinstance(raw, str) and is_task_id(raw):
+        return sys.intern(raw)
+    raise Unfit(f"the id of a task was expected, not {shown(raw)}")
+
+
+def _once(reader: Reader, hint: str = "") -> Reader:
+    """A list in which nothing is said twice."""
+    several = list_of(reader, most=MOST_PREDECESSORS, hint=hint)
+    return lambda raw: tuple(dict.fromkeys(cast(tuple[str, ...], several(raw))))
+
+
 RUN: Mapping[str, Reader] = {
     "command": _command,
     "env": _environment,
@@ -179,6 +199,9 @@ PLAIN: Mapping[str, Reader] = {
     "name": text(most=128),
     "key": text(most=512),
     "priority": whole(-1_000_000_000, 1_000_000_000),
+    "after": _once(_predecessor, 'write it as after = ["fold-16"]'),
+    "after_failed": one_of("fail", "hold"),
+    "takes": _once(_task_id),
 }
 KNOWN = (*PLAIN, *SECTIONS)
 

@@ -28,7 +28,7 @@ from spoolmw.format.taskrecord import (
     default_result_name,
 )
 from spoolmw.format.taskwriter import Template, canonical, write
-from spoolmw.format.values import checked, matching, one_of, whole
+from spoolmw.format.values import checked, list_of, matching, one_of, whole
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Body, Run, Spec
 
@@ -98,6 +98,9 @@ def _like(spec: Spec, *, name: str, run: Run) -> Spec:
         name=name,
         key=spec.key,
         priority=spec.priority,
+        after=spec.after,
+        after_failed=spec.after_failed,
+        takes=spec.takes,
         run=run,
         files=spec.files,
         resources=spec.resources,
@@ -123,7 +126,9 @@ def _read_task(data: bytes, size: int, dropped: str, *, accepted: bool) -> TaskF
         _check_run(spec, body)
     except (Unfit, BadForm) as problem:
         _refuse(dropped, problem, line=2)
-    if not accepted and not spec.files.inputs:  # what only the daemon may write stays outside
+    if not (
+        accepted or spec.files.inputs or spec.after
+    ):  # what only the daemon may write stays outside
         _keep(data[: offset - 1], spec)
     return TaskFile(
         spec,
@@ -134,6 +139,7 @@ def _read_task(data: bytes, size: int, dropped: str, *, accepted: bool) -> TaskF
         offset,
         "task",
         line,
+        own.get("predecessors", ()),
     )
 
 
@@ -224,6 +230,7 @@ _ACCEPTED = {
     **_OWN,
     "submitted_at": _read_time,
     "result_name": checked(result_problem, "a result's name"),
+    "predecessors": list_of(lambda raw: raw if raw == "" else _read_id(raw)),
 }
 
 
@@ -256,6 +263,7 @@ def _read_script(data: bytes, size: int, dropped: str) -> TaskFile:
         written = read_script(data[:HEADER_BYTES])
         tree = dict(written.tree)
         spec = _as_script(read_spec(tree, name=dropped))
+        _check_run(spec, Body(codec="script"))
     except (Unfit, BadForm) as problem:
         _refuse(dropped, problem, written)
     sha256 = hashlib.sha256(data).hexdigest() if len(data) == size else ""
@@ -294,6 +302,10 @@ def _as_script(spec: Spec) -> Spec:
 
 
 def _check_run(spec: Spec, body: Body) -> None:
+    if not set(spec.takes) <= set(spec.after):
+        raise Unfit("it takes the value of a task that is not in `after`", path=("takes",))
+    if spec.takes and body.codec != "pickle":
+        raise Unfit("only a Python call takes values", "name the task in `after`", ("takes",))
     if body.codec == "script":
         return
     if spec.run.command and body.codec:

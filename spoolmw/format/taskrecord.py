@@ -18,7 +18,7 @@ TOML_SUFFIX = ".toml"
 
 #: Keys of a `.task` beside those of people, and those that only the daemon writes.
 OWN_KEYS = ("id", "body")
-DAEMON_KEYS = ("submitted_at", "result_name")
+DAEMON_KEYS = ("submitted_at", "result_name", "predecessors")
 
 
 class Incomplete(BadTaskFile):
@@ -36,6 +36,9 @@ class TaskFile(NamedTuple):
     body_offset: int
     form: str  #: "task", "toml" or "script"
     source: bytes | dict[str, object]  #: the header's line, or the tree
+    predecessors: tuple[
+        TaskId, ...
+    ] = ()  #: of an accepted file: whom `after` was found to mean
 
     @property
     def header(self) -> dict[str, Any]:

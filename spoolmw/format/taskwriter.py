@@ -54,6 +54,7 @@ def canonical(  # noqa: PLR0913  # what acceptance resolves is so much
     result_name: str,
     inputs: Sequence[Input] = (),
     body_sha256: str = "",
+    predecessors: Sequence[TaskId] = (),
 ) -> bytes:
     """Magic line and header of the copy in `active/`, resolved; the body follows unchanged.
 
@@ -69,6 +70,8 @@ def canonical(  # noqa: PLR0913  # what acceptance resolves is so much
     tree["submitted_at"] = submitted_at
     if result_name != taskfile.result_name:
         tree["result_name"] = result_name
+    if any(predecessors):
+        tree["predecessors"] = list(predecessors)
     tree.update({key: user[key] for key in user if key not in _RESOLVED})
     files = dict(user.get("files", {}))
     files.pop("inputs", None)

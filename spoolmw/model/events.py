@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Blame, Cause, Outcome, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A file was accepted; `task` is the whole new record (QUEUED, HELD, or WAITING for its twin)."""
+    """A file was accepted; `task` is the whole new record (QUEUED, HELD, or WAITING for others)."""
 
     at: float
     task: Task
@@ -92,6 +92,24 @@ class TwinEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """It is known now which tasks some words of `after` mean: `predecessors` has all, as a whole."""
+
+    at: float
+    predecessors: tuple[TaskId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredecessorsEnded:
+    """All predecessors were delivered as success; or `failed` says which one never will be."""
+
+    at: float
+    failed: str = ""  #: a sentence that names the culprit
+    cause: Cause = Cause.PREDECESSOR
+    blame: Blame = Blame.NONE  #: the culprit's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
     """The user does not want the task any more; `by` is who said so."""
 
@@ -157,6 +175,8 @@ Event = (
     | Reported
     | Lost
     | TwinEnded
+    | Resolved
+    | PredecessorsEnded
     | Cancelled
     | Held
     | Released

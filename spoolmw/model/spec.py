@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from spoolmw.model.ids import TaskId
+
 GB = 1_000_000_000
 
 
@@ -86,11 +88,18 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A task as asked for. `name` is never empty once parsed."""
+    """A task as asked for. `name` is never empty once parsed.
+
+    `after` names predecessors by id, key or name; `takes` are the ids of those among them whose
+    values stand in the call's arguments.
+    """
 
     name: str
     key: str = ""
     priority: int = 0
+    after: tuple[str, ...] = ()
+    after_failed: str = "fail"  #: or "hold": what a predecessor that failed makes of this task
+    takes: tuple[TaskId, ...] = ()
     run: Run = field(default_factory=Run)
     files: Files = field(default_factory=Files)
     resources: Resources = field(default_factory=Resources)

@@ -12,7 +12,7 @@ from spoolmw.model.spec import Spec
 class TaskState(Enum):
     """Where one task stands. Every task ends in one of the FINAL states, with one result file."""
 
-    WAITING = "waiting"  #: for the first task with the same key
+    WAITING = "waiting"  #: for its predecessors, or for the first task with the same key
     QUEUED = "queued"  #: ready; waits for a slot, or for `not_before`
     HELD = "held"  #: by the user, until released
     RUNNING = "running"  #: an attempt holds a lease on an agent
@@ -68,6 +68,7 @@ class Cause(Enum):
     HELD = "held"
     SHUTDOWN = "shutdown"  #: the daemon stopped and the grace period ended
     SUPERSEDED = "superseded"  #: an earlier attempt reported after all
+    PREDECESSOR = "predecessor"  #: a task that it was to run after failed or was cancelled
     GONE = "gone"  #: a file that the task needs, or the result it was to copy, was taken away
 
 
@@ -149,6 +150,8 @@ class Task:
     ending: Ending | None = None
     history: tuple[Ran, ...] = ()
     twin_of: TaskId | None = None  #: the task with this key before it; only in WAITING and HELD
+    waits: bool = False  #: for its predecessors; only in WAITING and HELD
+    predecessors: tuple[TaskId, ...] = ()  #: beside `spec.after`; "" where nobody is known yet
 
     @property
     def attempt_id(self) -> AttemptId:

@@ -1,12 +1,45 @@
-"""How a task ends: the record of each sort of ending, with the sentence that the user reads."""
+"""How a task ends: the record of each sort of ending with its sentence, and what is owed then."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from spoolmw.model.events import Cancelled, Lost, Reported, TwinEnded
+from spoolmw.model.effects import Deliver, Discard, Effect, Stop
+from spoolmw.model.events import Cancelled, Lost, PredecessorsEnded, Reported, TwinEnded
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.task import Blame, Cause, Ending, Task, TaskState
+from spoolmw.rules import history as past
+from spoolmw.rules.become import become
+
+Step = tuple[Task, tuple[Effect, ...]]
+
+
+def deliver(
+    task: Task,
+    ending: Ending,
+    history: past.History,
+    *,
+    stop: bool = False,
+    failures: int | None = None,
+    losses: int | None = None,
+) -> Step:
+    """The end is decided: no report counts any more, and the files of other attempts may go."""
+    if len(history) > 1 or ending.staged is None:
+        history = past.closed(history)
+    after = become(
+        task,
+        TaskState.DELIVERING,
+        ending=ending,
+        history=history,
+        failures=failures,
+        losses=losses,
+    )
+    effects: tuple[Effect, ...] = (Deliver(after),)
+    for attempt in past.unwanted(after):
+        effects += (Discard(attempt),)
+    if stop and task.lease is not None:
+        effects = (Stop(task.lease.agent, task.attempt_id), *effects)
+    return after, effects
 
 
 def of_report(state: TaskState, event: Reported) -> Ending:
@@ -43,6 +76,13 @@ def of_cancel(event: Cancelled) -> Ending:
         cause=Cause.CANCELLED,
         blame=Blame.USER,
         message=f"cancelled by {event.by}" if event.by else "cancelled",
+    )
+
+
+def of_predecessor(event: PredecessorsEnded) -> Ending:
+    """It was to run after a task that failed, so it never ran."""
+    return Ending(
+        state=TaskState.FAILED, cause=event.cause, blame=event.blame, message=event.failed
     )
 
 

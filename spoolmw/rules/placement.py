@@ -149,7 +149,7 @@ def could_run(demand: Demand, name: AgentName, room: Room) -> bool:
     return (not demand.agents or name in demand.agents) and room.could_run(demand)
 
 
-def why(
+def why(  # noqa: PLR0913  # what a task may wait for is so much
     task: Task,
     rooms: Mapping[AgentName, Room],
     ready: ReadyQueue,
@@ -157,17 +157,18 @@ def why(
     now: float,
     halted: str = "",
     first: Task | None = None,
+    awaited: str = "",
 ) -> str:
     """The one true reason why `task` waits, or where it stands if it does not: one line.
 
-    `halted` says why the daemon assigns nothing at all; `first` is the task that a WAITING one
-    waits for.
+    `halted` says why the daemon assigns nothing at all; `first` is the task with its key that a
+    WAITING one waits for, `awaited` says what predecessors it waits for.
     """
     match task.state:
         case TaskState.WAITING:
-            return _why_waiting(task, first)
+            return awaited or _why_waiting(task, first)
         case TaskState.HELD:
-            return f"held by the user; `spoolmw-ctl release {task.id}` lets it go on"
+            return _why_held(task, awaited)
         case TaskState.RUNNING:
             agent = task.lease.agent if task.lease else "?"
             return f"does not wait: attempt {task.attempt} runs on {agent}"
@@ -177,6 +178,13 @@ def why(
             return f"does not wait: it ended as {task.state.value}"
         case TaskState.QUEUED:
             return _why_queued(task, rooms, ready, now, halted)
+
+
+def _why_held(task: Task, awaited: str) -> str:
+    if awaited.startswith("not run: "):
+        return f"held: {awaited.removeprefix('not run: ')}"
+    lets = f"held by the user; `spoolmw-ctl release {task.id}` lets it go on"
+    return f"{lets} (then it {awaited})" if awaited else lets
 
 
 def _why_waiting(task: Task, first: Task | None) -> str:

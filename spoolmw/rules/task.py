@@ -1,6 +1,7 @@
 """The task's state machine: what an event makes of a task, and what the world must be told.
 
-Rule 1: whatever changes a task's state stands in this file, and in one table, `TRANSITIONS`.
+Rule 1: whatever changes a task's state stands in one table, `TRANSITIONS`, and in this file, but
+for what it waits for (`rules.waiting`) and how it ends (`rules.endings`).
 Rule 2: no clock and no chance: `event.at` is the only "now", `event.jitter` the only luck.
 Rule 3: what `step` orders is owed by the state it leads to, so a crash before an order is
 carried out loses nothing: `owed` repeats it. `Stop` alone is not owed: an attempt without a
@@ -25,18 +26,21 @@ from spoolmw.model.events import (
     Held,
     Lost,
     NameTaken,
+    PredecessorsEnded,
     Released,
     Reported,
     Reprioritised,
+    Resolved,
     Retried,
     Started,
     TwinEnded,
 )
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.task import FINAL, Blame, Cause, Ending, Lease, Outcome, Task, TaskState
-from spoolmw.rules import endings
+from spoolmw.model.task import FINAL, Blame, Cause, Lease, Outcome, Task, TaskState
+from spoolmw.rules import endings, waiting
 from spoolmw.rules import history as past
 from spoolmw.rules.become import become
+from spoolmw.rules.endings import Step, deliver
 from spoolmw.rules.retry import (
     AGENT_BACKOFF_S,
     LOSSES_AT_MOST,
@@ -53,8 +57,6 @@ DELIVERING = TaskState.DELIVERING
 DONE = TaskState.DONE
 FAILED = TaskState.FAILED
 CANCELLED = TaskState.CANCELLED
-
-Step = tuple[Task, tuple[Effect, ...]]
 
 
 def step(task: Task, event: Event) -> Step:
@@ -97,6 +99,8 @@ def is_late(task: Task, event: Event) -> bool:
         return task.lease is None or event.attempt != task.attempt_id
     if isinstance(event, TwinEnded):
         return task.twin_of is None or event.first.id != task.twin_of
+    if isinstance(event, Resolved | PredecessorsEnded):
+        return not task.waits
     return is_ignored(task.state, type(event))
 
 
@@ -157,12 +161,12 @@ def _report(task: Task, event: Reported) -> Step:
         return _report_late(task, event)
     history = past.with_report(task, event)
     if event.outcome is Outcome.SUCCESS:
-        return _deliver(task, endings.of_report(DONE, event), history, losses=0)
+        return deliver(task, endings.of_report(DONE, event), history, losses=0)
     if event.blame is not Blame.TASK:
         return _lose(task, event, history)
     failures = task.failures + 1
     if not is_worth_another(task, event.cause, event.exit_code):
-        return _deliver(
+        return deliver(
             task, endings.of_report(FAILED, event), history, failures=failures, losses=0
         )
     pause_s = backoff_s(task.spec.retry.backoff_s, failures, event.jitter)
@@ -185,7 +189,7 @@ def _report_late(task: Task, event: Reported) -> Step:
         why = f"attempt {event.attempt.attempt} reported after all"
         history = past.with_stop(task, Cause.SUPERSEDED, Blame.NONE, why, event.ended_at)
     history = past.with_late_success(history, event)
-    return _deliver(task, endings.of_report(DONE, event), history, stop=True, losses=0)
+    return deliver(task, endings.of_report(DONE, event), history, stop=True, losses=0)
 
 
 def _lose_attempt(task: Task, event: Lost) -> Step:
@@ -197,7 +201,7 @@ def _lose(task: Task, event: Lost | Reported, history: past.History) -> Step:
     counts = event.counts if isinstance(event, Lost) else True
     losses = task.losses + counts
     if counts and losses >= LOSSES_AT_MOST:
-        return _deliver(task, endings.of_losses(event, losses), history, losses=losses)
+        return deliver(task, endings.of_losses(event, losses), history, losses=losses)
     pause_s = 0.0
     if event.blame is Blame.AGENT:
         faults = past.agent_faults_in_a_row(history)
@@ -206,30 +210,19 @@ def _lose(task: Task, event: Lost | Reported, history: past.History) -> Step:
     return after, tuple(Discard(each) for each in past.unwanted(after))
 
 
-def _hear_of_twin(task: Task, event: TwinEnded) -> Step:
-    """The task before it with its key ended: its success is copied, else this one runs."""
-    first = event.first
-    state = first.ending.state if first.ending is not None else first.state
-    if state is not DONE:
-        return become(task, HELD if task.state is HELD else QUEUED), ()
-    if not event.copied:
-        return _deliver(task, endings.of_missing_copy(first), task.history)
-    return _deliver(task, endings.of_copy(task.id, event), task.history)
-
-
 def _cancel(task: Task, event: Cancelled) -> Step:
     """The user's will: a running attempt is stopped, and a result that says so is delivered."""
     ending = endings.of_cancel(event)
     if task.lease is None:
-        return _deliver(task, ending, task.history)
+        return deliver(task, ending, task.history)
     history = past.with_stop(task, Cause.CANCELLED, Blame.USER, ending.message, event.wall)
-    return _deliver(task, ending, history, stop=True)
+    return deliver(task, ending, history, stop=True)
 
 
 def _hold(task: Task, event: Held) -> Step:
     """The user wants it to wait: a running attempt is stopped."""
     if task.lease is None:
-        return become(task, HELD, twin_of=task.twin_of), ()
+        return become(task, HELD, twin_of=task.twin_of, waits=task.waits), ()
     message = f"held by {event.by}" if event.by else "held"
     history = past.with_stop(task, Cause.HELD, Blame.USER, message, event.wall)
     after = become(task, HELD, history=history)
@@ -238,25 +231,31 @@ def _hold(task: Task, event: Held) -> Step:
 
 
 def _release(task: Task, event: Released) -> Step:
-    """The user lets it go on: to its place in the queue, or to wait for its twin."""
-    if task.twin_of is None:
-        return become(task, QUEUED), ()
-    return become(task, WAITING, twin_of=task.twin_of), ()
+    """The user lets it go on: to its place in the queue, or to wait for other tasks."""
+    state = WAITING if task.waits or task.twin_of is not None else QUEUED
+    return become(task, state, twin_of=task.twin_of, waits=task.waits), ()
 
 
 def _reprioritise(task: Task, event: Reprioritised) -> Step:
     """The user wants it sooner or later than others; a running attempt is left alone."""
     after = become(
-        task, task.state, lease=task.lease, twin_of=task.twin_of, priority=event.priority
+        task,
+        task.state,
+        lease=task.lease,
+        twin_of=task.twin_of,
+        waits=task.waits,
+        priority=event.priority,
     )
     return after, ()
 
 
 def _retry(task: Task, event: Retried) -> Step:
     """The user wants it once more: as if new, but its attempts are counted on."""
+    waits = bool(task.spec.after)
     after = become(
         task,
-        QUEUED,
+        WAITING if waits else QUEUED,
+        waits=waits,
         failures=0,
         losses=0,
         not_before=0.0,
@@ -279,29 +278,6 @@ def _finish(task: Task, event: Delivered) -> Step:
     return after, (Forget(after, payload=after.state is DONE),)
 
 
-def _deliver(
-    task: Task,
-    ending: Ending,
-    history: past.History,
-    *,
-    stop: bool = False,
-    failures: int | None = None,
-    losses: int | None = None,
-) -> Step:
-    """The end is decided: no report counts any more, and the files of other attempts may go."""
-    if len(history) > 1 or ending.staged is None:
-        history = past.closed(history)
-    after = become(
-        task, DELIVERING, ending=ending, history=history, failures=failures, losses=losses
-    )
-    effects: tuple[Effect, ...] = (Deliver(after),)
-    for attempt in past.unwanted(after):
-        effects += (Discard(attempt),)
-    if stop and task.lease is not None:
-        effects = (Stop(task.lease.agent, task.attempt_id), *effects)
-    return after, effects
-
-
 class Rule(NamedTuple):
     """What an event does in a state, as the function's docstring says, and where it leads."""
 
@@ -311,7 +287,11 @@ class Rule(NamedTuple):
 
 #: The whole machine. docs/states.md is generated from this table.
 TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
-    (WAITING, TwinEnded): Rule(_hear_of_twin, (DELIVERING, QUEUED)),
+    (WAITING, TwinEnded): Rule(waiting.hear_of_twin, (DELIVERING, QUEUED, WAITING)),
+    (WAITING, Resolved): Rule(waiting.resolve, (WAITING,)),
+    (WAITING, PredecessorsEnded): Rule(
+        waiting.hear_of_predecessors, (QUEUED, WAITING, DELIVERING, HELD)
+    ),
     (WAITING, Held): Rule(_hold, (HELD,)),
     (WAITING, Reprioritised): Rule(_reprioritise, (WAITING,)),
     (WAITING, Cancelled): Rule(_cancel, (DELIVERING,)),
@@ -320,7 +300,9 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     (QUEUED, Held): Rule(_hold, (HELD,)),
     (QUEUED, Reprioritised): Rule(_reprioritise, (QUEUED,)),
     (QUEUED, Cancelled): Rule(_cancel, (DELIVERING,)),
-    (HELD, TwinEnded): Rule(_hear_of_twin, (DELIVERING, HELD)),
+    (HELD, TwinEnded): Rule(waiting.hear_of_twin, (DELIVERING, HELD)),
+    (HELD, Resolved): Rule(waiting.resolve, (HELD,)),
+    (HELD, PredecessorsEnded): Rule(waiting.hear_of_predecessors, (HELD, DELIVERING)),
     (HELD, Reported): Rule(_report_late, (DELIVERING,)),
     (HELD, Released): Rule(_release, (QUEUED, WAITING)),
     (HELD, Reprioritised): Rule(_reprioritise, (HELD,)),
@@ -333,8 +315,8 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     (RUNNING, Cancelled): Rule(_cancel, (DELIVERING,)),
     (DELIVERING, NameTaken): Rule(_rename, (DELIVERING,)),
     (DELIVERING, Delivered): Rule(_finish, (DONE, FAILED, CANCELLED)),
-    (FAILED, Retried): Rule(_retry, (QUEUED,)),
-    (CANCELLED, Retried): Rule(_retry, (QUEUED,)),
+    (FAILED, Retried): Rule(_retry, (QUEUED, WAITING)),
+    (CANCELLED, Retried): Rule(_retry, (QUEUED, WAITING)),
 }
 
 #: Facts that our own delivery tells; told again when the task has ended, they are late.

@@ -12,19 +12,22 @@ import sys
 import traceback
 from typing import Any, Callable, Dict, Optional, Union
 
-from . import results, safe
+from . import arguments, results, safe
 from .limits import Around
 from .results import Ended
 
 _PROTOCOL = 5
 
 Body = Union[bytes, bytearray]
+Load = Callable[[Body], Any]
 
 
-def run(body: Body, wish: str, around: Around) -> Ended:
+def run(body: Body, wish: str, around: Around, load: Load = pickle.loads) -> Ended:
     """Run the call in `body`; the value is encoded as `wish` says ("auto", "safe", "pickle")."""
     try:
-        function, args, kwargs = pickle.loads(body)  # noqa: S301  that is the worker's trade
+        function, args, kwargs = load(body)  # that is the worker's trade
+    except arguments.Gone as error:
+        return results.failed("gone", str(error))
     except BaseException as error:  # noqa: BLE001  whatever the submitter's own classes raise
         return _not_decoded(error)
     try:

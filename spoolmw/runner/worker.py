@@ -19,7 +19,7 @@ import time
 import types
 from typing import Any, Dict, List, NamedTuple
 
-from . import call, command, limits, order, outputs, process, reading, results, wire
+from . import arguments, call, command, limits, order, outputs, process, reading, results, wire
 from .order import Order
 from .results import Ended
 from .surroundings import Surroundings
@@ -44,6 +44,7 @@ class Worker:
         self._pid = os.getpid()
         self._active = setup.spool + "/"
         self._stage = setup.spool + "/stage/"
+        self._values = setup.spool + "/values"
         self._name = setup.name
         scratch = f"{setup.spool}/tmp/scratch/{setup.name}"
         self._places = command.Places(
@@ -103,7 +104,12 @@ class Worker:
         if wrong:
             return results.failed("interpreter", wrong)
         self._around.enter(own, env)
-        ended = call.run(task.body, run.get("result") or "auto", limits.Around(told))
+        around, wish = limits.Around(told), run.get("result") or "auto"
+        if "takes" in header:
+            taken = arguments.Arguments(self._values, header["takes"])
+            ended = call.run(task.body, wish, around, taken.load)
+        else:
+            ended = call.run(task.body, wish, around)
         if os.getpid() != self._pid:
             _end_as_a_fork()
         return ended

@@ -120,6 +120,21 @@ def newest_states(
     return states
 
 
+def find(path: Path, words: Collection[str], *, most_bytes: int) -> dict[TaskId, Done]:
+    """The tasks whose id or key is among `words`, as the newest lines within `most_bytes` tell."""
+    found: dict[TaskId, Done] = {}
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
+            for raw in file:
+                entry = _entry(raw.decode("ascii", "replace"))
+                if entry is not None and (entry[0] in words or entry[1].key in words):
+                    found[entry[0]] = entry[1]
+    except FileNotFoundError:
+        pass
+    return found
+
+
 def keep_newest(path: Path, lines: int, *, tmp: Path) -> int:
     """Shorten the log to its newest `lines`; how many went. An open DoneLog must be opened again."""
     try:

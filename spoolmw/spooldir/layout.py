@@ -19,7 +19,7 @@ from spoolmw.spooldir.publish import rename_noreplace
 #: Folders that others may have to reach, with a group configured.
 SHARED = ("incoming", "results", "rejected", "tmp")
 #: Folders that only the daemon enters.
-PRIVATE = ("active", "inputs", "stage", "checkpoints", "journal", "runner")
+PRIVATE = ("active", "inputs", "values", "stage", "checkpoints", "journal", "runner")
 #: File systems of other machines or of programs: rename, flock or SQLite's WAL are not safe there.
 REFUSED_TYPES = frozenset(
     {
@@ -39,7 +39,7 @@ This is a spool of spoolmw. Drop a task file into incoming/, find its result in 
   results/[BOX/]NAME.files/   of a command: stdout, stderr and its output files
   rejected/[BOX/]NAME         a refused file; NAME.reason says why and how to mend it
   tmp/                        half-written files; publish by a rename into incoming/
-  active/ inputs/ stage/ checkpoints/ runner/ journal/ done.log
+  active/ inputs/ values/ stage/ checkpoints/ runner/ journal/ done.log
                               the daemon's own; do not touch. Lost the journal? spoolmwd --rebuild
   control.sock, lock          the running daemon
 """
@@ -66,6 +66,7 @@ class Layout:
         "scratch",
         "stage",
         "tmp",
+        "values",
     )
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -78,6 +79,7 @@ class Layout:
         self.output = self.tmp / "output"  #: what running attempts print
         self.active = self.root / "active"
         self.inputs = self.root / "inputs"
+        self.values = self.root / "values"  #: results that successors read, by the task's id
         self.stage = self.root / "stage"
         self.checkpoints = self.root / "checkpoints"
         self.runner = self.root / "runner"

@@ -24,6 +24,11 @@ def put(layout: Layout, task_id: TaskId, mark: Mark) -> None:
     os.close(os.open(_path(layout, task_id, mark), flags, 0o600))
 
 
+def is_there(layout: Layout, task_id: TaskId, mark: Mark) -> bool:
+    """The user wanted this of the task, and did not take it back."""
+    return _path(layout, task_id, mark).exists()
+
+
 def remove(layout: Layout, task_id: TaskId, mark: Mark) -> None:
     """Take the marker away where there is one."""
     _path(layout, task_id, mark).unlink(missing_ok=True)

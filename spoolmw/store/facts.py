@@ -5,6 +5,7 @@ What the task's record keeps anyway (times and use of an attempt, its digest) is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
@@ -17,9 +18,11 @@ from spoolmw.model.events import (
     Held,
     Lost,
     NameTaken,
+    PredecessorsEnded,
     Released,
     Reported,
     Reprioritised,
+    Resolved,
     Retried,
     Started,
     Submitted,
@@ -37,8 +40,13 @@ def facts_text(events: Sequence[Event], after: Task) -> str:
 
 
 def _submitted(event: Submitted, after: Task) -> str:
-    twin = event.task.twin_of
-    return '{"fact":"submitted"}' if twin is None else f'{{"fact":"submitted","twin":"{twin}"}}'
+    task = event.task
+    text = '{"fact":"submitted"'
+    if task.twin_of is not None:
+        text += f',"twin":"{task.twin_of}"'
+    if task.spec.after:
+        text += f',"after":{json.dumps(task.spec.after)}'
+    return text + "}"
 
 
 def _assigned(event: Assigned, after: Task) -> str:
@@ -78,6 +86,14 @@ def _twin_ended(event: TwinEnded, after: Task) -> str:
     )
 
 
+def _resolved(event: Resolved, after: Task) -> str:
+    return f'{{"fact":"resolved","predecessors":{json.dumps(event.predecessors)}}}'
+
+
+def _predecessors_ended(event: PredecessorsEnded, after: Task) -> str:
+    return f'{{"fact":"predecessors_ended","failed":{quoted(event.failed)}}}'
+
+
 def _by(fact: str) -> Callable[[Any, Task], str]:
     def write(event: Cancelled | Held | Released, after: Task) -> str:
         return f'{{"fact":"{fact}","by":{quoted(event.by)}}}'
@@ -110,6 +126,8 @@ WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Reported: _reported,
     Lost: _lost,
     TwinEnded: _twin_ended,
+    Resolved: _resolved,
+    PredecessorsEnded: _predecessors_ended,
     Cancelled: _by("cancelled"),
     Held: _by("held"),
     Released: _by("released"),

@@ -64,6 +64,7 @@ class Journal:
         self._shift: dict[str, float] | None = None
         self._files = (str(path), f"{path}-wal")
         self._identity: tuple[tuple[int, int], ...] = ()
+        self._names_indexed = False
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True) -> Journal:
@@ -136,6 +137,19 @@ class Journal:
         """The task that `key` means: the first that was not failed or cancelled, else the last one."""
         found = self._tasks("good_by_key", (key,)) or self._tasks("last_by_key", (key,))
         return found[0] if found else None
+
+    def newest_named(self, name: str, box: str) -> TaskId | None:
+        """The task of this name in this box that was accepted last. The first question indexes names."""
+        if not self._names_indexed:
+            self._write("index_names", [()])
+            self._names_indexed = True
+        with translated(self.path):
+            row = self._conn.execute(QUERIES["newest_named"], (name, box)).fetchone()
+        return None if row is None else row[0]
+
+    def failed_successors(self) -> list[Task]:
+        """The failed tasks that were to run after others."""
+        return self._tasks("failed_successors", ())
 
     def commit(
         self,

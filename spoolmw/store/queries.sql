@@ -39,10 +39,12 @@ CREATE TABLE tasks (
   history      TEXT,
   twin_of      TEXT,
   result_kept  INTEGER NOT NULL DEFAULT 1,
+  waits        INTEGER NOT NULL DEFAULT 0,
+  after        TEXT,
   CHECK (state BETWEEN 0 AND 7),
   CHECK ((state = 3) = (lease IS NOT NULL)),
   CHECK ((state >= 4) = (ending IS NOT NULL)),
-  CHECK (state <> 0 OR twin_of IS NOT NULL),
+  CHECK (state <> 0 OR twin_of IS NOT NULL OR waits = 1),
   CHECK (state <> 3 OR attempt > 0)
 );
 
@@ -62,6 +64,9 @@ CREATE INDEX retryable_tasks ON tasks (seq) WHERE state >= 6;
 -- create_tasks_by_key: The tasks that were given a key.
 CREATE INDEX tasks_by_key ON tasks (key) WHERE key <> '';
 
+-- create_successors: The tasks that came with an `after`.
+CREATE INDEX successors ON tasks (seq) WHERE after IS NOT NULL;
+
 -- create_events: The story of each task. History only: it may be pruned.
 CREATE TABLE events (
   task  INTEGER NOT NULL,
@@ -76,14 +81,14 @@ CREATE TABLE events (
 INSERT INTO tasks (
   seq, id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at, updated_at,
   priority, state, attempt, failures, losses, not_before, memory_bytes,
-  lease, ending, history, twin_of
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+  lease, ending, history, twin_of, waits, after
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- update_task: A transition that may have changed anything but what was asked for.
 UPDATE tasks SET
   result_name = ?, updated_at = ?, priority = ?, state = ?, attempt = ?, failures = ?,
   losses = ?, not_before = ?, memory_bytes = ?, lease = ?, ending = ?, history = ?, twin_of = ?,
-  result_kept = 1
+  waits = ?, after = ?, result_kept = 1
 WHERE seq = ?;
 
 -- update_state: A transition that changed nothing but the state (delivered).
@@ -120,6 +125,20 @@ SELECT * FROM tasks WHERE key = ? AND key <> '' AND state < 6 ORDER BY seq LIMIT
 -- last_by_key: The last task with this key.
 SELECT * FROM tasks WHERE key = ? AND key <> '' ORDER BY seq DESC LIMIT 1;
 
+-- index_names: Made when somebody first waits for a task by its name: only who does pays for it.
+CREATE INDEX IF NOT EXISTS tasks_by_name ON tasks (name, box);
+
+-- newest_named: The task of this name in this box that was accepted last.
+SELECT id FROM tasks WHERE name = ? AND box = ? ORDER BY seq DESC LIMIT 1;
+
+-- successors_of: The tasks whose `after` was found to mean this one, in order of acceptance.
+SELECT * FROM tasks INDEXED BY successors
+WHERE after IS NOT NULL AND instr(after, '"' || :id || '"') > 0 AND :id <> ''
+ORDER BY seq LIMIT :limit;
+
+-- failed_successors: The failed tasks among those that came with an `after`.
+SELECT * FROM tasks INDEXED BY successors WHERE after IS NOT NULL AND state = 6 ORDER BY seq;
+
 -- shift_backoffs: Another boot: its clock starts anew, what remains of a backoff is still to pass.
 UPDATE tasks SET not_before = max(0, not_before - :then) + :now
 WHERE not_before > 0 AND state < 5;
@@ -139,8 +158,8 @@ UPDATE tasks SET result_kept = 0 WHERE id = ?;
 SELECT states.name, count(*) FROM tasks INDEXED BY ended_tasks
 JOIN states ON states.state = tasks.state WHERE tasks.state >= 5 GROUP BY tasks.state;
 
--- retryable: Ended tasks that can run once more and need input files for it.
-SELECT * FROM tasks WHERE state >= 6 AND spec LIKE '%"inputs"%' ORDER BY seq;
+-- retryable: Ended tasks that can run once more and may need input files or values for it.
+SELECT * FROM tasks WHERE state >= 6 AND (spec LIKE '%"inputs"%' OR after IS NOT NULL) ORDER BY seq;
 
 -- forget_story: Everything that happened to an ended task.
 DELETE FROM events WHERE task = (SELECT seq FROM tasks WHERE id = ? AND state >= 5);

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
@@ -51,6 +52,7 @@ _BLAMES = {blame.value: blame for blame in Blame}
 _Decoded = tuple[int, Run, Files, Resources, Limits, Retry, Place]
 _encoded: dict[tuple[int, ...], tuple[str, Spec]] = {}
 _decoded: dict[str, _Decoded] = {}
+_afters: dict[str, tuple[Any, tuple[TaskId, ...], Any, str]] = {}
 
 
 def insert_row(task: Task, now: float) -> Row:
@@ -61,7 +63,8 @@ def insert_row(task: Task, now: float) -> Row:
         spec_text(spec), task.body_sha256, task.submitted_at, now, task.priority,
         NUMBERS[task.state._value_], task.attempt, task.failures, task.losses, task.not_before,
         task.memory_bytes, lease_text(task.lease), ending_text(task.ending),
-        history_text(task.history), task.twin_of,
+        history_text(task.history), task.twin_of, int(task.waits),
+        after_text(task) if spec.after else None,
     )  # fmt: skip
 
 
@@ -70,7 +73,8 @@ def update_row(task: Task, now: float) -> Row:
     return (
         task.result_name, now, task.priority, NUMBERS[task.state._value_], task.attempt, task.failures,
         task.losses, task.not_before, task.memory_bytes, lease_text(task.lease),
-        ending_text(task.ending), history_text(task.history), task.twin_of, task.seq,
+        ending_text(task.ending), history_text(task.history), task.twin_of, int(task.waits),
+        after_text(task) if task.spec.after else None, task.seq,
     )  # fmt: skip
 
 
@@ -88,6 +92,8 @@ def only_state_changed(before: Task, after: Task) -> bool:
         and before.losses == after.losses
         and before.memory_bytes == after.memory_bytes
         and before.twin_of == after.twin_of
+        and before.waits is after.waits
+        and before.predecessors is after.predecessors
     )
 
 
@@ -96,15 +102,19 @@ def task_of(row: Sequence[Any]) -> Task:
     (
         seq, task_id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at,
         _, priority, state, attempt, failures, losses, not_before, memory_bytes,
-        lease, ending, history, twin_of, *_,
+        lease, ending, history, twin_of, _, waits, after, *_,
     ) = row  # fmt: skip
+    known = spec_of(spec, dropped if name == dropped else sys.intern(name), key)
+    predecessors: tuple[TaskId, ...] = ()
+    if after:
+        known, predecessors = _with_after(known, after)
     return Task(
         seq=seq,
         id=task_id,
         box=sys.intern(box),
         dropped=dropped,
         result_name=name if result_name == name else result_name,
-        spec=spec_of(spec, dropped if name == dropped else sys.intern(name), key),
+        spec=known,
         body_sha256=body_sha256,
         submitted_at=submitted_at,
         priority=priority,
@@ -118,7 +128,34 @@ def task_of(row: Sequence[Any]) -> Task:
         ending=_ending_of(ending) if ending else None,
         history=history_of(history) if history else (),
         twin_of=twin_of,
+        waits=bool(waits),
+        predecessors=predecessors,
     )
+
+
+def after_text(task: Task) -> str:
+    """Words and ids of the predecessors, which of their values are taken, what a failure does.
+
+    Every id stands in quotes, so that `successors_of` finds it.
+    """
+    spec = task.spec
+    tree = [spec.after, task.predecessors, spec.takes, spec.after_failed]
+    return json.dumps(tree, separators=(",", ":"))
+
+
+def _with_after(spec: Spec, text: str) -> tuple[Spec, tuple[TaskId, ...]]:
+    """The header with what `after_text` wrote; the same words are kept once for many tasks."""
+    known = _afters.get(text)
+    if known is None:
+        after, ids, takes, failed = json.loads(text)
+        words = tuple(map(sys.intern, after))
+        predecessors: Any = words if ids == after else tuple(map(sys.intern, ids))
+        known = words, predecessors, tuple(map(sys.intern, takes)), failed
+        if len(_afters) >= MOST_CACHED:
+            _afters.clear()
+        _afters[text] = known
+    after, predecessors, takes, failed = known
+    return replace(spec, after=after, takes=takes, after_failed=failed), predecessors
 
 
 def spec_text(spec: Spec) -> str:

@@ -14,12 +14,30 @@ import sqlite_utils
 from spoolmw.errors import BadSpool, JournalCorrupt
 from spoolmw.store.sql import QUERIES
 
+
+def _let_tasks_wait(db: sqlite_utils.Database) -> None:
+    """A task may also be WAITING for its predecessors: the table is made anew with that check."""
+    [made] = db.execute("SELECT sql FROM sqlite_master WHERE name = 'tasks'").fetchone()
+    kept = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'tasks'"
+    indexes = [row[0] for row in db.execute(f"{kept} AND sql IS NOT NULL").fetchall()]
+    check = "CHECK (state <> 0 OR twin_of IS NOT NULL"
+    first = made.index("CHECK (")
+    columns = "waits        INTEGER NOT NULL DEFAULT 0,\n  after        TEXT,\n  "
+    fresh = made[:first] + columns + made[first:].replace(check, f"{check} OR waits = 1")
+    db.execute(fresh.replace("CREATE TABLE tasks", "CREATE TABLE tasks_anew", 1))
+    db.execute("INSERT INTO tasks_anew SELECT *, 0, NULL FROM tasks")
+    db.execute("DROP TABLE tasks")
+    db.execute("ALTER TABLE tasks_anew RENAME TO tasks")
+    for statement in (*indexes, QUERIES["create_successors"]):
+        db.execute(statement)
+
+
 #: Version of the tables; stands in SQLite's `user_version`.
-VERSION = 1
+VERSION = 2
 #: "spmw": tells our database from any other.
 APPLICATION_ID = 0x73706D77
 #: What brings a journal from this version to the next one.
-MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {}
+MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {1: _let_tasks_wait}
 
 
 def create(db: sqlite_utils.Database) -> None:

@@ -25,7 +25,9 @@ def told(
 
 
 def _submitted(fact: Fact, ran: Fact) -> str:
-    return f"waits for task {fact['twin']}, which has its key" if fact.get("twin") else ""
+    twin = f"waits for task {fact['twin']}, which has its key" if fact.get("twin") else ""
+    after = f"runs after {', '.join(fact['after'])}" if fact.get("after") else ""
+    return "; ".join(part for part in (twin, after) if part)
 
 
 def _assigned(fact: Fact, ran: Fact) -> str:
@@ -58,6 +60,15 @@ def _twin_ended(fact: Fact, ran: Fact) -> str:
     return f"task {fact['first']} ended as {fact['as']}; {gets}"
 
 
+def _resolved(fact: Fact, ran: Fact) -> str:
+    known = [each for each in fact["predecessors"] if each]
+    return f"it is known whom it waits for: {', '.join(known)}"
+
+
+def _predecessors_ended(fact: Fact, ran: Fact) -> str:
+    return str(fact["failed"]) or "all that it waited for succeeded"
+
+
 def _by(fact: Fact, ran: Fact) -> str:
     return f"by {fact['by']}" if fact.get("by") else ""
 
@@ -78,6 +89,8 @@ TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
     "reported": _reported,
     "lost": _lost,
     "twin_ended": _twin_ended,
+    "resolved": _resolved,
+    "predecessors_ended": _predecessors_ended,
     "cancelled": _by,
     "held": _by,
     "released": _by,

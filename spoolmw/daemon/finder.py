@@ -1,0 +1,102 @@
+"""Finds the task that a word of `after` means: by id, else by key, else by name in its box.
+
+Of several with one name the one that was accepted last is meant; a key means what it means
+everywhere (the open task with it, else the first that did not fail). What was pruned from the
+journal is looked for in `done.log`, which knows ids and keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from spoolmw.daemon.table import Table
+from spoolmw.format.ids import is_task_id
+from spoolmw.model.ids import TaskId
+from spoolmw.model.spec import Spec
+from spoolmw.model.task import FINAL, Blame, Cause, Ending, Task
+from spoolmw.spooldir import donelog
+from spoolmw.spooldir.donelog import Done
+from spoolmw.store.journal import Journal
+
+NOBODY = TaskId("")
+LOG_BYTES = 64 << 20  #: of the newest deliveries that are looked through
+_STATES = {state.value: state for state in FINAL}
+
+
+class Finder:
+    """Asks the table, what this tick accepted, the journal and the log, in this order."""
+
+    def __init__(self, table: Table, journal: Journal, done_log: Path) -> None:
+        self._table = table
+        self._journal = journal
+        self._done_log = done_log
+        self._pruned: dict[TaskId, Task] = {}
+        self.fresh: list[Task] = []  #: accepted, but not yet committed
+        self._named: dict[tuple[str, str], TaskId] = {}
+        self._seen = 0  #: so many of `fresh` are in `_named`
+
+    def find(self, word: str, box: str, *, but: str = "") -> TaskId:
+        """The task that `word` means to one in `box`, other than `but`; NOBODY when none is known."""
+        if is_task_id(word):
+            found: TaskId | None = TaskId(word) if self.task(TaskId(word)) else None
+        else:
+            found = self._keyed(word) or self._by_name(word, box)
+        return NOBODY if found is None or found == but else found
+
+    def task(self, task_id: TaskId) -> Task | None:
+        """The task with this id, open or ended; None when nobody knows it.
+
+        One that is neither in the table nor FINAL has ended in this tick: the journal is behind.
+        """
+        return (
+            self._table.get(task_id) or self._journal.get(task_id) or self._pruned.get(task_id)
+        )
+
+    def committed(self) -> None:
+        """What was fresh is in the journal now."""
+        self.fresh = []
+        self._named, self._seen = {}, 0
+
+    def search_log(self, words: Collection[str]) -> dict[str, TaskId]:
+        """Which of these ids and keys ended so long ago that only `done.log` knows them."""
+        found: dict[str, TaskId] = {}
+        for task_id, done in donelog.find(self._done_log, words, most_bytes=LOG_BYTES).items():
+            if done.state in _STATES:
+                self._pruned[task_id] = _remembered(task_id, done)
+                found[task_id if task_id in words else done.key] = task_id
+        return found
+
+    def _keyed(self, key: str) -> TaskId | None:
+        known = self._table.keys.get(key)
+        if known is None and (task := self._journal.by_key(key)) is not None:
+            known = task.id
+        return known
+
+    def _by_name(self, name: str, box: str) -> TaskId | None:
+        for task in self.fresh[self._seen :]:
+            self._named[task.box, task.spec.name] = task.id
+        self._seen = len(self.fresh)
+        return self._named.get((box, name)) or self._journal.newest_named(name, box)
+
+
+def _remembered(task_id: TaskId, done: Done) -> Task:
+    """What `done.log` tells of a task that the journal has forgotten."""
+    state = _STATES[done.state]
+    return Task(
+        seq=0,
+        id=task_id,
+        box=done.box,
+        dropped=done.result_name,
+        result_name=done.result_name,
+        spec=Spec(name=done.result_name, key=done.key),
+        submitted_at=int(task_id[:12], 16) / 1000,
+        state=state,
+        ending=Ending(
+            state=state,
+            cause=Cause.FINISHED,
+            blame=Blame.NONE,
+            message="known from done.log",
+            digest=done.digest,
+        ),
+    )

@@ -1,0 +1,41 @@
+"""Chooses names of results: nobody ever waits for a name that another task got."""
+
+from __future__ import annotations
+
+import os
+
+from spoolmw.daemon.table import Table
+from spoolmw.format.taskfile import default_result_name
+from spoolmw.model.ids import TaskId
+from spoolmw.model.task import Task
+from spoolmw.spooldir.layout import Layout
+
+
+class ResultNames:
+    """Knows which names are taken, by open tasks and by files in `results/`."""
+
+    def __init__(self, layout: Layout, table: Table) -> None:
+        self._results = f"{layout.results}/"
+        self._table = table
+
+    def choose(self, task_id: TaskId, box: str, base: str) -> str:
+        """The name of a new task's result: `base`, with the id behind it where that is taken."""
+        if base.endswith(task_id):
+            return base
+        return f"{base}.{task_id}" if self._is_taken(box, base) else base
+
+    def choose_again(self, task: Task) -> str:
+        """A name for the next result of a task that ended: its old one, where that is free now."""
+        base = default_result_name(task.dropped)
+        name = self.choose(task.id, task.box, base)
+        if not self._is_taken(task.box, name):
+            return name
+        return f"{base}.{task.id}.{task.attempt + 1}"
+
+    def _is_taken(self, box: str, name: str) -> bool:
+        place = f"{self._results}{box}/{name}"
+        return (
+            (box, name) in self._table.names
+            or os.path.lexists(f"{place}.result")
+            or os.path.lexists(f"{place}.files")
+        )

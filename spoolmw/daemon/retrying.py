@@ -1,0 +1,91 @@
+"""Runs failed and cancelled tasks once more, and with them those that failed because of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from spoolmw.daemon.clock import boot_s
+from spoolmw.daemon.reactor import Reactor
+from spoolmw.errors import BadTaskFile
+from spoolmw.model.events import Released, Retried
+from spoolmw.model.task import Cause, Task, TaskState
+from spoolmw.spooldir import markers
+
+_ENDED = (TaskState.FAILED, TaskState.CANCELLED)
+
+
+def told_of(task: Task, *, ok: bool, text: str) -> dict[str, object]:
+    """What came of a request for one task."""
+    return {"id": task.id, "ok": ok, "state": task.state.value, "text": text}
+
+
+class Retrying:
+    """Each result gets a name that is free; what a task runs after is looked at anew."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+
+    def retry(self, task: Task, by: str) -> dict[str, object]:
+        """Run one task once more, if that can be."""
+        problem = self._problem(task)
+        if problem:
+            return told_of(task, ok=False, text=problem)
+        reactor, intake = self._reactor, self._reactor.intake
+        name = intake.names.choose_again(task)
+        intake.note_retried(task, name)  # first: without this line a start would be refused
+        after = reactor.apply(task, Retried(at=boot_s(), result_name=name, by=by))
+        markers.clear(intake.layout, task.id)
+        reactor.sync_first()
+        if after.waits:
+            reactor.waits.take_up(after)
+        return told_of(after, ok=True, text=f"{after.state.value}; result: {name}.result")
+
+    def _problem(self, task: Task) -> str:
+        """Why `task` cannot be run once more; empty when it can."""
+        waits, intake = self._reactor.waits, self._reactor.intake
+        if task.state not in _ENDED:
+            return f"it is {task.state.value}"
+        if not intake.has_file(task):
+            return "its task file is gone (pruned)"
+        if failed := waits.failed_before(task):
+            why = failed.removeprefix("not run: ")
+            return f"it runs after a task that would have to be retried first: {why}"
+        try:
+            waits.check(task.id, task.box, task.spec, task.predecessors)
+        except BadTaskFile as error:
+            return f"{error.what}: {error.why}"
+        return ""
+
+    def retry_successors(self, tasks: Sequence[Task], by: str) -> Iterator[dict[str, object]]:
+        """Run those once more that failed because these had, or let them go on; and theirs."""
+        successors: dict[str, list[Task]] = {}
+        for each in self._stopped():
+            for known in each.predecessors:
+                successors.setdefault(known, []).append(each)
+        todo, seen = list(tasks), {task.id for task in tasks}
+        for task in todo:  # grows meanwhile
+            for each in successors.get(task.id, ()):
+                if each.id not in seen:
+                    seen.add(each.id)
+                    todo.append(each)
+                    yield self._go_on(each, by)
+
+    def _stopped(self) -> Iterator[Task]:
+        """Tasks that failed or are held because of a predecessor."""
+        reactor = self._reactor
+        for task in reactor.journal.failed_successors():
+            cause = task.ending.cause if task.ending is not None else None
+            if cause is Cause.PREDECESSOR and reactor.table.get(task.id) is None:
+                yield task
+        layout = reactor.intake.layout
+        for task in reactor.table:
+            is_held = task.state is TaskState.HELD and task.waits
+            if is_held and not markers.is_there(layout, task.id, markers.Mark.HOLD):
+                yield task
+
+    def _go_on(self, task: Task, by: str) -> dict[str, object]:
+        if task.state is TaskState.FAILED:
+            return self.retry(task, by)
+        after = self._reactor.apply(task, Released(at=boot_s(), by=by))
+        self._reactor.waits.look_again(after)
+        return told_of(after, ok=True, text=after.state.value)
