@@ -91,17 +91,25 @@ def release_verb(session: Session, tasks: tuple[str, ...]) -> int:
     "retry",
     examples="""
     spoolmw-ctl retry fold-17
+    spoolmw-ctl retry --with-successors fold-17
     spoolmw-ctl ls --state failed -q | spoolmw-ctl retry -
     """,
 )
+@click.option(
+    "--with-successors",
+    is_flag=True,
+    help="Also those that failed or are held because these failed.",
+)
 @_TASKS
-def retry_verb(session: Session, tasks: tuple[str, ...]) -> int:
+def retry_verb(session: Session, tasks: tuple[str, ...], *, with_successors: bool) -> int:
     """Run failed or cancelled tasks once more.
 
     They have all their attempts to go. The next result gets a name of its own; the first
-    one stays where it is.
+    one stays where it is. A task that failed because of a predecessor can be retried when
+    that one was.
     """
-    return change(session, "retry", tasks)
+    args = {"successors": True} if with_successors else {}
+    return change(session, "retry", tasks, **args)
 
 
 @verb(

@@ -14,6 +14,7 @@ from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import STATES, ago, clock, count, duration, short
+from spoolmw.format.ids import is_task_id
 
 COLUMNS = (
     Column("ID"),
@@ -25,6 +26,8 @@ COLUMNS = (
     Column("TRIES", right=True),
     Column("SAYS"),
 )
+#: Predecessors that a line names.
+NAMED = 3
 #: Tasks that `ls` shows when nobody says how many.
 LIMIT = 50
 
@@ -53,7 +56,20 @@ def says(task: Mapping[str, Any]) -> str:
     """What there is to say about a task besides its state, one line."""
     if task["state"] == "running" and task.get("started_at"):
         return f"on {task.get('agent') or '?'}, started {ago(task['started_at'])}"
+    if task["state"] == "waiting":
+        return awaited(task)
     return str(task.get("message") or "").split("\n", 1)[0]
+
+
+def awaited(task: Mapping[str, Any]) -> str:
+    """What a waiting task waits for, in its own words."""
+    words = task["spec"]["after"] if task["waits"] else [task["twin_of"]]
+    more = f" and {len(words) - NAMED} more" if len(words) > NAMED else ""
+    return f"after {', '.join(map(_short, words[:NAMED]))}{more}"
+
+
+def _short(word: str) -> str:
+    return short(word) if is_task_id(word) else word
 
 
 @verb(

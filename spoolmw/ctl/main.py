@@ -24,6 +24,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "ls": "listing",
         "show": "show",
         "why": "show",
+        "tree": "tree",
         "log": "log",
         "watch": "watch",
         "agents": "places",

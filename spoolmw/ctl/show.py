@@ -14,7 +14,7 @@ from spoolmw.ctl.reasons import Reason, reason_for
 from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
-from spoolmw.ctl.words import STATE_STYLES, ago, clock, duration, size
+from spoolmw.ctl.words import STATE_STYLES, ago, clock, duration, short, size
 
 ATTEMPTS = (
     Column("ATTEMPT", right=True),
@@ -28,6 +28,8 @@ ATTEMPTS = (
     Column("BLAME"),
     Column("SAYS"),
 )
+#: Predecessors that are shown one by one.
+MOST = 10
 _TASKS = click.argument("tasks", nargs=-1, required=True, type=TASK)
 
 
@@ -86,20 +88,21 @@ def _story(session: Session, task_id: str) -> list[dict[str, Any]]:
 def _show(session: Session, task: Mapping[str, Any]) -> None:
     state = task["state"]
     session.screen.line(f"{task['name']}: {state}", style=STATE_STYLES.get(state, "bold"))
-    session.screen.facts(_facts(task))
+    session.screen.facts(_facts(session, task))
     attempts = task.get("attempts") or ()
     if attempts:
         session.screen.line()
         session.screen.table(ATTEMPTS, [_attempt(attempt) for attempt in attempts])
 
 
-def _facts(task: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(session: Session, task: Mapping[str, Any]) -> list[tuple[str, str]]:
     submitted = task.get("submitted_at")
     return [
         ("id", task["id"]),
         ("box", task["box"]),
         ("key", task.get("key") or ""),
         ("says", says(task)),
+        ("after", _after(session, task)),
         ("submitted", f"{clock(submitted)} ({ago(submitted)})" if submitted else ""),
         ("priority", str(task.get("priority") or "")),
         ("result", task.get("result") or ""),
@@ -107,6 +110,22 @@ def _facts(task: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("runs", _runs(task.get("spec") or {})),
         ("on", _where(task)),
     ]
+
+
+def _after(session: Session, task: Mapping[str, Any]) -> str:
+    """Its predecessors, as far as they are known; and how each stands."""
+    words = (task.get("spec") or {}).get("after") or ()
+    if not words:
+        return ""
+    with session.reports() as reports:
+        known = [reports.task(each) if each else None for each in task["predecessors"][:MOST]]
+    lines = [
+        f"{found['name']} ({short(found['id'])}), {found['state']}" if found else word
+        for word, found in zip(words, known, strict=False)
+    ]
+    more = [f"and {len(words) - MOST} more"] if len(words) > MOST else []
+    held = ["a failure of one holds it"] if task["spec"]["after_failed"] == "hold" else []
+    return "\n".join(lines + more + held)
 
 
 def _asked(spec: Mapping[str, Any]) -> str:

@@ -92,7 +92,8 @@ def _is_of(path: str, task_id: TaskId) -> bool:
 
 
 def _copy(source: str, target: str) -> None:
-    half = f"{os.path.dirname(target)}/.{os.path.basename(target)}"
+    folder, _, name = target.rpartition("/")
+    half = f"{folder}/.{name}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(half)
     shutil.copyfile(source, half, follow_symlinks=False)

@@ -131,10 +131,8 @@ CREATE INDEX IF NOT EXISTS tasks_by_name ON tasks (name, box);
 -- newest_named: The task of this name in this box that was accepted last.
 SELECT id FROM tasks WHERE name = ? AND box = ? ORDER BY seq DESC LIMIT 1;
 
--- successors_of: The tasks whose `after` was found to mean this one, in order of acceptance.
-SELECT * FROM tasks INDEXED BY successors
-WHERE after IS NOT NULL AND instr(after, '"' || :id || '"') > 0 AND :id <> ''
-ORDER BY seq LIMIT :limit;
+-- predecessors: Whom each task that came with an `after` is to run after.
+SELECT id, after FROM tasks INDEXED BY successors WHERE after IS NOT NULL ORDER BY seq;
 
 -- failed_successors: The failed tasks among those that came with an `after`.
 SELECT * FROM tasks INDEXED BY successors WHERE after IS NOT NULL AND state = 6 ORDER BY seq;

@@ -127,6 +127,11 @@ class Reports:
             return [next(good, keyed[-1]).id]
         return [TaskId(row[0]) for row in self._rows("ids_named", {"text": text})]
 
+    def predecessors(self) -> Iterator[tuple[TaskId, list[TaskId]]]:
+        """Each task that is to run after others, in order of acceptance, with those that are known."""
+        for task_id, after in self._rows("predecessors"):
+            yield task_id, [known for known in json.loads(after)[1] if known]
+
     def stats(self) -> list[dict[str, Any]]:
         """Ended attempts, times and losses for each agent and host."""
         columns = (
@@ -200,6 +205,8 @@ def task_record(task: Task, *, updated_at: float) -> dict[str, Any]:
         "exit_code": last.exit_code if last else None,
         "digest": ending.digest if ending else "",
         "twin_of": task.twin_of,
+        "waits": task.waits,
+        "predecessors": list(task.predecessors),
         "attempts": [attempt_record(ran) for ran in task.history],
         "spec": spec_record(task),
     }

@@ -102,10 +102,13 @@ def task_of(row: Sequence[Any]) -> Task:
     (
         seq, task_id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at,
         _, priority, state, attempt, failures, losses, not_before, memory_bytes,
-        lease, ending, history, twin_of, _, waits, after, *_,
+        lease, ending, history, twin_of, _, *more,
     ) = row  # fmt: skip
     known = spec_of(spec, dropped if name == dropped else sys.intern(name), key)
     predecessors: tuple[TaskId, ...] = ()
+    waits, after = (
+        more[:2] if more else (0, None)
+    )  # of a journal that no daemon has migrated yet
     if after:
         known, predecessors = _with_after(known, after)
     return Task(
@@ -134,10 +137,7 @@ def task_of(row: Sequence[Any]) -> Task:
 
 
 def after_text(task: Task) -> str:
-    """Words and ids of the predecessors, which of their values are taken, what a failure does.
-
-    Every id stands in quotes, so that `successors_of` finds it.
-    """
+    """Words and ids of the predecessors, which of their values are taken, what a failure does."""
     spec = task.spec
     tree = [spec.after, task.predecessors, spec.takes, spec.after_failed]
     return json.dumps(tree, separators=(",", ":"))
