@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from spoolmw.model.agent import Capacity
-from spoolmw.model.events import Lost, Reported, TwinEnded
+from spoolmw.model.events import Lost, PredecessorsEnded, Reported, TwinEnded
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.spec import Place, Resources, Retry, Spec
 from spoolmw.model.task import Blame, Cause, Ending, Lease, Outcome, Task, TaskState
@@ -63,6 +63,17 @@ def a_demanding_task(
 
 def a_waiting_task(**changes: Any) -> Task:
     return a_task(state=TaskState.WAITING, **{"twin_of": FIRST, **changes})
+
+
+def a_successor(**changes: Any) -> Task:
+    """A task that waits for a predecessor; a failure of that one fails it."""
+    waits = {"state": TaskState.WAITING, "waits": True, "predecessors": (FIRST,)}
+    return a_task(**{"spec": a_spec_after(), **waits, **changes})
+
+
+def a_spec_after(*words: str, after_failed: str = "fail") -> Spec:
+    """A header with `after`."""
+    return Spec(name="sum", key="k", after=words or (FIRST,), after_failed=after_failed)
 
 
 def a_held_task(**changes: Any) -> Task:
@@ -142,6 +153,14 @@ def the_first_ended(state: TaskState, *, copied: bool = False, **changes: Any) -
         a_task(), id=FIRST, state=state, ending=an_ending(state), result_name="first", **changes
     )
     return TwinEnded(at=NOW, first=first, copied=copied, body_bytes=70, digest="c" * 64)
+
+
+def the_predecessors_succeeded() -> PredecessorsEnded:
+    return PredecessorsEnded(at=NOW)
+
+
+def a_predecessor_failed() -> PredecessorsEnded:
+    return PredecessorsEnded(at=NOW, failed="not run: fold-16 failed", blame=Blame.HOST)
 
 
 def a_room(slots: int = 2, *, memory: int = 0, gpus: int = 0, queue: int = 0) -> Room:

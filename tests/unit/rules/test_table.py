@@ -21,6 +21,7 @@ from spoolmw.model.events import (
     Released,
     Reported,
     Reprioritised,
+    Resolved,
     Retried,
     Started,
     Submitted,
@@ -32,6 +33,7 @@ from spoolmw.rules.become import become
 from spoolmw.rules.history import unwanted
 from spoolmw.rules.task import TRANSITIONS, is_late, owed, step
 from tests.unit.rules.builders import (
+    FIRST,
     LOCAL,
     NOW,
     WALL,
@@ -39,19 +41,27 @@ from tests.unit.rules.builders import (
     a_failure,
     a_held_task,
     a_loss,
+    a_predecessor_failed,
     a_running_task,
+    a_spec_after,
     a_success,
+    a_successor,
     a_task,
     a_waiting_task,
     an_attempt,
     an_ended_task,
     the_first_ended,
+    the_predecessors_succeeded,
     token,
 )
 
 #: One task in each state, and some in which an older attempt could still report.
 TASKS = [
     a_waiting_task(),
+    a_successor(),
+    a_successor(twin_of=FIRST),
+    a_successor(spec=a_spec_after(after_failed="hold")),
+    a_successor(state=TaskState.HELD),
     a_task(),
     a_held_task(),
     step(a_waiting_task(), Held(at=NOW))[0],
@@ -65,6 +75,8 @@ TASKS = [
     )[0],
     *(a_delivering_task(state) for state in sorted(FINAL, key=str)),
     *(an_ended_task(state) for state in sorted(FINAL, key=str)),
+    an_ended_task(TaskState.FAILED, spec=a_spec_after(), predecessors=(FIRST,)),
+    an_ended_task(TaskState.CANCELLED, spec=a_spec_after(), predecessors=(FIRST,)),
 ]
 
 #: One event of each kind, and each kind of report, for the attempts 1 to 3.
@@ -81,6 +93,9 @@ EVENTS: list[Event] = [
     the_first_ended(TaskState.DONE, copied=True),
     the_first_ended(TaskState.DONE),
     the_first_ended(TaskState.FAILED),
+    Resolved(at=NOW, predecessors=(FIRST,)),
+    the_predecessors_succeeded(),
+    a_predecessor_failed(),
     Cancelled(at=NOW),
     Held(at=NOW),
     Released(at=NOW),
@@ -152,6 +167,7 @@ def test_becoming_carries_every_field_over() -> None:
         not_before=5.0,
         memory_bytes=6,
         history=a_delivering_task().history,
+        predecessors=(FIRST,),
     )
     after = become(task, task.state, lease=task.lease)
     assert after == task
@@ -170,6 +186,9 @@ WORLD: list[Event] = [
     a_loss(1, counts=False, dead=True),
     the_first_ended(TaskState.DONE, copied=True),
     the_first_ended(TaskState.CANCELLED),
+    Resolved(at=NOW, predecessors=(FIRST,)),
+    the_predecessors_succeeded(),
+    a_predecessor_failed(),
     Cancelled(at=NOW),
     Held(at=NOW),
     Released(at=NOW),
@@ -178,7 +197,13 @@ WORLD: list[Event] = [
     Delivered(at=NOW),
 ]
 
-START = [a_task(retry=Retry(max=1)), a_waiting_task(retry=Retry(max=1)), a_held_task()]
+START = [
+    a_task(retry=Retry(max=1)),
+    a_waiting_task(retry=Retry(max=1)),
+    a_held_task(),
+    a_successor(twin_of=FIRST),
+    a_successor(spec=a_spec_after(after_failed="hold"), predecessors=("",)),
+]
 STEPS = 12  #: length of the stories; being given a slot is a step
 
 
@@ -229,7 +254,10 @@ def test_a_lease_is_held_exactly_while_running_and_an_ending_exactly_from_delive
             assert after.ending.state is after.state
         if after.twin_of is not None:
             assert after.state in (TaskState.WAITING, TaskState.HELD)
-        assert after.twin_of is not None or after.state is not TaskState.WAITING
+        if after.waits:
+            assert after.state in (TaskState.WAITING, TaskState.HELD)
+            assert after.spec.after
+        assert after.twin_of or after.waits or after.state is not TaskState.WAITING
 
 
 def test_there_is_no_way_out_of_an_end_but_a_retry(edges: Edges) -> None:
