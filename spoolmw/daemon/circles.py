@@ -7,7 +7,7 @@ and to see whether one is met that the new one waits for itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from spoolmw.errors import BadTaskFile
 from spoolmw.model.ids import TaskId
@@ -17,9 +17,18 @@ from spoolmw.model.task import Task
 MOST_DRAWN = 12  #: names in the drawing of a circle
 
 
-def check_no_circle(  # what is asked of an index, and where it begins
+def check_not_itself(task_id: TaskId, spec: Spec, known: Sequence[TaskId]) -> None:
+    """Raises BadTaskFile when a word of `after` means the task itself; `known` are the others.
+
+    Its own name is fine where an earlier task has it.
+    """
+    for word, other in zip(spec.after, known, strict=True):
+        if word in (task_id, spec.key) or (word == spec.name and not other):
+            raise _circle([spec.name, spec.name])
+
+
+def check_no_circle(
     spec: Spec,
-    task_id: TaskId,
     *,
     goals: Collection[TaskId | None],
     waiting: Iterable[TaskId],
@@ -27,8 +36,6 @@ def check_no_circle(  # what is asked of an index, and where it begins
     task: Callable[[TaskId], Task | None],
 ) -> None:
     """Raises BadTaskFile when one of `goals`, which the task waits for, waits for the task."""
-    if task_id in spec.after or (spec.key and spec.key in spec.after):
-        raise _circle([spec.name, spec.name])
     if not goals:
         return
     came_from: dict[TaskId, TaskId | None] = dict.fromkeys(waiting)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 
 from spoolmw.daemon.awaited import Awaited
-from spoolmw.daemon.circles import check_no_circle
+from spoolmw.daemon.circles import check_no_circle, check_not_itself
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.finder import NOBODY, Finder
@@ -66,9 +66,9 @@ class Waits:
     def check(self, task_id: TaskId, box: str, spec: Spec, known: Sequence[TaskId]) -> None:
         """No task may wait for itself, by whatever way round. Raises BadTaskFile."""
         twin = self._table.keys.get(spec.key) if spec.key else None
+        check_not_itself(task_id, spec, known)
         check_no_circle(
             spec,
-            task_id,
             goals={*known, twin} - {None, NOBODY, task_id},
             waiting=[*self._awaited.by_words(task_id, box, spec), *self._awaited.by(task_id)],
             successors=self._awaited.by,
