@@ -14,12 +14,13 @@ from spoolmw.daemon.table import Table
 from spoolmw.format.ids import is_task_id
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import FINAL, Blame, Cause, Ending, Task
+from spoolmw.model.task import FINAL, Blame, Cause, Ending, Task, TaskState
 from spoolmw.spooldir import donelog
 from spoolmw.spooldir.donelog import Done
 from spoolmw.store.journal import Journal
 
 NOBODY = TaskId("")
+MOST_REFUSED = 10_000  #: refused files that are remembered
 LOG_BYTES = 64 << 20  #: of the newest deliveries that are looked through
 _STATES = {state.value: state for state in FINAL}
 
@@ -31,7 +32,7 @@ class Finder:
         self._table = table
         self._journal = journal
         self._done_log = done_log
-        self._pruned: dict[TaskId, Task] = {}
+        self._gone: dict[TaskId, Task] = {}  #: pruned, or refused
         self.fresh: list[Task] = []  #: accepted, but not yet committed
         self._named: dict[tuple[str, str], TaskId] = {}
         self._seen = 0  #: so many of `fresh` are in `_named`
@@ -49,9 +50,7 @@ class Finder:
 
         One that is neither in the table nor FINAL has ended in this tick: the journal is behind.
         """
-        return (
-            self._table.get(task_id) or self._journal.get(task_id) or self._pruned.get(task_id)
-        )
+        return self._table.get(task_id) or self._journal.get(task_id) or self._gone.get(task_id)
 
     def committed(self) -> None:
         """What was fresh is in the journal now."""
@@ -63,9 +62,18 @@ class Finder:
         found: dict[str, TaskId] = {}
         for task_id, done in donelog.find(self._done_log, words, most_bytes=LOG_BYTES).items():
             if done.state in _STATES:
-                self._pruned[task_id] = _remembered(task_id, done)
+                self._gone[task_id] = _remembered(task_id, done)
                 found[task_id if task_id in words else done.key] = task_id
         return found
+
+    def remember_refused(self, task_id: TaskId, box: str, name: str, why: str) -> None:
+        """A file that has this id in its name was refused: who waits for it need not go on."""
+        if len(self._gone) >= MOST_REFUSED:
+            self._gone.clear()
+        ending = Ending(
+            state=TaskState.FAILED, cause=Cause.LAUNCH, blame=Blame.USER, message=why
+        )
+        self._gone[task_id] = _gone(task_id, box, name, Spec(name=name), ending)
 
     def _keyed(self, key: str) -> TaskId | None:
         known = self._table.keys.get(key)
@@ -82,21 +90,27 @@ class Finder:
 
 def _remembered(task_id: TaskId, done: Done) -> Task:
     """What `done.log` tells of a task that the journal has forgotten."""
-    state = _STATES[done.state]
+    ending = Ending(
+        state=_STATES[done.state],
+        cause=Cause.FINISHED,
+        blame=Blame.NONE,
+        message="known from done.log",
+        digest=done.digest,
+    )
+    spec = Spec(name=done.result_name, key=done.key)
+    return _gone(task_id, done.box, done.result_name, spec, ending)
+
+
+def _gone(task_id: TaskId, box: str, name: str, spec: Spec, ending: Ending) -> Task:
+    """Stands for a task that no journal has."""
     return Task(
         seq=0,
         id=task_id,
-        box=done.box,
-        dropped=done.result_name,
-        result_name=done.result_name,
-        spec=Spec(name=done.result_name, key=done.key),
+        box=box,
+        dropped=name,
+        result_name=name,
+        spec=spec,
         submitted_at=int(task_id[:12], 16) / 1000,
-        state=state,
-        ending=Ending(
-            state=state,
-            cause=Cause.FINISHED,
-            blame=Blame.NONE,
-            message="known from done.log",
-            digest=done.digest,
-        ),
+        state=ending.state,
+        ending=ending,
     )

@@ -203,6 +203,9 @@ class Intake:
         """
         try:
             return self._finish(place, parsed, foreign=foreign)
+        except BadTaskFile as error:
+            self.refuse(place.path, place, error)
+            return None
         except OSError as error:
             if error.errno in claims.CLOSED:
                 self.refuse(place.path, place, claims.unreadable(error))
@@ -211,14 +214,10 @@ class Intake:
             self._late.append((place, parsed, foreign))
             return None
 
-    def _finish(self, place: Place, parsed: TaskFile, *, foreign: bool) -> Task | None:
+    def _finish(self, place: Place, parsed: TaskFile, *, foreign: bool) -> Task:
         spec = parsed.spec
-        try:
-            known = self._predecessors(place, parsed)
-            inputs = self._inputs(place, parsed)
-        except BadTaskFile as error:
-            self.refuse(place.path, place, error)
-            return None
+        known = self._predecessors(place, parsed)
+        inputs = self._inputs(place, parsed)
         base = default_result_name(place.dropped)
         result_name = parsed.result_name
         if result_name == base:
@@ -339,10 +338,11 @@ class Intake:
     def refuse(self, path: str, item: Drop | Refusal | Place, error: BadTaskFile) -> None:
         """Move a file to `rejected/`, or leave it where it is when that is not possible."""
         self.rejected += 1
-        name = item.dropped if isinstance(item, Place) else item.name
-        folder = Path(f"{path}.in")
         if isinstance(item, Place):
-            folder = self.layout.tmp / f"{item.id}.in"
+            name, folder = item.dropped, self.layout.tmp / f"{item.id}.in"
+        else:
+            name, folder = item.name, Path(f"{path}.in")
+        self._waits.refused(item.box, name, error.what)
         log.warning("refused %s", fields(box=item.box, name=name, why=error.what))
         try:
             reject(self.layout, path, item.box, name, error, inputs=folder)

@@ -104,7 +104,7 @@ class Requests:
     def _why(self, args: Args, _peer: Peer) -> object:
         task = self._task(args.get("id"))
         first = self._find(task.twin_of) if task.twin_of is not None else None
-        awaited = self._reactor.waits.why(task)
+        awaited = self._reactor.waits.verdicts.why(task)
         reason = self._reactor.dispatch.why(task, first, boot_s(), awaited=awaited)
         return {"id": task.id, "state": task.state.value, "reason": reason}
 

@@ -47,7 +47,7 @@ class Retrying:
             return f"it is {task.state.value}"
         if not intake.has_file(task):
             return "its task file is gone (pruned)"
-        if failed := waits.failed_before(task):
+        if failed := waits.verdicts.failed_before(task):
             why = failed.removeprefix("not run: ")
             return f"it runs after a task that would have to be retried first: {why}"
         try:

@@ -18,11 +18,13 @@ from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.daemon.twins import Twins
 from spoolmw.daemon.values import Values
+from spoolmw.daemon.verdicts import Verdicts, failed
+from spoolmw.format.ids import is_task_id
+from spoolmw.format.taskrecord import SUFFIX
 from spoolmw.model.events import Event, PredecessorsEnded, Resolved
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import FINAL, Blame, Cause, Task, TaskState
-from spoolmw.rules.waiting import culprit, culprits_blame, value_gone, why_waiting
+from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.store.journal import Journal
 
 PIECE = 2048  #: tasks that hear of an end in one tick
@@ -41,6 +43,7 @@ class Waits:
     ) -> None:
         self.values = values
         self.finder = finder
+        self.verdicts = Verdicts(table, finder, values)
         self.again_at = 0.0  #: for lack of room not before
         self._table = table
         self._twins = Twins(journal, delivery)
@@ -85,6 +88,15 @@ class Waits:
             self.enter(task)
         if task.twin_of is not None:
             self._twin(task)
+
+    def refused(self, box: str, name: str, why: str) -> None:
+        """A file was refused: who waits for the id that is in its name fails, now or later."""
+        stem = name.removesuffix(SUFFIX)
+        task_id = TaskId(stem[-32:])
+        if is_task_id(task_id):
+            self.finder.remember_refused(task_id, box, stem[:-33] or stem, f"refused: {why}")
+            if waiting := self._awaited.unknown.get(task_id):
+                self._arrived.append((task_id, task_id, deque(waiting)))
 
     def committed(self) -> None:
         """What was accepted is in the journal."""
@@ -249,9 +261,9 @@ class Waits:
 
     def _after_one(self, now: float, task: Task, ended: Task) -> PredecessorsEnded | None:
         if ended.state is not TaskState.DONE:
-            return _failed(now, ended)
+            return failed(now, ended)
         left = self._awaited.left.get(task.id, 0)
-        event = self._all_done(now, task) if left == 1 else None
+        event = self.verdicts.all_done(now, task) if left == 1 else None
         self._awaited.left[task.id] = left - 1
         return event
 
@@ -265,42 +277,13 @@ class Waits:
             if task is not None and task.waits:
                 if passing:
                     self._enter_anew(task_id)
-                event, again = self._looked(now, task, passing=passing)
+                event, again = self.verdicts.looked(now, task, passing=passing)
                 if again:
                     later.append((task_id, passing))
             self._look.popleft()
             if task is not None and event is not None:
                 yield task, event
         self._look.extend(later)
-
-    def _looked(
-        self, now: float, task: Task, *, passing: bool
-    ) -> tuple[PredecessorsEnded | None, bool]:
-        """What the predecessors of `task` came to; True: ask again, the journal is behind."""
-        failed, is_open, again = None, False, False
-        for known in task.predecessors:
-            found = self.finder.task(known) if known else None
-            if found is None or found.state not in FINAL:
-                is_open = True
-                again |= found is not None and self._table.get(found.id) is None
-            elif found.state is not TaskState.DONE:
-                failed = failed or found
-        if failed is not None and (is_open or not passing or failed.id in task.spec.takes):
-            return _failed(now, failed), False
-        return (None, again) if is_open else (self._all_done(now, task), False)
-
-    def _all_done(self, now: float, task: Task) -> PredecessorsEnded:
-        """Its wait is over, if the values that it takes are there. Raises OSError."""
-        for taken in task.spec.takes:
-            if self.values.has(taken):
-                continue
-            found = self.finder.task(taken)
-            if found is None or not self.values.keep(found):
-                text = value_gone(taken, found)
-                return PredecessorsEnded(
-                    at=now, failed=text, cause=Cause.GONE, blame=Blame.USER
-                )
-        return PredecessorsEnded(at=now)
 
     def _search_log(self, now: float) -> None:
         """Words that nobody knows may mean what ended and was pruned long ago."""
@@ -314,29 +297,8 @@ class Waits:
             for word, known in self.finder.search_log(words).items():
                 self._arrived.append((known, word, deque(unknown[word])))
 
-    # -- what is told of it -------------------------------------------------------------
-
-    def failed_before(self, task: Task) -> str:
-        """The sentence on a predecessor that has failed and was not retried; empty: there is none."""
-        for known in task.predecessors:
-            found = self.finder.task(known) if known else None
-            if found is not None and found.state in FINAL and found.state is not TaskState.DONE:
-                return culprit(found)
-        return ""
-
-    def why(self, task: Task) -> str:
-        """What a task waits for, in one line; empty when it is not for predecessors."""
-        if not task.waits:
-            return ""
-        known = [self.finder.task(each) if each else None for each in task.predecessors]
-        return why_waiting(task, known)
-
 
 def _with(task: Task, word: str, known: TaskId) -> tuple[TaskId, ...]:
     """The predecessors of `task`, now that `word` is known to mean `known`."""
     pairs = zip(task.spec.after, task.predecessors, strict=True)
     return tuple([known if not old and each == word else old for each, old in pairs])
-
-
-def _failed(now: float, ended: Task) -> PredecessorsEnded:
-    return PredecessorsEnded(at=now, failed=culprit(ended), blame=culprits_blame(ended))

@@ -11,6 +11,7 @@ from spoolmw.daemon import waits
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.rebuild import rebuild
 from spoolmw.format.ids import new_task_id
+from spoolmw.format.resultfile import read_trailer
 from spoolmw.format.taskwriter import write
 from spoolmw.model.task import Task, TaskState
 from spoolmw.runner import results
@@ -491,6 +492,22 @@ def test_a_value_that_was_taken_away_before_fails_who_takes_it(bench: Bench) -> 
     trailer = bench.trailer("two")
     assert (trailer["cause"], trailer["blame"]) == ("gone", "user")
     assert f"the value of one ({one}) is gone" in str(trailer["message"])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_predecessor_that_is_refused_fails_who_waits_for_its_id(
+    bench: Bench, *, first: bool
+) -> None:
+    one = new_task_id()
+    if first:
+        a_call(bench, "two", one)
+    (bench.layout.incoming / f"one-{one}.task").write_bytes(b"no task\n")
+    refused(bench, f"one-{one}.task")
+    if not first:
+        drop(bench, "two", one)
+    bench.until(lambda: list(bench.layout.results.glob("two*.result")))
+    [path] = bench.layout.results.glob("two*.result")
+    assert f"not run: one ({one}) failed: refused: " in str(read_trailer(path)["message"])
 
 
 def test_nothing_is_kept_for_who_only_runs_after(bench: Bench) -> None:
