@@ -50,16 +50,17 @@ def dump_call(
     call = (function, tuple(args), dict(kwargs or {}))
     try:
         if stand_in is not None:
-            return _with_stand_ins(call, stand_in)
+            packed = Packed(_pickle(function))  # apart: its own parts do not stand for anything
+            return _with_stand_ins((packed, *call[1:]), stand_in)
         return _quickly(call) or _pickle(call)
     except StandsForTask:
         if stand_in is None:
             raise
         raise _uses_a_task(function) from None
-    except NotPicklable:
-        raise
+    except SpoolmwError:
+        raise  # of `stand_in`
     except Exception as problem:  # an object's own __reduce__ may raise anything
-        raise _not_picklable(call, problem) from problem
+        raise _not_picklable(call, problem, stand_in) from problem
 
 
 class Packed:
@@ -95,13 +96,11 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         return self.stand_in(obj)
 
 
-def _with_stand_ins(call: Call, stand_in: StandIn) -> bytes:
-    # The function is pickled apart: what it is made of does not stand for anything.
-    function, args, kwargs = call
+def _with_stand_ins(value: object, stand_in: StandIn) -> bytes:
     file = io.BytesIO()
     pickler = _Pickler(file, protocol=_PROTOCOL)
     pickler.stand_in = stand_in
-    pickler.dump((Packed(_pickle(function)), args, kwargs))
+    pickler.dump(value)
     return file.getvalue()
 
 
@@ -118,7 +117,7 @@ def _all_plain(values: Iterable[object]) -> bool:
     return all(type(value) in PLAIN_TYPES for value in values)
 
 
-def _not_picklable(call: Call, problem: Exception) -> NotPicklable:
+def _not_picklable(call: Call, problem: Exception, stand_in: StandIn | None) -> NotPicklable:
     function, args, kwargs = call
     name = getattr(function, "__qualname__", type(function).__name__)
     parts: list[tuple[str, object]] = [(f"the function {name}", function)]
@@ -126,7 +125,7 @@ def _not_picklable(call: Call, problem: Exception) -> NotPicklable:
     parts += [(f"argument {key} of {name}", arg) for key, arg in kwargs.items()]
     for what, part in parts:
         try:
-            _pickle(part)
+            _with_stand_ins(part, stand_in or (lambda _: None))
         except Exception as inner:  # noqa: BLE001  # as above
             return _named(what, part, inner)
     return _named(f"the call of {name}", call, problem)

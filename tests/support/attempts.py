@@ -156,6 +156,8 @@ def header_of(codec: str, body: bytes, task: str, needs: dict[str, Any]) -> dict
     files = {key: needs[key] for key in ("inputs", "outputs") if key in needs}
     if files:
         header["files"] = files
+    if "takes" in needs:
+        header["takes"] = needs["takes"]
     place = {key: needs[key] for key in ("interpreter", "python") if key in needs}
     if place:
         header["place"] = place

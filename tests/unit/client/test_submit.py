@@ -103,7 +103,7 @@ def test_a_wrong_value_is_refused_by_its_option(spool: Spool) -> None:
         spool.options(bix="a")
 
 
-@pytest.mark.parametrize("wish", ["quorum", "validator", "checkpoint", "after"])
+@pytest.mark.parametrize("wish", ["quorum", "validator", "checkpoint"])
 def test_what_is_not_built_yet_is_refused_and_not_ignored(spool: Spool, wish: str) -> None:
     with pytest.raises(BadTaskFile, match="not built yet"):
         spool.options(**{wish: 2})

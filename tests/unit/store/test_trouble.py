@@ -105,19 +105,20 @@ class TestVersions:
         raw = sqlite3.connect(path)
         raw.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
         raw.close()
-        with pytest.raises(BadSpool, match="version 2") as caught:
+        with pytest.raises(BadSpool, match=f"version {schema.VERSION + 1}") as caught:
             Journal.open(path)
         assert "newer" in caught.value.why
 
     def test_an_older_one_is_copied_before_it_is_changed(self, path: Path) -> None:
         filled(path, 3)
         db = sqlite_utils.Database(sqlite3.connect(path, isolation_level=None))
-        add = {1: lambda db: db.execute("ALTER TABLE tasks ADD COLUMN extra TEXT")}
-        schema.bring_up_to_date(db, path, target=2, migrations=add)
-        assert schema.version(db) == 2
+        now = schema.VERSION
+        add = {now: lambda db: db.execute("ALTER TABLE tasks ADD COLUMN extra TEXT")}
+        schema.bring_up_to_date(db, path, target=now + 1, migrations=add)
+        assert schema.version(db) == now + 1
         db.close()
-        old = sqlite3.connect(path.with_name("spoolmw.db.v1"))
-        assert old.execute("PRAGMA user_version").fetchone() == (1,)
+        old = sqlite3.connect(path.with_name(f"spoolmw.db.v{now}"))
+        assert old.execute("PRAGMA user_version").fetchone() == (now,)
         assert old.execute("SELECT count(*) FROM tasks").fetchone() == (3,)
         old.close()
 
@@ -129,9 +130,10 @@ class TestVersions:
             db.execute("DELETE FROM tasks")
             raise OSError("power")
 
+        now = schema.VERSION
         with pytest.raises(OSError, match="power"):
-            schema.bring_up_to_date(db, path, target=2, migrations={1: fail})
-        assert schema.version(db) == 1
+            schema.bring_up_to_date(db, path, target=now + 1, migrations={now: fail})
+        assert schema.version(db) == now
         assert db["tasks"].count == 3
         db.close()
 
