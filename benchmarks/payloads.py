@@ -10,3 +10,12 @@ def nothing() -> None:
 def same(data: bytes) -> bytes:
     """Give back what was given: a large argument and a large result."""
     return data
+
+
+def nothing_of(value: object) -> None:
+    """A task without work that takes another one's value."""
+
+
+def count_all(values: list[object]) -> int:
+    """How many values there are: the smallest reduce."""
+    return len(values)

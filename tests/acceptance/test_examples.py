@@ -81,6 +81,15 @@ def test_count_strings(served: Daemon, tmp_path: Path) -> None:
     assert [line.split()[0] for line in said.splitlines()] == ["3", "0", "3"]
 
 
+@pytest.mark.parametrize("width", ["2", "8"])
+def test_map_reduce(served: Daemon, tmp_path: Path, width: str) -> None:
+    files = [tmp_path / f"{n}.txt" for n in range(5)]
+    for n, file in enumerate(files):
+        file.write_text("The spool, and the grid.\n" * (n + 1))
+    said = example("map_reduce.py", served, "--width", width, *files)
+    assert said.split() == ["30", "the", "15", "and", "15", "grid", "15", "spool"]
+
+
 def test_genetic(served: Daemon) -> None:
     options = ("--generations", "3", "--population", "6", "--tries", "60")
     said = example("genetic.py", served, *options)
