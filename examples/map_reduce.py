@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spoolmw import Spool, SpoolTask
+
+Submit = Callable[..., SpoolTask]
 
 
 def count(text: str) -> Counter[str]:
@@ -27,11 +29,11 @@ def merge(counts: Sequence[Counter[str]]) -> Counter[str]:
     return sum(counts, Counter())
 
 
-def reduced(grid: Spool, tasks: list[SpoolTask], width: int) -> SpoolTask:
+def reduced(submit: Submit, tasks: list[SpoolTask], width: int) -> SpoolTask:
     """One task for the sum of all, by way of sums of `width` each."""
     while len(tasks) > 1:
         groups = [tasks[at : at + width] for at in range(0, len(tasks), width)]
-        tasks = [grid.submit(merge, group) for group in groups]
+        tasks = [submit(merge, group) for group in groups]
     return tasks[0]
 
 
@@ -49,7 +51,7 @@ def main() -> None:
     spool = Spool(args.spool)
     grid = spool.options(agents=args.agents) if args.agents else spool
     tasks = [grid.submit(count, file.read_text(encoding="utf-8")) for file in args.files]
-    total = reduced(grid, tasks, max(args.width, 2)).result()
+    total = reduced(grid.submit, tasks, max(args.width, 2)).result()
     for word, number in sorted(total.items(), key=lambda item: (-item[1], item[0]))[
         : args.most
     ]:

@@ -115,6 +115,8 @@ def _content_problems(item: Item, result: Delivered) -> Iterator[str]:
     state = result.trailer["state"]
     if item.is_twin and state == "failed" and "took it away" in json.dumps(result.trailer):
         return
+    if item.takes and state == "failed" and "taken away before" in json.dumps(result.trailer):
+        return
     if state != item.state:
         yield f"is {state}, not {item.state}: {result.header} {result.trailer}"
         return
@@ -179,6 +181,7 @@ def _leftovers(layout: Layout, excused: Collection[Excuse]) -> list[str]:
     kept = _kept_for_retry(layout)
     found = []
     folders = [layout.incoming, layout.stage, layout.rejected, layout.active, layout.inputs]
+    folders.append(layout.values)
     for folder in folders if Excuse.CLIENT_KILLED in excused else [*folders, layout.tmp]:
         for path in folder.rglob("*"):
             rel = str(path.relative_to(layout.root))
@@ -194,11 +197,14 @@ def _kept_for_retry(layout: Layout) -> set[str]:
     kept = set()
     db = sqlite3.connect(layout.journal)
     try:
-        rows = db.execute("SELECT id, box, dropped FROM tasks WHERE state IN (6, 7)").fetchall()
+        rows = db.execute(
+            "SELECT id, box, dropped, after FROM tasks WHERE state > 5"
+        ).fetchall()
     finally:
         db.close()
-    for task_id, box, dropped in rows:
+    for task_id, box, dropped, after in rows:
         kept.add(f"active/{task_id[-2:]}/{task_id}~{box}~{dropped}")
+        kept |= {f"values/{taken}" for taken in json.loads(after)[2]} if after else set()
     return kept
 
 

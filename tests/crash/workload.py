@@ -1,6 +1,7 @@
 """The small workload of the kill sweep, and the client that submits it: a program `(HOME, early|late)`.
 
-All three forms of drops are in it, a task that fails, a twin by key, a name that is taken. The
+All three forms of drops are in it, a task that fails, a twin by key, a name that is taken, a call
+that takes the value of another, and one that runs after a task that fails. The
 client writes a line before and a line after each submission into `client.log`: a submission
 whose second line is there was acknowledged. A client that was killed is simply run again; it
 goes on with what was not acknowledged.
@@ -61,6 +62,7 @@ class Item:
     error: str = ""  #: the type of the exception of a failed call
     late: bool = False  #: submitted while the daemon runs
     is_twin: bool = False  #: with another one's key
+    takes: bool = False  #: the value of another one
 
 
 # -- what runs
@@ -99,6 +101,12 @@ def fail(home: str) -> None:
     raise ValueError("this one is meant to fail")
 
 
+def extend(values: list[object], home: str) -> list[object]:
+    """A call that takes another one's value."""
+    os.close(note_run(home))
+    return [*values, "and more"]
+
+
 # -- how it is submitted
 
 
@@ -114,6 +122,17 @@ def failing_call(item: Item, home: Path) -> str:
 def twin(item: Item, home: Path) -> str:
     spool = _spool(home, item.name, key="the same")
     return str(spool.submit(calculate, 7, str(home)).id)
+
+
+def taking_call(item: Item, home: Path) -> str:
+    """With a task of its own before it, whose value it takes."""
+    first = _spool(home, "before").submit(calculate, 4, str(home))
+    return str(_spool(home, item.name).submit(extend, first, str(home)).id)
+
+
+def call_after_a_failure(item: Item, home: Path) -> str:
+    first = _spool(home, "fails before").submit(fail, str(home))
+    return str(_spool(home, item.name).submit(extend, [first], str(home)).id)
 
 
 def command(item: Item, home: Path) -> str:
@@ -186,6 +205,8 @@ ITEMS = (
     Item("fails", failing_call, state="failed", error="ValueError"),
     Item("twin-first", twin, value=SEVEN, is_twin=True),
     Item("twin-second", twin, value=SEVEN, is_twin=True),
+    Item("takes", taking_call, value=[4, 16, "ä" * 4, "and more"], takes=True),
+    Item("never", call_after_a_failure, state="failed"),
     Item("script", script, stdout="said\n", files=(("made.txt", "made\n"),)),
     Item("taken", taken_name, stdout="mine\n"),
     Item("count", toml, stdout="", files=(("words.count", "5\n"),)),
