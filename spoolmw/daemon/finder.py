@@ -21,6 +21,7 @@ from spoolmw.store.journal import Journal
 
 NOBODY = TaskId("")
 MOST_REFUSED = 10_000  #: refused files that are remembered
+MOST_DONE = 1024  #: tasks that were done are remembered, as many may wait for the same ones
 LOG_BYTES = 64 << 20  #: of the newest deliveries that are looked through
 _STATES = {state.value: state for state in FINAL}
 
@@ -33,6 +34,7 @@ class Finder:
         self._journal = journal
         self._done_log = done_log
         self._gone: dict[TaskId, Task] = {}  #: pruned, or refused
+        self._done: dict[TaskId, Task] = {}  #: asked for lately; nothing about them will change
         self.fresh: list[Task] = []  #: accepted, but not yet committed
         self._named: dict[tuple[str, str], TaskId] = {}
         self._seen = 0  #: so many of `fresh` are in `_named`
@@ -50,7 +52,15 @@ class Finder:
 
         One that is neither in the table nor FINAL has ended in this tick: the journal is behind.
         """
-        return self._table.get(task_id) or self._journal.get(task_id) or self._gone.get(task_id)
+        found = self._table.get(task_id) or self._done.get(task_id)
+        if found is not None:
+            return found
+        found = self._journal.get(task_id) or self._gone.get(task_id)
+        if found is not None and found.state is TaskState.DONE:
+            if len(self._done) >= MOST_DONE:
+                self._done.clear()
+            self._done[task_id] = found
+        return found
 
     def committed(self) -> None:
         """What was fresh is in the journal now."""

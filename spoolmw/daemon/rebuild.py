@@ -126,13 +126,16 @@ def _delivered(layout: Layout, place: Place, parsed: TaskFile | None) -> Done | 
 
 
 def _ended(place: Place, spec: Spec, done: Done, seq: int) -> Task:
+    if done.key and not spec.key:
+        spec = Spec(name=spec.name, key=done.key)
     return Task(
         seq=seq,
         id=place.id,
         box=done.box,
         dropped=place.dropped,
         result_name=done.result_name,
-        spec=spec if spec.key or not done.key else Spec(name=spec.name, key=done.key),
+        spec=spec,
+        predecessors=(TaskId(""),) * len(spec.after),  # a retry finds them again
         submitted_at=int(place.id[:12], 16) / 1000,
         state=STATES[done.state],
         ending=Ending(
@@ -172,6 +175,7 @@ def _delivering(task: Task, staged: Path) -> Task:
         dropped=task.dropped,
         result_name=task.result_name,
         spec=task.spec,
+        predecessors=task.predecessors,
         submitted_at=task.submitted_at,
         state=TaskState.DELIVERING,
         attempt=0 if by_daemon else int(attempt),

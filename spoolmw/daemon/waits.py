@@ -269,21 +269,19 @@ class Waits:
 
     def _looked_at(self, now: float, room: int) -> Iterator[Told]:
         """Those whose predecessors may all have ended before this was asked."""
-        later: list[tuple[TaskId, bool]] = []
         for _ in range(min(len(self._look), max(room, 1))):
             task_id, passing = self._look[0]
             task = self._table.get(task_id)
-            event = None
+            event, again = None, False
             if task is not None and task.waits:
                 if passing:
                     self._enter_anew(task_id)
                 event, again = self.verdicts.looked(now, task, passing=passing)
-                if again:
-                    later.append((task_id, passing))
             self._look.popleft()
+            if again:
+                self._look.append((task_id, passing))
             if task is not None and event is not None:
                 yield task, event
-        self._look.extend(later)
 
     def _search_log(self, now: float) -> None:
         """Words that nobody knows may mean what ended and was pruned long ago."""

@@ -430,6 +430,21 @@ def test_a_rebuilt_journal_goes_on_waiting_for_the_same_task(bench: Bench, *, ok
         assert f"done ({done.id}) failed" in message(bench, "three")
 
 
+def test_a_failed_successor_can_be_retried_after_a_rebuild(bench: Bench) -> None:
+    one = drop_and_take(bench, "one")
+    two = drop_and_take(bench, "two", "one", key="second")
+    finish(bench, "one", ok=False)
+    bench.until(lambda: state(bench, two) == "failed")
+    bench.close()
+    rebuild(bench.layout)
+    bench.start()
+    bench.ask("retry", ids=[one.id])
+    bench.ask("retry", ids=[two.id])
+    bench.until(lambda: bench.parts.table.tasks[two.id].predecessors == (one.id,))
+    finish(bench, "one")
+    finish(bench, "two")
+
+
 # Values
 
 
