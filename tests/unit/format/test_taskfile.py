@@ -194,7 +194,15 @@ BAD_HEADERS: list[tuple[str | bytes, str]] = [
     (header_with(qourum=2), 'did you mean "quorum"'),
     (header_with(redundancy={"quorum": 2}), "not built yet"),
     (header_with(redundancy={}), "not built yet"),
-    (header_with(after=["a"]), "not built yet"),
+    (header_with(after="a"), 'write it as after = ["fold-16"]'),
+    (header_with(after=["a", 1]), "value 2: a text was expected"),
+    (header_with(after=["a" * 513]), "longer than 512"),
+    (header_with(after=["a"] * 1001), "more than 1000"),
+    (header_with(after_failed="ignore"), "possible are fail, hold"),
+    (header_with(afetr=["a"]), 'did you mean "after"'),
+    (header_with(after=["a"], takes=["a"]), "the id of a task was expected"),
+    (header_with(takes=["0" * 32]), "not in `after`"),
+    (header_with(predecessors=["0" * 32]), 'the key "predecessors" is unknown'),
     (header_with(checkpoint={"every": "10m"}), "not built yet"),
     (header_with(quorum=2), "not built yet"),
     (header_with(submitted_at=3), 'the key "submitted_at" is unknown'),
@@ -260,6 +268,33 @@ BAD_HEADERS: list[tuple[str | bytes, str]] = [
     (header_with(body=None), "a section was expected"),
     ('{"name": "nothing"}', "nothing to run"),
 ]  # fmt: skip
+
+
+def test_predecessors_are_read_each_once() -> None:
+    known, other = "0" * 32, "fold-16"
+    header = header_with(after=[other, known, other], after_failed="hold", takes=[known])
+    data = raw_task(header, BODY)
+    spec = read_header(data, size=len(data), dropped="x.task").spec
+    assert spec.after == (other, known)
+    assert (spec.after_failed, spec.takes) == ("hold", (known,))
+
+
+def test_the_copy_in_active_says_whom_after_was_found_to_mean() -> None:
+    data = raw_task(header_with(after=["fold-16", "later"]), BODY)
+    parsed = read_header(data, size=len(data), dropped="x.task")
+    known = (TaskId("a" * 32), TaskId(""))
+    head = canonical(
+        parsed,
+        task_id=TaskId("b" * 32),
+        name="x",
+        submitted_at=1.0,
+        result_name="x",
+        predecessors=known,
+    )
+    copied = head + BODY
+    again = read_header(copied, size=len(copied), dropped="x.task", accepted=True)
+    assert again.predecessors == known
+    assert again.spec.after == ("fold-16", "later")
 
 
 @pytest.mark.parametrize(("header", "says"), BAD_HEADERS, ids=range(len(BAD_HEADERS)))
