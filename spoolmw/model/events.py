@@ -80,6 +80,27 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpointed:
+    """A running attempt saved its progress; the checkpoint stands whole in `checkpoints/`."""
+
+    at: float
+    attempt: AttemptId
+    sequence: int  #: counts the saves of one attempt, from 1
+    size_bytes: int
+    saved_at: float  #: wall clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progressed:
+    """A running attempt says how far it is. Not kept in the journal: it ends with the attempt."""
+
+    at: float
+    attempt: AttemptId
+    fraction: float  #: from 0 to 1
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TwinEnded:
     """The first task with the same key ended; `first` tells how."""
 
