@@ -16,10 +16,10 @@ from spoolmw.daemon.table import Table
 from spoolmw.errors import AgentError
 from spoolmw.format.resultfile import trailer_line
 from spoolmw.model.agent import Launch
-from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
+from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop, Trim
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task, TaskState
-from spoolmw.spooldir import markers
+from spoolmw.spooldir import checkpoints, markers
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.layout import Layout, active_name
 
@@ -84,6 +84,8 @@ class Performer:
                     stops.setdefault(agent, []).append(attempt)
                 case Deliver(task):
                     self._deliver(task)
+                case Trim():
+                    self._trim(effect)
                 case Discard(attempt):
                     _tidy(self._delivery.discard, str(attempt))
                 case Forget(task, payload):
@@ -155,6 +157,13 @@ class Performer:
         except OSError as error:
             self._put_off([task], error)
 
+    def _trim(self, order: Trim) -> None:
+        newest = checkpoints.Order(*order.newest.order)
+        try:
+            checkpoints.trim(self._layout, order.task, order.replica, newest, order.since)
+        except OSError as error:
+            log.warning("left behind %s", fields(checkpoints=order.task, why=error))
+
     def _forget(self, task: Task, table: Table, *, payload: bool) -> None:
         """A done task's file and inputs go; those of a failed one stay for `retry`, until pruned.
 
@@ -163,6 +172,8 @@ class Performer:
         if task.state is TaskState.CANCELLED or len(task.history) != 1:
             _tidy(self._unmark, task.id)
         if payload:
+            if may_have_checkpoints(task) and not task.spec.checkpoint.keep:
+                _tidy(self._remove_checkpoints, task.id)
             _tidy(_unlink, self._active + active_name(task.id, task.box, task.dropped))
             for item in task.spec.files.inputs:
                 if item.digest not in table.inputs:
@@ -170,8 +181,16 @@ class Performer:
         if self._hooks.wants(task.state.value):
             self._hooks.fire(task.state.value, trailer_line(task))
 
+    def _remove_checkpoints(self, task_id: str) -> None:
+        checkpoints.remove(self._layout, TaskId(task_id))
+
     def _unmark(self, task_id: str) -> None:
         markers.clear(self._layout, TaskId(task_id))
+
+
+def may_have_checkpoints(task: Task) -> bool:
+    """Whether it is worth a look: an attempt that was lost may have saved what nobody told of."""
+    return task.saved is not None or len(task.history) > 1 or task.spec.checkpoint.asked
 
 
 def _tidy(remove: Callable[[str], None], name: str) -> None:

@@ -12,12 +12,14 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from spoolmw.agents.contract import AttemptEvent
 from spoolmw.daemon import attempts
 from spoolmw.daemon.batch import Batch
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.control import Request
 from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.gear import Gear, Item
+from spoolmw.daemon.hearing import Hearing
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.room import disk_full
 from spoolmw.daemon.twins import Twins
@@ -31,7 +33,6 @@ from spoolmw.model.events import (
     Lost,
     NameTaken,
     Reported,
-    Started,
     Submitted,
 )
 from spoolmw.model.ids import TaskId
@@ -69,6 +70,7 @@ class Reactor:
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
+        self.hearing = Hearing(gear.delivery, gear.intake.missing)
         self._twins = Twins(gear.journal, gear.delivery)
         self._retry_at = 0.0
         self._settle_at = 0.0
@@ -135,6 +137,7 @@ class Reactor:
             return task
         self.table.put(task, after)
         self.dispatch.moved(task, after, event.at)
+        self.hearing.moved(task, after)
         self._batch.note(task, event, after, effects)
         if log.isEnabledFor(10):
             states = f"{task.state.value} -> {after.state.value}"
@@ -217,20 +220,18 @@ class Reactor:
                 self._batch.release(item.agent, event.attempt)
         return len(item.events)
 
-    def _attempt_event(self, event: Started | Reported | Lost) -> None:
-        task = self.table.get(event.attempt.task)
+    def _attempt_event(self, told: AttemptEvent) -> None:
+        task = self.table.get(told.attempt.task)
         if task is None:
             return  # of a task that ended meanwhile: late
-        if isinstance(event, Started):
-            self.apply(task, event)
+        event = self.hearing.fit(told, task)
+        if event is None:
             return
-        self._counts.ended += 1
-        event = attempts.checked(event, self.delivery)
-        if event.cause is Cause.LAUNCH:
-            event = attempts.launch_failed(event, task, self.intake.missing(task))
         after = self.apply(task, event)
-        if event.cause is not Cause.FINISHED:
-            attempts.tell(after, event)
+        if isinstance(event, Reported | Lost):
+            self._counts.ended += 1
+            if event.cause is not Cause.FINISHED:
+                attempts.tell(after, event)
 
     def _take_files(self) -> None:
         now = boot_s()
@@ -321,11 +322,9 @@ class Reactor:
                 raise disk_full(error) from error
 
     def _copy_for_twins(self, first: Task) -> None:
-        waiting = self.table.twins.get(first.id)
-        if not waiting or first.ending is None or first.ending.state is not TaskState.DONE:
-            return
-        for twin in self._still_open(list(waiting)):
-            self.apply(twin, self._twins.beside(boot_s(), twin, first))
+        waiting = self._still_open(list(self.table.twins.get(first.id, ())))
+        for twin, event in self._twins.beside(boot_s(), first, waiting):
+            self.apply(twin, event)
 
     def _stuck(self, why: str) -> None:
         """The disk is full: keep the batch, free the ballast, try again; nothing is lost."""

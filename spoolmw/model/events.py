@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.model.task import Blame, Cause, Outcome, Task
+from spoolmw.model.task import Blame, Cause, Outcome, Saved, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,16 @@ class Lost:
     counts: bool = True  #: False: none of the three losses (shutdown, the daemon's own death)
     dead: bool = False  #: proven: it can never report, so what it left in `stage/` may go
     jitter: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A running attempt took up a checkpoint, or passed over damaged ones and began anew."""
+
+    at: float
+    attempt: AttemptId
+    saved: Saved | None = None  #: what it took up; None: nothing, it began anew
+    message: str = ""  #: which ones were damaged and how, in one line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +185,8 @@ Event = (
     Submitted
     | Assigned
     | Started
+    | Resumed
+    | Checkpointed
     | Reported
     | Lost
     | TwinEnded

@@ -20,6 +20,7 @@ from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
 from spoolmw.model.events import (
     Assigned,
     Cancelled,
+    Checkpointed,
     Delivered,
     Event,
     Held,
@@ -28,13 +29,14 @@ from spoolmw.model.events import (
     Released,
     Reported,
     Reprioritised,
+    Resumed,
     Retried,
     Started,
     TwinEnded,
 )
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.task import FINAL, Blame, Cause, Ending, Lease, Outcome, Task, TaskState
-from spoolmw.rules import endings
+from spoolmw.rules import endings, saving
 from spoolmw.rules import history as past
 from spoolmw.rules.become import become
 from spoolmw.rules.retry import (
@@ -80,9 +82,9 @@ def owed(task: Task) -> tuple[Effect, ...]:
     discards = tuple(Discard(attempt) for attempt in past.unwanted(task))
     match task.state:
         case TaskState.WAITING | TaskState.QUEUED | TaskState.HELD:
-            return discards
+            return (*saving.owed(task), *discards)
         case TaskState.RUNNING:
-            return (Start(task), *discards)
+            return (Start(task), *saving.owed(task), *discards)
         case TaskState.DELIVERING:
             return (Deliver(task), *discards)
         case TaskState.DONE | TaskState.FAILED | TaskState.CANCELLED:
@@ -93,6 +95,8 @@ def is_late(task: Task, event: Event) -> bool:
     """Whether `event` comes too late or twice, is forged, or wants what is so already."""
     if isinstance(event, Reported):
         return not (_is_own(task, event) or _is_late_success(task, event))
+    if isinstance(event, Resumed | Checkpointed):
+        return saving.is_late(task, event)
     if isinstance(event, Started | Lost):
         return task.lease is None or event.attempt != task.attempt_id
     if isinstance(event, TwinEnded):
@@ -326,6 +330,8 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     (HELD, Reprioritised): Rule(_reprioritise, (HELD,)),
     (HELD, Cancelled): Rule(_cancel, (DELIVERING,)),
     (RUNNING, Started): Rule(_begin, (RUNNING,)),
+    (RUNNING, Resumed): Rule(saving.resume, (RUNNING,)),
+    (RUNNING, Checkpointed): Rule(saving.checkpoint, (RUNNING,)),
     (RUNNING, Reported): Rule(_report, (DELIVERING, QUEUED)),
     (RUNNING, Lost): Rule(_lose_attempt, (QUEUED, DELIVERING)),
     (RUNNING, Held): Rule(_hold, (HELD,)),

@@ -12,6 +12,7 @@ from typing import Any
 from spoolmw.model.events import (
     Assigned,
     Cancelled,
+    Checkpointed,
     Delivered,
     Event,
     Held,
@@ -20,6 +21,7 @@ from spoolmw.model.events import (
     Released,
     Reported,
     Reprioritised,
+    Resumed,
     Retried,
     Started,
     Submitted,
@@ -49,6 +51,23 @@ def _started(event: Started, after: Task) -> str:
     return (
         f'{{"fact":"started","attempt":{event.attempt.attempt},"host":{quoted(event.host)},'
         f'"slot":{quoted(event.slot)},"at":{event.started_at!r}}}'
+    )
+
+
+def _resumed(event: Resumed, after: Task) -> str:
+    text = f'{{"fact":"resumed","attempt":{event.attempt.attempt}'
+    if event.saved is not None:
+        text += f',"from":"{event.saved.attempt}-{event.saved.sequence}"'
+        text += f',"bytes":{event.saved.size_bytes},"saved_at":{event.saved.saved_at!r}'
+    if event.message:
+        text += f',"message":{quoted(event.message)}'
+    return text + "}"
+
+
+def _checkpointed(event: Checkpointed, after: Task) -> str:
+    return (
+        f'{{"fact":"checkpointed","attempt":{event.attempt.attempt},'
+        f'"sequence":{event.sequence},"bytes":{event.size_bytes},"at":{event.saved_at!r}}}'
     )
 
 
@@ -107,6 +126,8 @@ WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Submitted: _submitted,
     Assigned: _assigned,
     Started: _started,
+    Resumed: _resumed,
+    Checkpointed: _checkpointed,
     Reported: _reported,
     Lost: _lost,
     TwinEnded: _twin_ended,

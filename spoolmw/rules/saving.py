@@ -1,0 +1,50 @@
+"""What checkpoints mean to a task: its losses count anew, and the next attempt goes on from there.
+
+Rule: an attempt's number fences. Only the running attempt's own checkpoints count, and only
+those of attempts from `since` on; what a late one tells changes nothing.
+"""
+
+from __future__ import annotations
+
+from spoolmw.model.effects import Effect, Trim
+from spoolmw.model.events import Checkpointed, Resumed
+from spoolmw.model.task import Saved, Task, TaskState
+from spoolmw.rules.become import become
+
+Step = tuple[Task, tuple[Effect, ...]]
+
+
+def is_late(task: Task, event: Resumed | Checkpointed) -> bool:
+    """Whether it is another attempt's than the running one's, or was told before."""
+    if task.lease is None or event.attempt != task.attempt_id:
+        return True
+    if task.saved is None:
+        return False
+    if isinstance(event, Resumed):
+        return task.saved.attempt == task.attempt  # it has saved since
+    return (event.attempt.attempt, event.sequence) <= task.saved.order
+
+
+def resume(task: Task, event: Resumed) -> Step:
+    """The attempt took up a checkpoint, maybe an older one because the newest was damaged."""
+    after = become(
+        task, TaskState.RUNNING, lease=task.lease, saved=event.saved, since=task.since
+    )
+    return after, ()
+
+
+def checkpoint(task: Task, event: Checkpointed) -> Step:
+    """The attempt got further: its losses count anew, and only the two newest are kept."""
+    saved = Saved(
+        attempt=event.attempt.attempt,
+        sequence=event.sequence,
+        saved_at=event.saved_at,
+        size_bytes=event.size_bytes,
+    )
+    after = become(task, TaskState.RUNNING, lease=task.lease, losses=0, saved=saved)
+    return after, owed(after)
+
+
+def owed(task: Task) -> tuple[Effect, ...]:
+    """What an open task's checkpoints owe, read off the state alone."""
+    return (Trim(task.id, task.saved, task.since),) if task.saved is not None else ()
