@@ -126,6 +126,7 @@ class Performer:
                 path="active/" + active_name(task.id, task.box, task.dropped),
                 spec=task.spec,
                 memory_bytes=self._dispatch.memory_limit(task),
+                since=task.since,
             )
         )
 

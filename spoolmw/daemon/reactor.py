@@ -142,11 +142,11 @@ class Reactor:
         if log.isEnabledFor(10):
             states = f"{task.state.value} -> {after.state.value}"
             log.debug("%s %s", task.id, states)
+        if task.state in FINAL:
+            self.ended[task.state.value] -= 1
         if after.state in FINAL:
             self.ended[after.state.value] += 1
             self._twins.due.extend(self.table.twins.pop(after.id, ()))
-        elif task.state in FINAL:
-            self.ended[task.state.value] -= 1
         return after
 
     def submit(self, task: Task) -> None:

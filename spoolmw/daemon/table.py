@@ -34,6 +34,8 @@ class Table:
 
     def put(self, before: Task | None, after: Task) -> None:
         """Replace `before` (None: a new task) by `after`; a final task leaves the table."""
+        if before is not None and before.state in FINAL and after.state in FINAL:
+            return  # it has left already
         self._states(before, after)
         if before is None:
             self.hold_inputs(after)

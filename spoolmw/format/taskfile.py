@@ -30,7 +30,7 @@ from spoolmw.format.taskrecord import (
 from spoolmw.format.taskwriter import Template, canonical, write
 from spoolmw.format.values import checked, matching, one_of, whole
 from spoolmw.model.ids import TaskId
-from spoolmw.model.spec import Body, Run, Spec
+from spoolmw.model.spec import Body, Checkpoint, Run, Spec
 
 _DOCS = "see docs/taskfile.md"
 
@@ -103,6 +103,7 @@ def _like(spec: Spec, *, name: str, run: Run) -> Spec:
         resources=spec.resources,
         limits=spec.limits,
         retry=spec.retry,
+        checkpoint=spec.checkpoint,
         place=spec.place,
     )
 
@@ -304,6 +305,17 @@ def _check_run(spec: Spec, body: Body) -> None:
         raise Unfit("nothing to run is named", 'add [run] command = ["./fold", "17"]', ("run",))
     if body.codec and spec.files.outputs:
         raise Unfit("a Python call has no output files", "return a value", ("files", "outputs"))
+    if body.codec:
+        _check_checkpoint(spec.checkpoint)
+
+
+def _check_checkpoint(wish: Checkpoint) -> None:
+    """What only a command can do; a Python call saves with `spoolmw.checkpoint`."""
+    fix = "a Python call saves with spoolmw.checkpoint.save(state): see docs/checkpoints.md"
+    if wish.files:
+        raise Unfit("a Python call has no state files", fix, ("checkpoint", "files"))
+    if wish.exit_code != Checkpoint().exit_code:
+        raise Unfit("a Python call has no exit code", fix, ("checkpoint", "exit_code"))
 
 
 def _refuse(

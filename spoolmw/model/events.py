@@ -111,6 +111,15 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """The user put a checkpoint in, of another task or spool: the next attempt goes on from it."""
+
+    at: float
+    saved: Saved
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TwinEnded:
     """The first task with the same key ended; `first` tells how."""
 
@@ -164,6 +173,7 @@ class Retried:
     at: float
     result_name: str
     by: str = ""
+    fresh: bool = False  #: from the start: the checkpoints that there are do not count any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +205,7 @@ Event = (
     | Released
     | Reprioritised
     | Retried
+    | Brought
     | NameTaken
     | Delivered
 )

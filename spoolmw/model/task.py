@@ -83,7 +83,7 @@ class Lease:
     slot: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint that stands in `checkpoints/TASK/REPLICA/ATTEMPT-SEQUENCE`."""
 

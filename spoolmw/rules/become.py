@@ -11,8 +11,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, Final
 
+from spoolmw.model.effects import Effect
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Ending, Lease, Ran, Saved, Task, TaskState
+
+Step = tuple[Task, tuple[Effect, ...]]
+"""What an event makes of a task, and what the world must then be told to do."""
 
 _new: Final = object.__new__
 _slot: Final[dict[str, Any]] = {

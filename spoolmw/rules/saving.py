@@ -7,22 +7,21 @@ those of attempts from `since` on; what a late one tells changes nothing.
 from __future__ import annotations
 
 from spoolmw.model.effects import Effect, Trim
-from spoolmw.model.events import Checkpointed, Resumed
-from spoolmw.model.task import Saved, Task, TaskState
-from spoolmw.rules.become import become
-
-Step = tuple[Task, tuple[Effect, ...]]
+from spoolmw.model.events import Brought, Checkpointed, Resumed
+from spoolmw.model.task import FINAL, Saved, Task, TaskState
+from spoolmw.rules.become import Step, become
 
 
 def is_late(task: Task, event: Resumed | Checkpointed) -> bool:
     """Whether it is another attempt's than the running one's, or was told before."""
     if task.lease is None or event.attempt != task.attempt_id:
         return True
-    if task.saved is None:
-        return False
     if isinstance(event, Resumed):
-        return task.saved.attempt == task.attempt  # it has saved since
-    return (event.attempt.attempt, event.sequence) <= task.saved.order
+        fenced = event.saved is not None and event.saved.attempt < task.since
+        has_saved = task.saved is not None and task.saved.attempt == task.attempt
+        return fenced or has_saved
+    told = event.attempt.attempt, event.sequence
+    return task.saved is not None and told <= task.saved.order
 
 
 def resume(task: Task, event: Resumed) -> Step:
@@ -43,6 +42,19 @@ def checkpoint(task: Task, event: Checkpointed) -> Step:
     )
     after = become(task, TaskState.RUNNING, lease=task.lease, losses=0, saved=saved)
     return after, owed(after)
+
+
+def bring(task: Task, event: Brought) -> Step:
+    """A checkpoint from elsewhere: the next attempt goes on from it."""
+    after = become(
+        task,
+        task.state,
+        ending=task.ending,
+        twin_of=task.twin_of,
+        saved=event.saved,
+        since=min(task.since, event.saved.attempt),
+    )
+    return after, () if after.state in FINAL else owed(after)
 
 
 def owed(task: Task) -> tuple[Effect, ...]:

@@ -19,6 +19,7 @@ from spoolmw.errors import IllegalTransition
 from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
 from spoolmw.model.events import (
     Assigned,
+    Brought,
     Cancelled,
     Checkpointed,
     Delivered,
@@ -36,9 +37,9 @@ from spoolmw.model.events import (
 )
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.task import FINAL, Blame, Cause, Ending, Lease, Outcome, Task, TaskState
-from spoolmw.rules import endings, saving
+from spoolmw.rules import endings, saving, wishes
 from spoolmw.rules import history as past
-from spoolmw.rules.become import become
+from spoolmw.rules.become import Step, become
 from spoolmw.rules.retry import (
     AGENT_BACKOFF_S,
     LOSSES_AT_MOST,
@@ -55,8 +56,6 @@ DELIVERING = TaskState.DELIVERING
 DONE = TaskState.DONE
 FAILED = TaskState.FAILED
 CANCELLED = TaskState.CANCELLED
-
-Step = tuple[Task, tuple[Effect, ...]]
 
 
 def step(task: Task, event: Event) -> Step:
@@ -241,35 +240,6 @@ def _hold(task: Task, event: Held) -> Step:
     return after, (Stop(task.lease.agent, task.attempt_id), *discards)
 
 
-def _release(task: Task, event: Released) -> Step:
-    """The user lets it go on: to its place in the queue, or to wait for its twin."""
-    if task.twin_of is None:
-        return become(task, QUEUED), ()
-    return become(task, WAITING, twin_of=task.twin_of), ()
-
-
-def _reprioritise(task: Task, event: Reprioritised) -> Step:
-    """The user wants it sooner or later than others; a running attempt is left alone."""
-    after = become(
-        task, task.state, lease=task.lease, twin_of=task.twin_of, priority=event.priority
-    )
-    return after, ()
-
-
-def _retry(task: Task, event: Retried) -> Step:
-    """The user wants it once more: as if new, but its attempts are counted on."""
-    after = become(
-        task,
-        QUEUED,
-        failures=0,
-        losses=0,
-        not_before=0.0,
-        memory_bytes=task.spec.resources.memory_bytes,
-        result_name=event.result_name,
-    )
-    return after, ()
-
-
 def _rename(task: Task, event: NameTaken) -> Step:
     """A foreign file stands where the result was to go: it goes there under another name."""
     after = become(task, DELIVERING, ending=task.ending, result_name=event.result_name)
@@ -317,17 +287,20 @@ class Rule(NamedTuple):
 TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     (WAITING, TwinEnded): Rule(_hear_of_twin, (DELIVERING, QUEUED)),
     (WAITING, Held): Rule(_hold, (HELD,)),
-    (WAITING, Reprioritised): Rule(_reprioritise, (WAITING,)),
+    (WAITING, Brought): Rule(saving.bring, (WAITING,)),
+    (WAITING, Reprioritised): Rule(wishes.reprioritise, (WAITING,)),
     (WAITING, Cancelled): Rule(_cancel, (DELIVERING,)),
     (QUEUED, Assigned): Rule(_assign, (RUNNING,)),
     (QUEUED, Reported): Rule(_report_late, (DELIVERING,)),
     (QUEUED, Held): Rule(_hold, (HELD,)),
-    (QUEUED, Reprioritised): Rule(_reprioritise, (QUEUED,)),
+    (QUEUED, Brought): Rule(saving.bring, (QUEUED,)),
+    (QUEUED, Reprioritised): Rule(wishes.reprioritise, (QUEUED,)),
     (QUEUED, Cancelled): Rule(_cancel, (DELIVERING,)),
     (HELD, TwinEnded): Rule(_hear_of_twin, (DELIVERING, HELD)),
     (HELD, Reported): Rule(_report_late, (DELIVERING,)),
-    (HELD, Released): Rule(_release, (QUEUED, WAITING)),
-    (HELD, Reprioritised): Rule(_reprioritise, (HELD,)),
+    (HELD, Released): Rule(wishes.release, (QUEUED, WAITING)),
+    (HELD, Brought): Rule(saving.bring, (HELD,)),
+    (HELD, Reprioritised): Rule(wishes.reprioritise, (HELD,)),
     (HELD, Cancelled): Rule(_cancel, (DELIVERING,)),
     (RUNNING, Started): Rule(_begin, (RUNNING,)),
     (RUNNING, Resumed): Rule(saving.resume, (RUNNING,)),
@@ -335,12 +308,14 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     (RUNNING, Reported): Rule(_report, (DELIVERING, QUEUED)),
     (RUNNING, Lost): Rule(_lose_attempt, (QUEUED, DELIVERING)),
     (RUNNING, Held): Rule(_hold, (HELD,)),
-    (RUNNING, Reprioritised): Rule(_reprioritise, (RUNNING,)),
+    (RUNNING, Reprioritised): Rule(wishes.reprioritise, (RUNNING,)),
     (RUNNING, Cancelled): Rule(_cancel, (DELIVERING,)),
     (DELIVERING, NameTaken): Rule(_rename, (DELIVERING,)),
     (DELIVERING, Delivered): Rule(_finish, (DONE, FAILED, CANCELLED)),
-    (FAILED, Retried): Rule(_retry, (QUEUED,)),
-    (CANCELLED, Retried): Rule(_retry, (QUEUED,)),
+    (FAILED, Brought): Rule(saving.bring, (FAILED,)),
+    (FAILED, Retried): Rule(wishes.retry, (QUEUED,)),
+    (CANCELLED, Brought): Rule(saving.bring, (CANCELLED,)),
+    (CANCELLED, Retried): Rule(wishes.retry, (QUEUED,)),
 }
 
 #: Facts that our own delivery tells; told again when the task has ended, they are late.

@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,18 +74,25 @@ def tasks(layout: Layout) -> Iterator[TaskId]:
             yield TaskId(name)
 
 
-def trim(layout: Layout, task: TaskId, replica: int, newest: Order, since: int) -> None:
-    """Keep `newest`, the one before it and any newer one; those before attempt `since` go too.
+def outdated(there: Iterable[Order], newest: Order, since: int) -> list[Order]:
+    """Which are not needed any more: all but `newest`, the one before it and any newer one.
 
-    Halves that are no newer go as well: nobody is writing them any more. Raises OSError.
+    Those of attempts before `since` do not count, so none of them is needed.
+    """
+    known = sorted(order for order in there if order <= newest)
+    counting = [order for order in known if order.attempt >= since]
+    return [order for order in known if order not in counting[-KEPT:]]
+
+
+def trim(layout: Layout, task: TaskId, replica: int, newest: Order, since: int) -> None:
+    """Remove what is `outdated`, and halves that are no newer: nobody is writing them any more.
+
+    Raises OSError.
     """
     folder = place(layout, task, replica)
     names = _names(folder)
-    known = sorted(order for order in map(_order, names) if order and order <= newest)
-    counting = [order for order in known if order.attempt >= since]
-    for order in known:
-        if order not in counting[-KEPT:]:
-            _remove(folder, order)
+    for order in outdated(filter(None, map(_order, names)), newest, since):
+        _remove(folder, order)
     for name in names:
         half = _HALF.fullmatch(name)
         if half and Order(int(half[1]), int(half[2])) <= newest:

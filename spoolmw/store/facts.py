@@ -11,6 +11,7 @@ from typing import Any
 
 from spoolmw.model.events import (
     Assigned,
+    Brought,
     Cancelled,
     Checkpointed,
     Delivered,
@@ -109,8 +110,16 @@ def _reprioritised(event: Reprioritised, after: Task) -> str:
 
 
 def _retried(event: Retried, after: Task) -> str:
-    name = quoted(event.result_name)
-    return f'{{"fact":"retried","result_name":{name},"by":{quoted(event.by)}}}'
+    name, fresh = quoted(event.result_name), ',"fresh":true' if event.fresh else ""
+    return f'{{"fact":"retried","result_name":{name},"by":{quoted(event.by)}{fresh}}}'
+
+
+def _brought(event: Brought, after: Task) -> str:
+    saved = event.saved
+    return (
+        f'{{"fact":"brought","checkpoint":"{saved.attempt}-{saved.sequence}",'
+        f'"bytes":{saved.size_bytes},"saved_at":{saved.saved_at!r},"by":{quoted(event.by)}}}'
+    )
 
 
 def _name_taken(event: NameTaken, after: Task) -> str:
@@ -136,6 +145,7 @@ WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Released: _by("released"),
     Reprioritised: _reprioritised,
     Retried: _retried,
+    Brought: _brought,
     NameTaken: _name_taken,
     Delivered: _delivered,
 }

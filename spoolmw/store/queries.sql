@@ -39,6 +39,8 @@ CREATE TABLE tasks (
   history      TEXT,
   twin_of      TEXT,
   result_kept  INTEGER NOT NULL DEFAULT 1,
+  saved        TEXT,
+  since        INTEGER NOT NULL DEFAULT 0,
   CHECK (state BETWEEN 0 AND 7),
   CHECK ((state = 3) = (lease IS NOT NULL)),
   CHECK ((state >= 4) = (ending IS NOT NULL)),
@@ -76,14 +78,14 @@ CREATE TABLE events (
 INSERT INTO tasks (
   seq, id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at, updated_at,
   priority, state, attempt, failures, losses, not_before, memory_bytes,
-  lease, ending, history, twin_of
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+  lease, ending, history, twin_of, saved, since
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- update_task: A transition that may have changed anything but what was asked for.
 UPDATE tasks SET
   result_name = ?, updated_at = ?, priority = ?, state = ?, attempt = ?, failures = ?,
   losses = ?, not_before = ?, memory_bytes = ?, lease = ?, ending = ?, history = ?, twin_of = ?,
-  result_kept = 1
+  saved = ?, since = ?, result_kept = 1
 WHERE seq = ?;
 
 -- update_state: A transition that changed nothing but the state (delivered).

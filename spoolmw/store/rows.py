@@ -14,8 +14,28 @@ from typing import Any
 
 from spoolmw.errors import JournalCorrupt
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
-from spoolmw.model.spec import Files, Input, Limits, Place, Resources, Retry, Run, Spec
-from spoolmw.model.task import Blame, Cause, Ending, Lease, Outcome, Ran, Task, TaskState
+from spoolmw.model.spec import (
+    Checkpoint,
+    Files,
+    Input,
+    Limits,
+    Place,
+    Resources,
+    Retry,
+    Run,
+    Spec,
+)
+from spoolmw.model.task import (
+    Blame,
+    Cause,
+    Ending,
+    Lease,
+    Outcome,
+    Ran,
+    Saved,
+    Task,
+    TaskState,
+)
 
 Row = tuple[Any, ...]
 
@@ -27,6 +47,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "resources": Resources,
     "limits": Limits,
     "retry": Retry,
+    "checkpoint": Checkpoint,
     "place": Place,
 }
 _DEFAULTS = {name: kind() for name, kind in _SECTIONS.items()}
@@ -48,7 +69,7 @@ _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _CAUSES = {cause.value: cause for cause in Cause}
 _BLAMES = {blame.value: blame for blame in Blame}
 
-_Decoded = tuple[int, Run, Files, Resources, Limits, Retry, Place]
+_Decoded = tuple[int, Run, Files, Resources, Limits, Retry, Checkpoint, Place]
 _encoded: dict[tuple[int, ...], tuple[str, Spec]] = {}
 _decoded: dict[str, _Decoded] = {}
 
@@ -61,7 +82,7 @@ def insert_row(task: Task, now: float) -> Row:
         spec_text(spec), task.body_sha256, task.submitted_at, now, task.priority,
         NUMBERS[task.state._value_], task.attempt, task.failures, task.losses, task.not_before,
         task.memory_bytes, lease_text(task.lease), ending_text(task.ending),
-        history_text(task.history), task.twin_of,
+        history_text(task.history), task.twin_of, saved_text(task.saved), task.since,
     )  # fmt: skip
 
 
@@ -70,7 +91,8 @@ def update_row(task: Task, now: float) -> Row:
     return (
         task.result_name, now, task.priority, NUMBERS[task.state._value_], task.attempt, task.failures,
         task.losses, task.not_before, task.memory_bytes, lease_text(task.lease),
-        ending_text(task.ending), history_text(task.history), task.twin_of, task.seq,
+        ending_text(task.ending), history_text(task.history), task.twin_of,
+        saved_text(task.saved), task.since, task.seq,
     )  # fmt: skip
 
 
@@ -88,6 +110,8 @@ def only_state_changed(before: Task, after: Task) -> bool:
         and before.losses == after.losses
         and before.memory_bytes == after.memory_bytes
         and before.twin_of == after.twin_of
+        and before.saved is after.saved
+        and before.since == after.since
     )
 
 
@@ -96,7 +120,7 @@ def task_of(row: Sequence[Any]) -> Task:
     (
         seq, task_id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at,
         _, priority, state, attempt, failures, losses, not_before, memory_bytes,
-        lease, ending, history, twin_of, *_,
+        lease, ending, history, twin_of, _, saved, since, *_,
     ) = row  # fmt: skip
     return Task(
         seq=seq,
@@ -118,6 +142,8 @@ def task_of(row: Sequence[Any]) -> Task:
         ending=_ending_of(ending) if ending else None,
         history=history_of(history) if history else (),
         twin_of=twin_of,
+        saved=Saved(*json.loads(saved)) if saved else None,
+        since=since,
     )
 
 
@@ -125,7 +151,7 @@ def spec_text(spec: Spec) -> str:
     """The sections of a header as JSON, without what is default or has a column of its own."""
     key = (
         spec.priority, id(spec.run), id(spec.files), id(spec.resources),
-        id(spec.limits), id(spec.retry), id(spec.place),
+        id(spec.limits), id(spec.retry), id(spec.checkpoint), id(spec.place),
     )  # fmt: skip
     known = _encoded.get(key)
     if known is not None:
@@ -163,7 +189,7 @@ def spec_of(text: str, name: str, key: str) -> Spec:
         if len(_decoded) >= MOST_CACHED:
             _decoded.clear()
         _decoded[text] = known
-    priority, run, files, resources, limits, retry, place = known
+    priority, run, files, resources, limits, retry, checkpoint, place = known
     return Spec(
         name=name,
         key=key,
@@ -173,6 +199,7 @@ def spec_of(text: str, name: str, key: str) -> Spec:
         resources=resources,
         limits=limits,
         retry=retry,
+        checkpoint=checkpoint,
         place=place,
     )
 
@@ -245,6 +272,13 @@ def _ending_of(text: str) -> Ending:
         files=files,
         copy_of=copy_of,
     )
+
+
+def saved_text(saved: Saved | None) -> str | None:
+    """A checkpoint's record as a JSON list."""
+    if saved is None:
+        return None
+    return f"[{saved.attempt},{saved.sequence},{saved.saved_at!r},{saved.size_bytes}]"
 
 
 def attempt_of(text: str) -> AttemptId:

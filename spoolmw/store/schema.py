@@ -12,14 +12,19 @@ from pathlib import Path
 import sqlite_utils
 
 from spoolmw.errors import BadSpool, JournalCorrupt
-from spoolmw.store.sql import QUERIES
+from spoolmw.store.sql import QUERIES, VERSION
 
-#: Version of the tables; stands in SQLite's `user_version`.
-VERSION = 1
+
+def _add_checkpoints(db: sqlite_utils.Database) -> None:
+    """From 1 to 2: the newest checkpoint of a task, and from which attempt on they count."""
+    db.execute("ALTER TABLE tasks ADD COLUMN saved TEXT")
+    db.execute("ALTER TABLE tasks ADD COLUMN since INTEGER NOT NULL DEFAULT 0")
+
+
 #: "spmw": tells our database from any other.
 APPLICATION_ID = 0x73706D77
 #: What brings a journal from this version to the next one.
-MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {}
+MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {1: _add_checkpoints}
 
 
 def create(db: sqlite_utils.Database) -> None:

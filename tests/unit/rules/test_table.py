@@ -13,6 +13,7 @@ from spoolmw.errors import IllegalTransition
 from spoolmw.model.effects import Deliver, Discard, Effect, Start, Stop
 from spoolmw.model.events import (
     Assigned,
+    Brought,
     Cancelled,
     Delivered,
     Event,
@@ -27,7 +28,7 @@ from spoolmw.model.events import (
     TwinEnded,
 )
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import FINAL, Blame, Cause, Outcome, Task, TaskState
+from spoolmw.model.task import FINAL, Blame, Cause, Outcome, Saved, Task, TaskState
 from spoolmw.rules.become import become
 from spoolmw.rules.history import unwanted
 from spoolmw.rules.task import TRANSITIONS, is_late, owed, step
@@ -93,6 +94,8 @@ EVENTS: list[Event] = [
     Released(at=NOW),
     Reprioritised(at=NOW, priority=3),
     Retried(at=NOW, result_name="again"),
+    Retried(at=NOW, result_name="again", fresh=True),
+    Brought(at=NOW, saved=Saved(0, 1, WALL, 5)),
     NameTaken(at=NOW, result_name="other"),
     Delivered(at=NOW),
 ]

@@ -7,14 +7,17 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlite_utils
 
 from spoolmw.errors import BadSpool, DiskFull, JournalCorrupt, JournalLost
+from spoolmw.model.task import Saved
 from spoolmw.store import schema
-from spoolmw.store.journal import Journal
+from spoolmw.store.journal import Changed, Journal
+from spoolmw.store.reports import Reports
 from tests.unit.store.builders import a_task, commit, submitted
 
 ROOT = Path(__file__).parents[3]
@@ -105,24 +108,26 @@ class TestVersions:
         raw = sqlite3.connect(path)
         raw.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
         raw.close()
-        with pytest.raises(BadSpool, match="version 2") as caught:
+        with pytest.raises(BadSpool, match=f"version {schema.VERSION + 1}") as caught:
             Journal.open(path)
         assert "newer" in caught.value.why
 
     def test_an_older_one_is_copied_before_it_is_changed(self, path: Path) -> None:
         filled(path, 3)
+        now = schema.VERSION
         db = sqlite_utils.Database(sqlite3.connect(path, isolation_level=None))
-        add = {1: lambda db: db.execute("ALTER TABLE tasks ADD COLUMN extra TEXT")}
-        schema.bring_up_to_date(db, path, target=2, migrations=add)
-        assert schema.version(db) == 2
+        add = {now: lambda db: db.execute("ALTER TABLE tasks ADD COLUMN extra TEXT")}
+        schema.bring_up_to_date(db, path, target=now + 1, migrations=add)
+        assert schema.version(db) == now + 1
         db.close()
-        old = sqlite3.connect(path.with_name("spoolmw.db.v1"))
-        assert old.execute("PRAGMA user_version").fetchone() == (1,)
+        old = sqlite3.connect(path.with_name(f"spoolmw.db.v{now}"))
+        assert old.execute("PRAGMA user_version").fetchone() == (now,)
         assert old.execute("SELECT count(*) FROM tasks").fetchone() == (3,)
         old.close()
 
     def test_a_migration_that_fails_changes_nothing(self, path: Path) -> None:
         filled(path, 3)
+        now = schema.VERSION
         db = sqlite_utils.Database(sqlite3.connect(path, isolation_level=None))
 
         def fail(db: sqlite_utils.Database) -> None:
@@ -130,10 +135,51 @@ class TestVersions:
             raise OSError("power")
 
         with pytest.raises(OSError, match="power"):
-            schema.bring_up_to_date(db, path, target=2, migrations={1: fail})
-        assert schema.version(db) == 1
+            schema.bring_up_to_date(db, path, target=now + 1, migrations={now: fail})
+        assert schema.version(db) == now
         assert db["tasks"].count == 3
         db.close()
+
+    def test_a_journal_of_version_1_is_brought_up_to_date_with_its_tasks(
+        self, path: Path
+    ) -> None:
+        filled(path, 3)
+        made_version_1(path)
+        journal = Journal.open(path)
+        assert journal.load() == [a_task(n) for n in (1, 2, 3)]
+        task = journal.load()[0]
+        saved = replace(task, saved=Saved(1, 2, 3.5, 4), since=1)
+        commit(journal, Changed(task, saved, ()))
+        assert journal.get(task.id) == saved
+        columns = journal_columns(path)
+        journal.close()
+        fresh = path.with_name("fresh.db")
+        filled(fresh, 1)
+        assert columns == journal_columns(fresh)
+
+    def test_who_only_reads_says_what_to_do_with_an_older_one(self, path: Path) -> None:
+        filled(path, 3)
+        made_version_1(path)
+        with pytest.raises(BadSpool, match="version 1") as caught:
+            Reports.open(path)
+        assert "start the daemon" in caught.value.fix
+
+
+def made_version_1(path: Path) -> None:
+    """The journal as the first version had it."""
+    raw = sqlite3.connect(path, isolation_level=None)
+    for column in ("saved", "since"):
+        raw.execute(f"ALTER TABLE tasks DROP COLUMN {column}")
+    raw.execute("PRAGMA user_version = 1")
+    raw.close()
+
+
+def journal_columns(path: Path) -> list[str]:
+    """The names of the tasks' columns, in their order."""
+    raw = sqlite3.connect(path)
+    names = [row[1] for row in raw.execute("PRAGMA table_info(tasks)")]
+    raw.close()
+    return names
 
 
 class TestFullDisk:
@@ -210,6 +256,7 @@ print(", ".join(said))
 
 SYNC = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from spoolmw.errors import JournalLost
 from spoolmw.store.journal import Journal
