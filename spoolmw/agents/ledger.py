@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from spoolmw.agents import news
 from spoolmw.agents.contract import AgentEvent
 from spoolmw.model.agent import Launch, Sighting
 from spoolmw.model.events import Lost, Reported, Started
@@ -172,6 +173,12 @@ class Ledger:
         for each in told:
             if each["attempt"] in self._running:
                 self._running[each["attempt"]].update(each)
+
+    def news(self, event: str, told: Iterable[Mapping[str, Any]]) -> list[AgentEvent]:
+        """What running attempts say of themselves: resumed, checkpointed, progress."""
+        at = now()
+        known = ((self._live.get(each["attempt"]), each) for each in told)
+        return [news.heard(event, at, launch.attempt, each) for launch, each in known if launch]
 
     def ended(self, told: Iterable[Mapping[str, Any]]) -> list[AgentEvent]:
         """Attempts that ended; what is not live any more is passed over."""
