@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, Iterable, Iterator, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 __all__ = ["due", "load", "progress", "save", "steps"]
 

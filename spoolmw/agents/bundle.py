@@ -67,7 +67,10 @@ def _members() -> Iterator[tuple[str, bytes]]:
             path.read_bytes(),
         )
     for name in FACE:
-        yield f"spoolmw/{name}", (_folder("spoolmw", list(spoolmw.__path__)) / name).read_bytes()
+        yield (
+            f"spoolmw/{name}",
+            (_folder("spoolmw", list(spoolmw.__path__)) / name).read_bytes(),
+        )
     spec = importlib.util.find_spec("cloudpickle")
     places = spec.submodule_search_locations if spec else None
     for path in _folder("cloudpickle", list(places or [])).glob("*.py"):

@@ -13,7 +13,7 @@ import signal
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from . import outputs, process, results
-from .limits import Around
+from .limits import Around, Lifted
 from .order import Order
 from .reading import TaskFile
 from .results import Ended
@@ -72,8 +72,8 @@ def run(
     except OSError as error:
         ended = _not_started(error)
     else:
-        ended = _judge_saving(finished.status, watched.keeper)
-        ended = ended or _judge(finished, told.memory, folder)
+        saved = _judge_saving(finished.status, watched.keeper)
+        ended = saved if saved is not None else _judge(finished, told.memory, folder)
         ended.cpu_s, ended.memory_bytes = finished.cpu_s, finished.memory_bytes
     if ended.outcome == "lost":
         return ended  # the runner knows whether it was its own will, and then keeps the output
@@ -155,7 +155,9 @@ def _execute(
     argv: List[str], env: Mapping[str, str], folder: str, told: Order, watched: Watched
 ) -> Finished:
     program = _find(argv[0], env.get("PATH", os.defpath))
-    with Around(told):
+    # What it saves is no output: only the runner's look at its working directory limits that.
+    lifted = Lifted() if watched.keeper is not None else contextlib.nullcontext()
+    with Around(told), lifted:
         pid = os.posix_spawn(
             program,
             argv,

@@ -24,7 +24,7 @@ KIND = "call"
 _PROGRESS_S = 0.25  #: between two that are sent, in the long run
 _BURST_S = 0.75  #: so much may be sent ahead: a few at once go out at once
 _MOST_TEXT = 200  #: characters
-_AGAIN_S = 60.0  #: after a save that failed the next one is due so soon, at the latest
+_SOON_S, _LATE_S = 1.0, 60.0  #: after a save that failed the next one is due in between
 _NEVER = float("inf")
 _monotonic = time.monotonic
 
@@ -42,7 +42,7 @@ def save(value: Any) -> None:
         session = _open()
         if session is None:
             return
-    if _monotonic() >= session.due_at:
+    if _monotonic() >= session.save_at:
         session.save(value)
 
 
@@ -90,11 +90,12 @@ class Session:
         self._lock = _thread.allocate_lock()
         self._ending = False
         self._resumed = False
+        self._warned = ""
         self._way = ""  #: how it saves: "save" or "steps"
         clean(self._owner)
         own = (number for made, number in orders(self._owner) if made == self._attempt)
         self._sequence = max(own, default=0)
-        self.due_at = _monotonic() + self._every_s
+        self._set_due(_monotonic() + self._every_s)
         self._listen_for_term()
         send(order.SAVES)
 
@@ -146,6 +147,7 @@ class Session:
         if self._way == "save" and way == "steps":
             raise RuntimeError(_ONE_WAY)
         self._way = way
+        self._set_due(self.due_at)
 
     def _newest(self) -> Optional[Checkpoint]:
         found, notes = newest(self._owner, KIND, self._told.since)
@@ -156,9 +158,9 @@ class Session:
 
     def _save(self, write: Callable[[Draft], Any]) -> None:
         if os.getpid() != desk.pid:
-            self.due_at = _NEVER  # a child that the task forked: saving is its parent's business
-            return
-        if not self._lock.acquire(False):
+            self.due_at = self.save_at = _NEVER
+            return  # a child that the task forked: saving is its parent's business
+        if not self._lock.acquire(blocking=False):
             return  # another thread is at it
         try:
             made = self._write(write)
@@ -174,8 +176,8 @@ class Session:
                 more = write(draft)
                 made = draft.seal(**more)
         except OSError as error:
-            self.due_at = _monotonic() + min(_AGAIN_S, self._every_s)
-            _warn(
+            self._set_due(_monotonic() + min(max(self._every_s, _SOON_S), _LATE_S))
+            self._warn(
                 f"checkpoint {self._attempt}-{number} could not be written: "
                 f"{error.strerror}; the task goes on"
             )
@@ -183,7 +185,7 @@ class Session:
         except state.CannotSave as error:
             raise TypeError(str(error)) from error.__cause__
         self._sequence = number
-        self.due_at = 0.0 if self._ending else _monotonic() + self._every_s
+        self._set_due(_monotonic() + self._every_s)
         self._send(news.checkpointed(self._told.attempt, made))
         return True
 
@@ -196,7 +198,20 @@ class Session:
 
     def _hear_term(self, _number: int, _frame: object) -> None:
         self._ending = True
-        self.due_at = 0.0
+        self._set_due(0.0)
+
+    def _set_due(self, at: float) -> None:
+        self.due_at = at  #: monotonic clock
+        #: From when on `save` is more than a look at the clock: beside steps() it is an error.
+        self.save_at = 0.0 if self._way == "steps" else at
+        if self._ending:  # asked last: TERM may have come between the lines
+            self.due_at = self.save_at = 0.0
+
+    def _warn(self, text: str) -> None:
+        if text != self._warned:
+            self._warned = text
+            with contextlib.suppress(Exception):  # whatever the task made of the stream
+                sys.stderr.write(f"spoolmw: {text}\n")
 
 
 _TWICE = (
@@ -212,8 +227,9 @@ _ONE_WAY = (
 def _open() -> Optional[Session]:
     if desk.order is None or desk.send is None or os.getpid() != desk.pid:
         return None
-    desk.session = Session(desk.order, desk.place, desk.send)
-    return desk.session
+    opened = Session(desk.order, desk.place, desk.send)
+    desk.session = opened
+    return opened
 
 
 def _read(found: Checkpoint, finder: Optional[state.Finder] = None) -> Any:
@@ -224,11 +240,6 @@ def _read(found: Checkpoint, finder: Optional[state.Finder] = None) -> Any:
             f"checkpoint {found.name} is whole, but cannot be loaded here: "
             f"{type(error).__name__}: {error}. To begin anew: spoolmw-ctl retry ID --fresh"
         ) from error
-
-
-def _warn(text: str) -> None:
-    with contextlib.suppress(Exception):  # whatever the task made of the stream
-        sys.stderr.write(f"spoolmw: {text}\n")
 
 
 def _end() -> None:

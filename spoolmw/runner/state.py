@@ -60,9 +60,7 @@ def read(checkpoint: Checkpoint, finder: Optional[Finder] = None) -> Any:
         return unpickler.load()
 
 
-def _write(
-    draft: Draft, state: Any, base: Type[Any], namer: Optional[Namer]
-) -> Dict[str, Any]:
+def _write(draft: Draft, state: Any, base: Type[Any], namer: Optional[Namer]) -> Dict[str, Any]:
     pickled = draft.pen(PICKLED)
     aside = _Aside(draft)
     kind = base if namer is None else _naming(base, namer)

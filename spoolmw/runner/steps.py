@@ -108,7 +108,9 @@ def _parts(given: Any) -> Dict[Name, Any]:
     """The parts by their names, what is inside after what it is in. Raises TypeError."""
     if given is None:
         return {}
-    roots = {(at,): each for at, each in enumerate(given)} if type(given) is tuple else {(): given}
+    roots = (
+        {(at,): each for at, each in enumerate(given)} if type(given) is tuple else {(): given}
+    )
     found: Dict[Name, Any] = {}
     for name, root in roots.items():
         if not _can_be_filled(root):
@@ -145,8 +147,8 @@ def _is_object(each: Any) -> bool:
         not isinstance(each, _VALUES)
         and hasattr(each, "__dict__")
         and kind.__module__ != "builtins"
-        and kind.__reduce__ is object.__reduce__
-        and kind.__reduce_ex__ is object.__reduce_ex__
+        and not _overrides(kind, "__reduce__")
+        and not _overrides(kind, "__reduce_ex__")
         and not hasattr(kind, "__getnewargs__")
         and not hasattr(kind, "__getnewargs_ex__")
         and not callable(getattr(each, "__next__", None))
@@ -154,11 +156,16 @@ def _is_object(each: Any) -> bool:
 
 
 def _is_plain_object(each: Any) -> bool:
-    return _is_object(each) and not hasattr(type(each), "__setstate__") and not _has_getstate(each)
+    kind = type(each)
+    return (
+        _is_object(each)
+        and not hasattr(kind, "__setstate__")
+        and not _overrides(kind, "__getstate__")
+    )
 
 
-def _has_getstate(each: Any) -> bool:
-    return getattr(type(each), "__getstate__", None) is not getattr(object, "__getstate__", None)
+def _overrides(kind: type, method: str) -> bool:
+    return getattr(kind, method, None) is not getattr(object, method, None)
 
 
 def _is_array(each: Any) -> bool:
@@ -242,7 +249,7 @@ def _fill_object(each: Any, content: Any) -> None:
     slots: Optional[Dict[str, Any]] = None
     if isinstance(content, tuple) and len(content) == 2:
         content, slots = content
-    if not _has_getstate(each):  # else it left out what it makes anew
+    if not _overrides(type(each), "__getstate__"):  # else it left out what it makes anew
         vars(each).clear()
     vars(each).update(content or {})
     for key, value in (slots or {}).items():
