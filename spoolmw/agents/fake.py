@@ -116,14 +116,23 @@ class FakeAgent:
 
     def save(self, attempt: AttemptId, sequence: int = 1, data: bytes = b"state") -> None:
         """The attempt saves its progress: a whole checkpoint with one file is there."""
+        made = self._make_checkpoint(attempt, sequence, data)
+        told = {"sequence": sequence, "bytes": made.size_bytes, "saved_at": made.saved_at}
+        self._tell("checkpointed", {"attempt": str(attempt), **told})
+
+    def save_unheard(self, attempt: AttemptId, sequence: int = 1) -> None:
+        """The attempt saves, and nobody hears of it: its runner dies with the news."""
+        self._make_checkpoint(attempt, sequence, b"state")
+
+    def _make_checkpoint(
+        self, attempt: AttemptId, sequence: int, data: bytes
+    ) -> checkpoint.Checkpoint:
         order = (attempt.attempt, sequence)
         with checkpoint.Draft(self._owner(attempt), order, "call") as draft:
             pen = draft.pen("data")
             pen.write(data)
             draft.keep("data", pen)
-            made = draft.seal()
-        told = {"sequence": sequence, "bytes": made.size_bytes, "saved_at": made.saved_at}
-        self._tell("checkpointed", {"attempt": str(attempt), **told})
+            return draft.seal()
 
     def progress(self, attempt: AttemptId, fraction: float, text: str = "") -> None:
         """The attempt says how far it is."""

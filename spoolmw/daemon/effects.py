@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from spoolmw.agents.contract import Agent
+from spoolmw.daemon import saved
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
@@ -159,7 +160,7 @@ class Performer:
             self._put_off([task], error)
 
     def _trim(self, order: Trim) -> None:
-        newest = checkpoints.Order(*order.newest.order)
+        newest = checkpoints.Order(*order.newest.order) if order.newest else None
         try:
             checkpoints.trim(self._layout, order.task, order.replica, newest, order.since)
         except OSError as error:
@@ -173,7 +174,7 @@ class Performer:
         if task.state is TaskState.CANCELLED or len(task.history) != 1:
             _tidy(self._unmark, task.id)
         if payload:
-            if may_have_checkpoints(task) and not task.spec.checkpoint.keep:
+            if saved.may_have(task) and not task.spec.checkpoint.keep:
                 _tidy(self._remove_checkpoints, task.id)
             _tidy(_unlink, self._active + active_name(task.id, task.box, task.dropped))
             for item in task.spec.files.inputs:
@@ -187,11 +188,6 @@ class Performer:
 
     def _unmark(self, task_id: str) -> None:
         markers.clear(self._layout, TaskId(task_id))
-
-
-def may_have_checkpoints(task: Task) -> bool:
-    """Whether it is worth a look: an attempt that was lost may have saved what nobody told of."""
-    return task.saved is not None or len(task.history) > 1 or task.spec.checkpoint.asked
 
 
 def _tidy(remove: Callable[[str], None], name: str) -> None:

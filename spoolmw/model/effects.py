@@ -41,11 +41,11 @@ class Discard:
 class Trim:
     """Keep of the replica's checkpoints `newest` and the one before it, and what is newer still.
 
-    Those that do not count any more (of attempts below `since`) go too.
+    Those that do not count any more (of attempts below `since`) go, whatever `newest` is.
     """
 
     task: TaskId
-    newest: Saved
+    newest: Saved | None
     since: int = 0
     replica: int = 0
 

@@ -173,7 +173,7 @@ class Retried:
     at: float
     result_name: str
     by: str = ""
-    fresh: bool = False  #: from the start: the checkpoints that there are do not count any more
+    fresh: bool = False  #: from the start: the checkpoints that there are go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

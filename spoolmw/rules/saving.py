@@ -59,4 +59,6 @@ def bring(task: Task, event: Brought) -> Step:
 
 def owed(task: Task) -> tuple[Effect, ...]:
     """What an open task's checkpoints owe, read off the state alone."""
-    return (Trim(task.id, task.saved, task.since),) if task.saved is not None else ()
+    if task.saved is None and not task.since:
+        return ()
+    return (Trim(task.id, task.saved, task.since),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spoolmw.model.events import Released, Reprioritised, Retried
 from spoolmw.model.task import Task, TaskState
+from spoolmw.rules import saving
 from spoolmw.rules.become import Step, become
 
 
@@ -34,4 +35,4 @@ def retry(task: Task, event: Retried) -> Step:
         result_name=event.result_name,
         since=task.attempt + 1 if event.fresh else None,
     )
-    return after, ()
+    return after, saving.owed(after) if event.fresh else ()

@@ -74,28 +74,31 @@ def tasks(layout: Layout) -> Iterator[TaskId]:
             yield TaskId(name)
 
 
-def outdated(there: Iterable[Order], newest: Order, since: int) -> list[Order]:
+def outdated(there: Iterable[Order], newest: Order | None, since: int) -> list[Order]:
     """Which are not needed any more: all but `newest`, the one before it and any newer one.
 
-    Those of attempts before `since` do not count, so none of them is needed.
+    Those of attempts before `since` do not count, so none of them is needed; without a `newest`
+    they are all that may go.
     """
-    known = sorted(order for order in there if order <= newest)
+    last = newest or Order(since, 0)
+    known = sorted(order for order in there if order <= last)
     counting = [order for order in known if order.attempt >= since]
     return [order for order in known if order not in counting[-KEPT:]]
 
 
-def trim(layout: Layout, task: TaskId, replica: int, newest: Order, since: int) -> None:
+def trim(layout: Layout, task: TaskId, replica: int, newest: Order | None, since: int) -> None:
     """Remove what is `outdated`, and halves that are no newer: nobody is writing them any more.
 
     Raises OSError.
     """
+    last = newest or Order(since, 0)
     folder = place(layout, task, replica)
     names = _names(folder)
     for order in outdated(filter(None, map(_order, names)), newest, since):
         _remove(folder, order)
     for name in names:
         half = _HALF.fullmatch(name)
-        if half and Order(int(half[1]), int(half[2])) <= newest:
+        if half and Order(int(half[1]), int(half[2])) <= last:
             shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -169,11 +169,11 @@ def test_a_retry_goes_on_from_the_checkpoint() -> None:
     assert (after.saved, after.since) == (a_checkpoint(2, 5), 0)
 
 
-def test_a_fresh_retry_starts_anew_and_fences_what_was_saved() -> None:
+def test_a_fresh_retry_starts_anew_and_what_was_saved_goes() -> None:
     failed = an_ended_task(TaskState.FAILED, attempt=2, saved=a_checkpoint(2, 5))
     after, effects = step(failed, Retried(at=NOW, result_name="again", fresh=True))
     assert (after.saved, after.since) == (None, 3)
-    assert effects == ()  # what there is stays until something newer is saved
+    assert effects == (Trim(TASK, None, 3),)
     running, _ = step(after, assigned(after))
     saved, effects = step(running, a_save(3, 1))
     assert effects == (Trim(TASK, a_checkpoint(3, 1), 3),)

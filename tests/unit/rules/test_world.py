@@ -114,7 +114,8 @@ class World(RuleBasedStateMachine):
             case Discard(attempt):
                 self.stage.discard(attempt)
             case Trim(_, newest, since):
-                self.saved -= set(outdated(self.saved, Order(*newest.order), since))
+                last = Order(*newest.order) if newest else None
+                self.saved -= set(outdated(self.saved, last, since))
             case Forget(_, payload):
                 assert not payload or self.task.state is TaskState.DONE
 
