@@ -69,7 +69,8 @@ def cancel_verb(session: Session, tasks: tuple[str, ...]) -> int:
 def hold_verb(session: Session, tasks: tuple[str, ...]) -> int:
     """Keep tasks from running until they are released.
 
-    A running attempt is stopped. What it has computed is lost; it does not count as a failure.
+    A running attempt is stopped; it may save its progress before. It does not count as a
+    failure.
     """
     return change(session, "hold", tasks)
 
@@ -92,16 +93,18 @@ def release_verb(session: Session, tasks: tuple[str, ...]) -> int:
     examples="""
     spoolmw-ctl retry fold-17
     spoolmw-ctl ls --state failed -q | spoolmw-ctl retry -
+    spoolmw-ctl retry --fresh fold-17
     """,
 )
 @_TASKS
-def retry_verb(session: Session, tasks: tuple[str, ...]) -> int:
-    """Run failed or cancelled tasks once more.
+@click.option("--fresh", is_flag=True, help="From the start; the checkpoints there are go.")
+def retry_verb(session: Session, tasks: tuple[str, ...], *, fresh: bool) -> int:
+    """Run failed or cancelled tasks once more, from their newest checkpoint.
 
     They have all their attempts to go. The next result gets a name of its own; the first
     one stays where it is.
     """
-    return change(session, "retry", tasks)
+    return change(session, "retry", tasks, fresh=fresh)
 
 
 @verb(

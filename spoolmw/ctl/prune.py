@@ -38,7 +38,7 @@ def prune_verb(
     checkpoints_s: float | None,
     dry_run: bool,
 ) -> None:
-    """Remove old results, the journal's story of old tasks, and old checkpoints.
+    """Remove old results, the story of old tasks, old checkpoints.
 
     Open tasks and their files are never touched. [retention] in the configuration does the
     same by itself.

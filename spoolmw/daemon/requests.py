@@ -104,8 +104,17 @@ class Requests:
     def _why(self, args: Args, _peer: Peer) -> object:
         task = the_task(self._reactor, args.get("id"))
         first = find(self._reactor, task.twin_of) if task.twin_of is not None else None
-        reason = self._reactor.dispatch.why(task, first, boot_s())
+        reason = self._reactor.dispatch.why(task, first, boot_s()) + self._start_of(task)
         return {"id": task.id, "state": task.state.value, "reason": reason}
+
+    def _start_of(self, task: Task) -> str:
+        """How far the attempt is; of one to come, from where it goes on."""
+        if task.lease is not None:
+            told = self._reactor.hearing.progress(task.id)
+            return f" ({100 * told.fraction:.3g} % done)" if told is not None else ""
+        if task.saved is None or task.state in (*FINAL, TaskState.DELIVERING):
+            return ""
+        return f" (it will go on from checkpoint {task.saved.attempt}-{task.saved.sequence})"
 
     def _tail(self, args: Args, _peer: Peer) -> object:
         task = the_task(self._reactor, args.get("id"))

@@ -27,7 +27,7 @@ from spoolmw.format.taskrecord import (
     TaskFile,
     default_result_name,
 )
-from spoolmw.format.taskwriter import Template, canonical, write
+from spoolmw.format.taskwriter import Template, canonical, portable, write
 from spoolmw.format.values import checked, matching, one_of, whole
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Body, Checkpoint, Run, Spec
@@ -344,6 +344,7 @@ __all__ = [
     "Template",
     "canonical",
     "default_result_name",
+    "portable",
     "read_header",
     "write",
 ]

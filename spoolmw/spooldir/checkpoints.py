@@ -111,6 +111,11 @@ def remove(layout: Layout, task: TaskId) -> None:
         shutil.rmtree(folder)
 
 
+def remove_one(layout: Layout, task: TaskId, order: Order, replica: int = 0) -> None:
+    """Remove one checkpoint, where it is there. Raises OSError."""
+    _remove(place(layout, task, replica), order)
+
+
 def remove_halves(layout: Layout, task: TaskId) -> None:
     """Remove what was being written or removed; only when no attempt of the task runs."""
     for name in _names(layout.checkpoints / task):
@@ -147,6 +152,8 @@ def _order(name: str) -> Order | None:
 
 
 def _names(folder: Path) -> list[str]:
+    if os.path.islink(folder):  # nothing outside of the spool is ours to remove
+        return []
     try:
         return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):

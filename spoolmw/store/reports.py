@@ -200,6 +200,8 @@ def task_record(task: Task, *, updated_at: float) -> dict[str, Any]:
         "exit_code": last.exit_code if last else None,
         "digest": ending.digest if ending else "",
         "twin_of": task.twin_of,
+        "saved": asdict(task.saved) if task.saved else None,
+        "since": task.since,
         "attempts": [attempt_record(ran) for ran in task.history],
         "spec": spec_record(task),
     }
