@@ -140,7 +140,7 @@ def test_kill_at_any_moment_leaves_only_whole_checkpoints(local: Local, tmp_path
         if newest is not None:
             reached.append(newest.order)
             for order in stored.orders(owner)[2:]:
-                stored.verify(str(local.checkpoint(work, "%d-%d" % order)), owner)
+                stored.verify(str(local.checkpoint(work, f"{order[0]}-{order[1]}")), owner)
         work = local.again(work)
     assert reached == sorted(reached)
     assert len(reached) >= 6
