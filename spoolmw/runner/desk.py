@@ -6,7 +6,7 @@ A module of its own, so that a worker whose tasks never save loads none of the r
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
 from .order import Order
 
@@ -19,6 +19,8 @@ class Desk:
     send: Optional[Callable[[bytes], object]] = None  #: to the runner
     order: Optional[Order] = None
     session: Any = None  #: set by the first load or save
+    #: Which one of how many calls of a chunk it is. These share a task, and so do not save.
+    part: Optional[Tuple[int, int]] = None
     told_until = 0.0  #: monotonic clock: progress was sent for the time until then
 
     def set_up(self, place: str, send: Callable[[bytes], object]) -> None:
@@ -29,7 +31,7 @@ class Desk:
 
     def clear(self) -> None:
         """The attempt ended."""
-        self.order = self.session = None
+        self.order = self.session = self.part = None
         self.told_until = 0.0
 
 

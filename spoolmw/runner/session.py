@@ -73,6 +73,9 @@ def progress(fraction: float, text: str = "") -> None:
     if os.getpid() != desk.pid:
         return  # a child that the task forked
     exact = min(1.0, max(0.0, float(fraction)))
+    if desk.part is not None:
+        number, count = desk.part
+        exact = (number + exact) / count
     line = " ".join(str(text).split())[:_MOST_TEXT]
     desk.send(news.progressed(at_hand.attempt, round(exact, 6), line))
 
@@ -197,6 +200,9 @@ class Session:
             signal.signal(signal.SIGTERM, self._hear_term)
 
     def _hear_term(self, _number: int, _frame: object) -> None:
+        if os.getpid() != desk.pid:  # a child that the task forked ends as its parent expects
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
         self._ending = True
         self._set_due(0.0)
 
@@ -225,7 +231,7 @@ _ONE_WAY = (
 
 
 def _open() -> Optional[Session]:
-    if desk.order is None or desk.send is None or os.getpid() != desk.pid:
+    if desk.order is None or desk.send is None or desk.part or os.getpid() != desk.pid:
         return None
     opened = Session(desk.order, desk.place, desk.send)
     desk.session = opened

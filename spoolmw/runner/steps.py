@@ -117,7 +117,7 @@ def _parts(given: Any) -> Dict[Name, Any]:
             raise TypeError(_unfit(root))
         found[name] = root
         for key, member in _members(root):
-            if _can_be_filled(member):
+            if type(key) in (str, int) and _can_be_filled(member):
                 found[(*name, key)] = member
     return found
 

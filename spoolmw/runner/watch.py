@@ -136,10 +136,7 @@ class Watch:
     def _carry_out(
         self, member: Member, attempt: Attempt, verdict: Verdict, now: float
     ) -> None:
-        """TERM once, then KILL. A command's worker lives on and reports.
-
-        The worker of a command that saves gets TERM too: it does not start it once more.
-        """
+        """TERM once, then KILL. A command's worker lives on and reports."""
         command = attempt.kind.command
         if now >= verdict.kill_at:
             if command:
@@ -147,10 +144,17 @@ class Watch:
             else:
                 member.kill()
         elif not attempt.warned:  # a command may not have been started yet: then next time
-            root_too = not command or attempt.saves
-            attempt.warned = (
-                process.signal_tree(member.pid, signal.SIGTERM, root_too=root_too) > 0
-            )
+            attempt.warned = _warn(member.pid, attempt) > 0
+
+
+def _warn(pid: int, attempt: Attempt) -> int:
+    """TERM to an attempt's processes; returns to how many."""
+    if attempt.saves and not attempt.kind.command:
+        process.send(pid, signal.SIGTERM)  # its children may be what it computes its state with
+        return 1
+    # The worker of a command that saves is told too: it must not start it once more.
+    root_too = not attempt.kind.command or attempt.saves
+    return process.signal_tree(pid, signal.SIGTERM, root_too=root_too)
 
 
 def grace_of(attempt: Attempt) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from spoolmw import checkpoint, progress
 from spoolmw.agents.local import LocalAgent
+from spoolmw.client.taskmap import run_chunk
 from spoolmw.model.agent import Launch
 from spoolmw.model.events import Lost, Reported
 from spoolmw.model.task import Blame, Cause, Outcome, Saved
@@ -219,6 +221,47 @@ def test_a_task_with_its_own_handler_keeps_it(shared: Local) -> None:
     work = shared.call(run)
     shared.run(work)
     assert shared.value(work)
+
+
+def pooled(note: str) -> None:
+    """Count with a pool of processes, which is ended by TERM in the middle of the task."""
+    numbers: list[int] = checkpoint.load([])
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        pool.map(abs, range(10))
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        while True:
+            numbers.append(sum(pool.map(abs, [1] * len(numbers))))
+            Path(note).write_text(str(len(numbers)))
+            checkpoint.save(numbers)
+            time.sleep(0.01)
+
+
+def test_the_processes_of_a_pool_end_by_term_but_not_before_the_task_has_saved(
+    local: Local, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    work = local.call(pooled, str(note), checkpoint=NEVER)
+    local.agent.launch([work])
+    wait_until(lambda: note.exists() and int(note.read_text() or "0") > 3)
+    began = time.monotonic()
+    local.agent.close(10.0)
+    assert time.monotonic() - began < 5
+    assert local.checkpoints(work) == ["1-1"]
+    assert local.heard.end_of(work).cause is Cause.SHUTDOWN
+
+
+def test_the_calls_of_a_chunk_share_no_checkpoint(shared: Local) -> None:
+    def run(start: int) -> int:
+        number = checkpoint.load(start) + 1
+        checkpoint.save(number)
+        progress(0.5, "half")
+        return number
+
+    work = shared.call(run_chunk, run, [(10,), (20,)], checkpoint=ALWAYS)
+    shared.run(work)
+    assert shared.value(work) == [11, 21]
+    assert shared.checkpoints(work) == []
+    assert shared.heard.progress_of(work) == [(0.25, "half"), (0.75, "half")]
 
 
 def test_the_next_attempt_of_a_worker_has_plain_term_again(shared: Local) -> None:
