@@ -78,15 +78,18 @@ CREATE TABLE events (
 INSERT INTO tasks (
   seq, id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at, updated_at,
   priority, state, attempt, failures, losses, not_before, memory_bytes,
-  lease, ending, history, twin_of, saved, since
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+  lease, ending, history, twin_of
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- update_task: A transition that may have changed anything but what was asked for.
 UPDATE tasks SET
   result_name = ?, updated_at = ?, priority = ?, state = ?, attempt = ?, failures = ?,
   losses = ?, not_before = ?, memory_bytes = ?, lease = ?, ending = ?, history = ?, twin_of = ?,
-  saved = ?, since = ?, result_kept = 1
+  result_kept = 1
 WHERE seq = ?;
+
+-- update_saved: The newest checkpoint, or from which attempt on they count.
+UPDATE tasks SET saved = ?, since = ? WHERE seq = ?;
 
 -- update_state: A transition that changed nothing but the state (delivered).
 UPDATE tasks SET updated_at = ?, state = ? WHERE seq = ?;

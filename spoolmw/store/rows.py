@@ -82,7 +82,7 @@ def insert_row(task: Task, now: float) -> Row:
         spec_text(spec), task.body_sha256, task.submitted_at, now, task.priority,
         NUMBERS[task.state._value_], task.attempt, task.failures, task.losses, task.not_before,
         task.memory_bytes, lease_text(task.lease), ending_text(task.ending),
-        history_text(task.history), task.twin_of, saved_text(task.saved), task.since,
+        history_text(task.history), task.twin_of,
     )  # fmt: skip
 
 
@@ -91,8 +91,7 @@ def update_row(task: Task, now: float) -> Row:
     return (
         task.result_name, now, task.priority, NUMBERS[task.state._value_], task.attempt, task.failures,
         task.losses, task.not_before, task.memory_bytes, lease_text(task.lease),
-        ending_text(task.ending), history_text(task.history), task.twin_of,
-        saved_text(task.saved), task.since, task.seq,
+        ending_text(task.ending), history_text(task.history), task.twin_of, task.seq,
     )  # fmt: skip
 
 
@@ -110,8 +109,6 @@ def only_state_changed(before: Task, after: Task) -> bool:
         and before.losses == after.losses
         and before.memory_bytes == after.memory_bytes
         and before.twin_of == after.twin_of
-        and before.saved is after.saved
-        and before.since == after.since
     )
 
 
@@ -274,11 +271,19 @@ def _ending_of(text: str) -> Ending:
     )
 
 
-def saved_text(saved: Saved | None) -> str | None:
-    """A checkpoint's record as a JSON list."""
-    if saved is None:
-        return None
-    return f"[{saved.attempt},{saved.sequence},{saved.saved_at!r},{saved.size_bytes}]"
+def saving_changed(before: Task | None, after: Task) -> bool:
+    """`update_saved` is needed; of most tasks it never is."""
+    if before is None:
+        return after.saved is not None or after.since > 0
+    return before.saved is not after.saved or before.since != after.since
+
+
+def saved_row(task: Task) -> Row:
+    """The parameters of `update_saved`: a checkpoint's record as a JSON list."""
+    if (saved := task.saved) is None:
+        return None, task.since, task.seq
+    text = f"[{saved.attempt},{saved.sequence},{saved.saved_at!r},{saved.size_bytes}]"
+    return text, task.since, task.seq
 
 
 def attempt_of(text: str) -> AttemptId:
