@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,19 @@ from tests.crash.injection import Point, needs_strace, spread
 from tests.crash.longrun import CALL, COMMAND, LongRun, Verdict
 
 IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
-#: How many points of each family; None: all that there are.
-DAEMON, WORKER, RUNNER = (None, None, None) if IS_FULL else (5, 3, 1)
+#: How many points of each family (None: all that there are), and machines that work on them.
+DAEMON, WORKER, RUNNER = (None, None, None) if IS_FULL else (4, 3, 1)
+LANES = 2 if IS_FULL else 1
+LEAST_POINTS = 200 if IS_FULL else 10
+
+Say = Callable[[str], None]
+Strike = Callable[[LongRun, Point], Verdict]
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Shows progress in the full sweep, which takes a while."""
+
     def show(text: str) -> None:
         if IS_FULL:
             with capsys.disabled():
@@ -31,48 +40,59 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     return show
 
 
-def chosen(found: list[Point], number: int | None) -> list[Point]:
-    return found if number is None else spread(found, number)
+def families(run: LongRun) -> Iterator[tuple[str, list[Point], int | None, Strike]]:
+    """Each with its points, how many of them are wanted, and how to be killed there."""
+    yield "daemon", run.daemon_points(), DAEMON, LongRun.daemon
+    for who, number in (("worker", WORKER), ("runner", RUNNER)):
+        for name in (CALL, COMMAND):
+            found = run.process_points(who, name)
+            yield f"{who} of {name}", found, number, partial(_process, who, name)
 
 
-def swept(points: list[Point], strike: Callable[[Point], Verdict]) -> tuple[int, list[str]]:
+def _process(who: str, name: str, run: LongRun, point: Point) -> Verdict:
+    return run.process(who, name, point)
+
+
+def swept(
+    run: LongRun, label: str, points: list[Point], strike: Strike, say: Say
+) -> tuple[int, list[str]]:
     """How many points were reached, and what was wrong after which."""
     reached, failures = 0, []
     for point in points:
-        problems = strike(point)
+        try:
+            problems = strike(run, point)
+        except AssertionError as error:
+            problems = [str(error)]
         reached += problems is not None
         if problems:
-            failures.append("\n  ".join([f"{point} {point.text}", *problems]))
+            failures.append("\n  ".join([f"{label} {point} {point.text}", *problems]))
+            say(failures[-1])
     return reached, failures
 
 
 @pytest.mark.timeout(7200 if IS_FULL else 300)
 @needs_strace
 def test_a_long_run_comes_to_the_same_bytes_wherever_it_is_killed(
-    ground: Path, say: Callable[[str], None]
+    ground: Path, say: Say
 ) -> None:
     began = time.monotonic()
-    run = LongRun(ground)
+    runs = [LongRun(ground / f"lane{number}") for number in range(LANES)]
     total, failures = 0, []
-    families = [
-        ("daemon", run.daemon_points(), DAEMON, run.daemon),
-        *(
-            (
-                f"{who} of {name}",
-                run.process_points(who, name),
-                number,
-                lambda point, who=who, name=name: run.process(who, name, point),
-            )
-            for who, number in (("worker", WORKER), ("runner", RUNNER))
-            for name in (CALL, COMMAND)
-        ),
-    ]
-    for label, found, number, strike in families:
-        assert any("checkpoints/" in point.text for point in found) or "runner" in label, label
-        reached, wrong = swept(chosen(found, number), strike)
-        total += reached
-        failures += [f"{label} {each}" for each in wrong]
-        say(f"{label}: {reached} of {len(found)} points, {len(wrong)} failures")
-    say(f"long run: {total} points, {len(failures)} failures, {time.monotonic() - began:.0f} s")
+    with ThreadPoolExecutor(LANES) as pool:
+        for label, found, number, strike in families(runs[0]):
+            is_seen = any("checkpoints/" in point.text for point in found)
+            assert is_seen or label.startswith("runner"), f"{label} does not touch checkpoints"
+            wanted = found if number is None else spread(found, number)
+            for reached, wrong in pool.map(
+                lambda lane, label=label, wanted=wanted, strike=strike: swept(
+                    runs[lane], label, wanted[lane::LANES], strike, say
+                ),
+                range(LANES),
+            ):
+                total += reached
+                failures += wrong
+            passed = time.monotonic() - began
+            say(f"{label}: {len(found)} points; in all {total} reached, {passed:.0f} s")
+    say(f"long run: {total} points, {len(failures)} failures, {passed:.0f} s")
     assert failures == []
-    assert total >= (200 if IS_FULL else 10)
+    assert total >= LEAST_POINTS
