@@ -45,7 +45,7 @@ format: .venv/.test ## rewrite the sources as ruff wants them
 
 crash: .venv/.test ## the full sweep: kill -9 at every system call, also during the recovery
 	@.ci/packages strace:strace
-	@SPOOLMW_CRASH=full $(BIN)/python -m pytest tests/crash $(PYTEST)
+	@SPOOLMW_CRASH=full $(BIN)/python -m pytest --timeout=7200 tests/crash $(PYTEST)
 
 bench: .venv/.test ## throughput, latency, backlog and large values, beside ProcessPoolExecutor
 	@.ci/packages mkfs.ext4:e2fsprogs

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only W1] [--json] [--on DIR]`."""
+"""`python -m benchmarks [--quick] [--only NAME] [--json] [--on DIR]`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from benchmarks.backlog import w4
 from benchmarks.dependencies import w6
 from benchmarks.ground import enter_namespace, ground
 from benchmarks.report import Report
+from benchmarks.saving import save
 from benchmarks.workloads import w1, w2, w3, w5
 
-WORKLOADS = {"W1": w1, "W2": w2, "W3": w3, "W4": w4, "W5": w5, "W6": w6}
+WORKLOADS = {"W1": w1, "W2": w2, "W3": w3, "W4": w4, "W5": w5, "W6": w6, "SAVE": save}
 
 
 def main() -> None:

@@ -6,12 +6,15 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.payloads import nothing
 from benchmarks.service import own_cpu_s
+from spoolmw.spooldir.publish import syncfs
 
 TRUE = "/bin/true"
+LOG_BYTES = 8192  #: two pages, the least that a commit writes
 
 
 class Rate(NamedTuple):
@@ -45,6 +48,37 @@ def pool_latencies_ms(count: int, pause_s: float) -> list[float]:
             pool.submit(nothing).result()
             latencies.append((time.perf_counter() - before) * 1e3)
     return latencies
+
+
+def flush_latencies_ms(folder: Path, count: int, pause_s: float) -> list[float]:
+    """What the disk itself takes for one durable task: a file and the log, in and out.
+
+    Two times a new file is renamed into its place and synced, then two pages of a log that has
+    its length are overwritten and flushed. The order in which that must happen is the same.
+    """
+    latencies = []
+    (folder / "floor").mkdir()
+    root = os.open(folder / "floor", os.O_RDONLY)
+    log = os.open(folder / "floor" / "log", os.O_RDWR | os.O_CREAT, 0o600)
+    os.pwrite(log, bytes(count * 2 * LOG_BYTES), 0)
+    os.fsync(log)
+    for number in range(count):
+        time.sleep(pause_s)
+        before = time.perf_counter()
+        for half in (2 * number, 2 * number + 1):
+            _make_file(folder / "floor", str(half))
+            syncfs(root)
+            os.pwrite(log, b"x" * LOG_BYTES, half * LOG_BYTES)
+            os.fdatasync(log)
+        latencies.append((time.perf_counter() - before) * 1e3)
+    os.close(log)
+    os.close(root)
+    return latencies
+
+
+def _make_file(folder: Path, name: str) -> None:
+    (folder / f"{name}.tmp").write_bytes(b"x" * 700)
+    (folder / f"{name}.tmp").rename(folder / name)
 
 
 def spawn_rate(count: int) -> float:

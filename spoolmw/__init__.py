@@ -10,6 +10,8 @@ import importlib
 
 TYPE_CHECKING = False  # as typing's, without the price of loading it
 if TYPE_CHECKING:
+    from spoolmw import checkpoint
+    from spoolmw.checkpoint import progress
     from spoolmw.client.future import SpoolTask
     from spoolmw.client.outcome import CommandResult
     from spoolmw.client.spool import Spool
@@ -26,7 +28,9 @@ _HOMES = {
     "TaskRejected": "spoolmw.errors",
     "ResultGone": "spoolmw.errors",
     "NotServed": "spoolmw.errors",
+    "progress": "spoolmw.checkpoint",
 }
+_MODULES = ("checkpoint",)
 
 __all__ = [
     "CommandResult",
@@ -37,10 +41,14 @@ __all__ = [
     "SpoolmwError",
     "TaskFailed",
     "TaskRejected",
+    "checkpoint",
+    "progress",
 ]
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"spoolmw.{name}")
     try:
         home = _HOMES[name]
     except KeyError:

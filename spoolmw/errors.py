@@ -42,6 +42,10 @@ class BadTaskFile(SpoolmwError):
     """The submitter's mistake: the file goes to `rejected/` with this text beside it."""
 
 
+class BadCheckpoint(SpoolmwError):
+    """A checkpoint is damaged, another's, or of another format; it was not used, nothing changed."""
+
+
 class BadConfig(SpoolmwError):
     """The configuration cannot be used: a start is refused, a reload keeps the old one."""
 

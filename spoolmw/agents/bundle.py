@@ -1,7 +1,8 @@
 """Packs the runner into one file that any Python from 3.9 on can run: a zipapp with cloudpickle in it.
 
 In it the package is called `spoolmw_runner`, so that it stands beside whatever `spoolmw` an
-interpreter has of its own. The file is named by its content, so an upgrade never changes a
+interpreter has of its own. For one that has none there is the part of `spoolmw` that tasks use,
+`spoolmw.checkpoint`. The file is named by its content, so an upgrade never changes a
 file that a running worker reads.
 """
 
@@ -18,10 +19,12 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import spoolmw
 from spoolmw import runner
 from spoolmw.errors import AgentError
 
 INSIDE = "spoolmw_runner"  #: the package's name in the archive
+FACE = ("__init__.py", "checkpoint.py")  #: of `spoolmw`, for tasks
 _DATE = (2020, 1, 1, 0, 0, 0)  #: of all members: equal content gives equal bytes
 _MAIN = f"import sys\nfrom {INSIDE}.__main__ import main\nsys.exit(main(sys.argv))\n"
 
@@ -62,6 +65,11 @@ def _members() -> Iterator[tuple[str, bytes]]:
         yield (
             f"{INSIDE}/{path.name}",
             path.read_bytes(),
+        )
+    for name in FACE:
+        yield (
+            f"spoolmw/{name}",
+            (_folder("spoolmw", list(spoolmw.__path__)) / name).read_bytes(),
         )
     spec = importlib.util.find_spec("cloudpickle")
     places = spec.submodule_search_locations if spec else None

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
-from spoolmw.model.events import Lost, Reported, Started
+from spoolmw.model.events import Checkpointed, Lost, Progressed, Reported, Resumed, Started
 from spoolmw.model.ids import AgentName, AttemptId
 
-AgentEvent = Started | Reported | Lost | CapacityChanged
+AttemptEvent = Started | Resumed | Checkpointed | Progressed | Reported | Lost
+AgentEvent = AttemptEvent | CapacityChanged
 Sink = Callable[[Sequence[AgentEvent]], None]
 """Takes a batch of events; called from any thread; never blocks and never raises."""
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from spoolmw.agents.contract import Sink
 from spoolmw.agents.ledger import Ledger, Loss
@@ -14,7 +15,7 @@ from spoolmw.errors import AgentError
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
 from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.model.task import Cause
-from spoolmw.runner import outputs, results
+from spoolmw.runner import checkpoint, outputs, results
 
 _DEFAULT_SLOTS = 2
 _SLOT = "fake-1"
@@ -103,6 +104,49 @@ class FakeAgent:
     def prints(self, attempt: AttemptId, text: bytes) -> None:
         """The attempt writes to its standard output."""
         self._printed[attempt] = self._printed.get(attempt, b"") + text
+
+    def resume(self, attempt: AttemptId) -> None:
+        """The attempt takes up the newest whole checkpoint, if there is one."""
+        launch = next(each for each in self.launched if each.attempt == attempt)
+        found, notes = checkpoint.newest(self._owner(attempt), "call", launch.since)
+        told: dict[str, Any] = {"attempt": str(attempt), "message": "; ".join(notes)}
+        if found is not None:
+            told["saved"] = [*found.order, found.saved_at, found.size_bytes]
+        self._tell("resumed", told)
+
+    def save(self, attempt: AttemptId, sequence: int = 1, data: bytes = b"state") -> None:
+        """The attempt saves its progress: a whole checkpoint with one file is there."""
+        made = self._make_checkpoint(attempt, sequence, data)
+        told = {"sequence": sequence, "bytes": made.size_bytes, "saved_at": made.saved_at}
+        self._tell("checkpointed", {"attempt": str(attempt), **told})
+
+    def save_unheard(self, attempt: AttemptId, sequence: int = 1) -> None:
+        """The attempt saves, and nobody hears of it: its runner dies with the news."""
+        self._make_checkpoint(attempt, sequence, b"state")
+
+    def _make_checkpoint(
+        self, attempt: AttemptId, sequence: int, data: bytes
+    ) -> checkpoint.Checkpoint:
+        order = (attempt.attempt, sequence)
+        with checkpoint.Draft(self._owner(attempt), order, "call") as draft:
+            pen = draft.pen("data")
+            pen.write(data)
+            draft.keep("data", pen)
+            return draft.seal()
+
+    def progress(self, attempt: AttemptId, fraction: float, text: str = "") -> None:
+        """The attempt says how far it is."""
+        told = {"attempt": str(attempt), "fraction": fraction, "text": text}
+        self._tell("progress", told)
+
+    def _owner(self, attempt: AttemptId) -> checkpoint.Owner:
+        return checkpoint.Owner(str(self._root / "checkpoints"), attempt.task, attempt.replica)
+
+    def _tell(self, event: str, told: dict[str, Any]) -> None:
+        with self._lock:
+            events = self._ledger.news(event, [told])
+        if events:
+            self._sink(events)
 
     def finish(self, attempt: AttemptId, ended: results.Ended | None = None) -> None:
         """The attempt ends by itself: as a success without a value, or as `ended` says."""

@@ -14,11 +14,12 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from spoolmw.agents import news
 from spoolmw.agents.contract import AgentEvent
 from spoolmw.model.agent import Launch, Sighting
 from spoolmw.model.events import Lost, Reported, Started
 from spoolmw.model.ids import AttemptId, TaskId
-from spoolmw.model.spec import Limits
+from spoolmw.model.spec import Limits, Spec
 from spoolmw.model.task import Blame, Cause, Outcome
 from spoolmw.runner.order import lines
 
@@ -95,7 +96,15 @@ class Ledger:
 
     def _kind_of(self, work: Launch) -> Kind:
         spec = work.spec
-        key = (spec.run, spec.resources, spec.limits, spec.place, work.memory_bytes)
+        key = (
+            spec.run,
+            spec.resources,
+            spec.limits,
+            spec.checkpoint,
+            spec.place,
+            work.memory_bytes,
+            work.since,
+        )
         if all(a is b for a, b in zip(key, self._last, strict=False)) and self._last:
             return self._last_kind
         kind = kind_of(work)
@@ -164,6 +173,12 @@ class Ledger:
         for each in told:
             if each["attempt"] in self._running:
                 self._running[each["attempt"]].update(each)
+
+    def news(self, event: str, told: Iterable[Mapping[str, Any]]) -> list[AgentEvent]:
+        """What running attempts say of themselves: resumed, checkpointed, progress."""
+        at = now()
+        known = ((self._live.get(each["attempt"]), each) for each in told)
+        return [news.heard(event, at, launch.attempt, each) for launch, each in known if launch]
 
     def ended(self, told: Iterable[Mapping[str, Any]]) -> list[AgentEvent]:
         """Attempts that ended; what is not live any more is passed over."""
@@ -292,17 +307,36 @@ def kind_of(work: Launch) -> Kind:
     else:
         kind["interpreter"] = spec.place.interpreter
         kind["python"] = spec.place.python
-    if spec.resources.cpus != 1:
-        kind["cpus"] = spec.resources.cpus
-    if spec.resources.gpus:
-        kind["gpus"] = spec.resources.gpus
-    if work.memory_bytes:
-        kind["memory"] = work.memory_bytes
+    kind |= _room(work)
     if spec.limits.time_s:
         kind["time"] = spec.limits.time_s
     if spec.limits.output_bytes != _DEFAULT_OUTPUT_BYTES:
         kind["output"] = spec.limits.output_bytes
+    if spec.checkpoint.asked:
+        kind["checkpoint"] = _checkpoint(spec)
+    if work.since:
+        kind["since"] = work.since
     return kind
+
+
+def _room(work: Launch) -> Kind:
+    kind: Kind = {}
+    if work.spec.resources.cpus != 1:
+        kind["cpus"] = work.spec.resources.cpus
+    if work.spec.resources.gpus:
+        kind["gpus"] = work.spec.resources.gpus
+    if work.memory_bytes:
+        kind["memory"] = work.memory_bytes
+    return kind
+
+
+def _checkpoint(spec: Spec) -> dict[str, Any]:
+    """The wishes of a task with a [checkpoint] section; the last two are for commands."""
+    wish = spec.checkpoint
+    told: dict[str, Any] = {"every": wish.every_s}
+    if spec.run.script or spec.run.command:
+        told |= {"exit_code": wish.exit_code, "files": list(wish.files)}
+    return told
 
 
 def now() -> float:

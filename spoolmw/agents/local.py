@@ -244,6 +244,8 @@ class LocalAgent:
                 return self._ledger.ended(told["attempts"])
             case "started":
                 return self._ledger.started(told["attempts"])
+            case "resumed" | "checkpointed" | "progress" as event:
+                return self._ledger.news(event, told["attempts"])
             case "usage":
                 self._ledger.used(told["attempts"])
             case "stopped":

@@ -10,7 +10,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from spoolmw.format.call import StandsForTask
 from spoolmw.model.ids import TaskId
@@ -27,6 +27,14 @@ class Ended:
     cancelled: bool = False
 
 
+class Progress(NamedTuple):
+    """How far a running attempt said that it is."""
+
+    fraction: float  #: from 0 to 1
+    text: str
+    at: float  #: wall clock, seconds since 1970
+
+
 class Keeper(Protocol):
     """What a task needs of its spool."""
 
@@ -38,6 +46,9 @@ class Keeper(Protocol):
 
     def state(self, task: SpoolTask) -> str:
         """The task's state as the daemon has it; "" when that cannot be told."""
+
+    def progress(self, tasks: Sequence[SpoolTask]) -> Mapping[str, Progress]:
+        """How far these are, by id, as far as they said so; empty while the daemon is down."""
 
 
 class SpoolTask(Future[Any]):
@@ -98,6 +109,15 @@ class SpoolTask(Future[Any]):
     def running(self) -> bool:
         """Whether an attempt runs just now, as the daemon says; False while it is down."""
         return not super().done() and self._keeper.state(self) == "running"
+
+    def progress(self) -> Progress | None:
+        """How far the running attempt says it is (with `spoolmw.progress`), as the daemon heard it.
+
+        None when it said nothing, does not run, or the daemon is down.
+        """
+        if super().done():
+            return None
+        return self._keeper.progress([self]).get(self.id)
 
     def cancel(self) -> bool:
         """Cancel the task; one that runs is stopped with all its processes.

@@ -10,12 +10,12 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spoolmw.client.control import ControlClient
 from spoolmw.client.dropper import Dropper
-from spoolmw.client.future import SpoolTask
+from spoolmw.client.future import Progress, SpoolTask
 from spoolmw.client.waiter import Waiter
 from spoolmw.errors import NotServed, SpoolmwError, UnknownTask
 from spoolmw.spooldir.layout import Layout
@@ -23,6 +23,8 @@ from spoolmw.spooldir.layout import Layout
 #: Seconds in which a task that left `incoming/` must have become known to the daemon.
 ACCEPT_S = 2.0
 _RETRY_S = 0.05
+#: Beyond so many tasks their progress is asked for without naming them: only few run.
+MOST_NAMED = 1000
 #: Seconds that a callback may still take when the interpreter ends.
 CALLBACK_S = 10.0
 
@@ -60,6 +62,16 @@ class Link:
                 return str(control.request("show", {"id": task.id}).get("state", ""))
         except SpoolmwError:
             return ""
+
+    def progress(self, tasks: Sequence[SpoolTask]) -> Mapping[str, Progress]:
+        """How far these are, by id, as far as they said so; empty while the daemon is down."""
+        asked = {"ids": [task.id for task in tasks]} if len(tasks) < MOST_NAMED else {}
+        try:
+            with self.control() as control:
+                told = control.request("progress", asked)["progress"]
+        except SpoolmwError:
+            return {}
+        return {one["id"]: Progress(one["fraction"], one["text"], one["at"]) for one in told}
 
     def cancel(self, task: SpoolTask, *, waiting_only: bool) -> bool:
         return self.cancel_many([task], waiting_only=waiting_only) == [task]

@@ -29,11 +29,16 @@ _KEYS = {
     "backoff": ("retry", "backoff"),
     "retry_memory": ("retry", "memory"),
     "retry_on": ("retry", "on"),
+    "checkpoint_every": ("checkpoint", "every"),
+    "checkpoint_exit_code": ("checkpoint", "exit_code"),
+    "checkpoint_files": ("checkpoint", "files"),
+    "checkpoint_keep": ("checkpoint", "keep"),
     "agents": ("place", "agents"),
     "interpreter": ("place", "interpreter"),
     "python": ("place", "python"),
     "platform": ("place", "platform"),
 }
+_FOR_COMMANDS = ("checkpoint_files", "checkpoint_exit_code")
 #: What the helper itself uses.
 _OWN = ("name", "key", "box", "keep", "durable")
 #: In the design, refused until it is there: a wish for it must not be dropped silently.
@@ -45,10 +50,9 @@ _NOT_BUILT = {
     "deadline": "redundancy",
     "distinct": "redundancy",
     "validator": "redundancy",
-    "checkpoint": "checkpoint",
 }
 #: Header values that take several words also when one is given alone.
-_LISTS = ("retry_on", "agents")
+_LISTS = ("retry_on", "checkpoint_files", "agents")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,13 @@ class Options:
 
     def call_header(self, name: str) -> dict[str, object]:
         """The header of a call, but for its id and body: it runs in the caller's own Python."""
+        for word in _FOR_COMMANDS:
+            if word in self.wishes:
+                raise BadTaskFile(
+                    f"the option {word!r} is for commands",
+                    why="a Python call has neither state files nor an exit code",
+                    fix="save with spoolmw.checkpoint.save(state): see docs/checkpoints.md",
+                )
         caller = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
         if sys.executable:
             caller["interpreter"] = sys.executable

@@ -14,7 +14,7 @@ from spoolmw.client.executor import SpoolExecutor
 from spoolmw.client.future import SpoolTask
 from spoolmw.client.link import Link
 from spoolmw.client.options import Options
-from spoolmw.client.progress import Progress
+from spoolmw.client.progress import ProgressLine
 from spoolmw.client.taskmap import TaskMap, run_chunk
 from spoolmw.errors import BadTaskFile
 from spoolmw.format.call import StandsForTask, dump_call
@@ -100,7 +100,7 @@ class Submitter:
         packs = _chunked(function, calls, chunk)
         made = TaskMap(self._submit_all(name_of(function), packs), chunk=chunk, timeout=timeout)
         if progress:
-            Progress(made.tasks).show()
+            ProgressLine(made.tasks, ask=self._link.progress).show()
         return made
 
     def command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -53,7 +54,10 @@ class TaskMap:
 def run_chunk(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Call `function` with each of `calls`. Runs on the host."""
     values = []
+    desk = getattr(sys.modules.get("spoolmw_runner.desk"), "desk", None)
     for number, args in enumerate(calls):
+        if desk is not None:  # a task has one state to save, and these calls one each
+            desk.part = (number, len(calls))
         try:
             values.append(function(*args))
         except Exception as error:

@@ -69,7 +69,8 @@ def cancel_verb(session: Session, tasks: tuple[str, ...]) -> int:
 def hold_verb(session: Session, tasks: tuple[str, ...]) -> int:
     """Keep tasks from running until they are released.
 
-    A running attempt is stopped. What it has computed is lost; it does not count as a failure.
+    A running attempt is stopped; it may save its progress before. It does not count as a
+    failure.
     """
     return change(session, "hold", tasks)
 
@@ -93,6 +94,7 @@ def release_verb(session: Session, tasks: tuple[str, ...]) -> int:
     spoolmw-ctl retry fold-17
     spoolmw-ctl retry --with-successors fold-17
     spoolmw-ctl ls --state failed -q | spoolmw-ctl retry -
+    spoolmw-ctl retry --fresh fold-17
     """,
 )
 @click.option(
@@ -101,15 +103,18 @@ def release_verb(session: Session, tasks: tuple[str, ...]) -> int:
     help="Also those that failed or are held because these failed.",
 )
 @_TASKS
-def retry_verb(session: Session, tasks: tuple[str, ...], *, with_successors: bool) -> int:
-    """Run failed or cancelled tasks once more.
+@click.option("--fresh", is_flag=True, help="From the start; the checkpoints there are go.")
+def retry_verb(
+    session: Session, tasks: tuple[str, ...], *, with_successors: bool, fresh: bool
+) -> int:
+    """Run failed or cancelled tasks once more, from their newest checkpoint.
 
     They have all their attempts to go. The next result gets a name of its own; the first
     one stays where it is. A task that failed because of a predecessor can be retried when
     that one was.
     """
     args = {"successors": True} if with_successors else {}
-    return change(session, "retry", tasks, **args)
+    return change(session, "retry", tasks, fresh=fresh, **args)
 
 
 @verb(

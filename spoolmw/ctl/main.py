@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "release": "change",
         "retry": "change",
         "prio": "change",
+        "checkpoint": "checkpoint",
     },
     "Run the service": {
         "pause": "traffic",

@@ -10,11 +10,13 @@ import click
 from spoolmw.ctl.drops import find_dropped
 from spoolmw.ctl.listing import says, took
 from spoolmw.ctl.picks import TASK, pick, unknown
+from spoolmw.ctl.progress import in_words, told_progress
 from spoolmw.ctl.reasons import Reason, reason_for
+from spoolmw.ctl.saved import newest
 from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
-from spoolmw.ctl.words import STATE_STYLES, ago, clock, duration, short, size
+from spoolmw.ctl.words import STATE_STYLES, ago, clock, count, duration, short, size
 
 ATTEMPTS = (
     Column("ATTEMPT", right=True),
@@ -51,6 +53,18 @@ def task_record(session: Session, task_id: str) -> dict[str, Any]:
     }
 
 
+def told_task(session: Session, task_id: str) -> dict[str, Any]:
+    """The task with what stands outside the journal: its newest checkpoint, and its progress."""
+    task = task_record(session, task_id)
+    if "state" not in task or "since" not in task:
+        return task
+    task["checkpoint"] = newest(session, task)
+    task["progress"] = None
+    if task["state"] == "running":
+        task["progress"] = told_progress(session, [task_id]).get(task_id)
+    return task
+
+
 @verb(
     "show",
     examples="""
@@ -67,8 +81,9 @@ def show_verb(session: Session, tasks: tuple[str, ...], *, story: bool) -> None:
     Works while the daemon is down.
     """
     for number, task_id in enumerate(pick(session, tasks, newest=True)):
-        task = task_record(session, task_id)
+        task = told_task(session, task_id)
         events = _story(session, task_id) if story else []
+        task["resumes"] = _resumed(session, task)
         if session.screen.json:
             session.screen.record({**task, "story": events} if story else task)
             continue
@@ -78,6 +93,15 @@ def show_verb(session: Session, tasks: tuple[str, ...], *, story: bool) -> None:
         if story:
             session.screen.line()
             _show_story(session, events)
+
+
+def _resumed(session: Session, task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The events that tell from where attempts went on, and what was damaged."""
+    if task.get("attempt", 0) < 1:
+        return []
+    found = (event for event in _story(session, task["id"]) if event["event"] == "resumed")
+    keys = ("at", "attempt", "from", "message")
+    return [{key: event.get(key, "") for key in keys} for event in found]
 
 
 def _story(session: Session, task_id: str) -> list[dict[str, Any]]:
@@ -109,6 +133,9 @@ def _facts(session: Session, task: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("asks for", _asked(task.get("spec") or {})),
         ("runs", _runs(task.get("spec") or {})),
         ("on", _where(task)),
+        ("progress", in_words(task.get("progress"))),
+        ("checkpoint", _checkpoint(task.get("checkpoint"))),
+        *_resumes(task.get("resumes") or ()),
     ]
 
 
@@ -126,6 +153,26 @@ def _after(session: Session, task: Mapping[str, Any]) -> str:
     more = [f"and {len(words) - MOST} more"] if len(words) > MOST else []
     held = ["a failure of one holds it"] if task["spec"]["after_failed"] == "hold" else []
     return "\n".join(lines + more + held)
+
+
+def _checkpoint(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    if found["damage"]:
+        return f"{found['checkpoint']} is damaged: {found['damage']}"
+    saved_at = found["saved_at"]
+    when = f"{clock(saved_at)} ({ago(saved_at)})"
+    return f"{found['checkpoint']}, {size(found['bytes'])}, saved {when}"
+
+
+def _resumes(told: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """How often it went on from a checkpoint, and each that was damaged."""
+    if not told:
+        return []
+    went_on = [event for event in told if event.get("from")]
+    last = f"{count(len(went_on), 'time')}, last from {went_on[-1]['from']}" if went_on else ""
+    damaged = [("damaged", event["message"]) for event in told if event.get("message")]
+    return [("resumed", last), *damaged]
 
 
 def _asked(spec: Mapping[str, Any]) -> str:

@@ -15,19 +15,22 @@ from spoolmw.errors import BadTaskFile
 from spoolmw.format.ids import new_task_id
 from spoolmw.format.names import box_problem, escape, sanitise
 from spoolmw.format.taskfile import HEADER_BYTES, TaskFile, read_header, write
+from spoolmw.model.ids import TaskId
 from spoolmw.spooldir.layout import Layout
 
 #: `NAME-ID.task`, `.result` and a second id stay below a file name's 255 bytes.
 _NAME_BYTES = 80
 
 
-def submit_file(layout: Layout, path: Path, *, box: str) -> dict[str, str]:
-    """Drop the task that the file asks for; its id, name, box and result."""
+def submit_file(
+    layout: Layout, path: Path, *, box: str, task_id: TaskId | None = None
+) -> dict[str, str]:
+    """Drop the task that the file asks for, under `task_id` if given; its id, name, box, result."""
     if box and (problem := box_problem(box)):
         raise BadTaskFile(f"{escape(box)} cannot be a box.", why=problem, fix="Name another.")
     data = _bytes_of(path)
     parsed = read_header(data[:HEADER_BYTES], size=len(data), dropped=path.name)
-    task_id = parsed.id or new_task_id()
+    task_id = task_id or parsed.id or new_task_id()
     name = parsed.spec.name
     dropped = f"{sanitise(name.removesuffix('.task'), _NAME_BYTES)}-{task_id}.task"
     dropper = Dropper(layout, box)
@@ -51,7 +54,7 @@ def _bytes_of(path: Path) -> bytes:
 
 def _task_file(parsed: TaskFile, task_id: str, data: bytes) -> bytes:
     """The file in the `.task` form, with the id in it."""
-    if parsed.form == "task" and parsed.id is not None:
+    if parsed.form == "task" and parsed.id == task_id:
         return data
     header = {k: v for k, v in parsed.header.items() if k != "body"}
     header |= {"id": task_id, "name": parsed.spec.name}

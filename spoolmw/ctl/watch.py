@@ -11,6 +11,7 @@ import click
 from rich.live import Live
 
 from spoolmw.ctl.durations import DURATION
+from spoolmw.ctl.progress import told_progress
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.status import gather
 from spoolmw.ctl.verb import verb
@@ -85,7 +86,7 @@ class Watch:
             "ended": ended - _ended(self._first),
             "per_s": per_s,
             "eta_s": unfinished / per_s if per_s else None,
-            "running": self._tasks("running"),
+            "running": self._running(),
             "recent": self._recent(),
         }
 
@@ -98,10 +99,12 @@ class Watch:
         then, before = self._samples[0]
         return max(0, ended - before) / (now - then) if now > then else None
 
-    def _tasks(self, state: str) -> list[dict[str, Any]]:
+    def _running(self) -> list[dict[str, Any]]:
         with self._session.reports() as reports:
-            found = reports.tasks(state=state, box=self._box, limit=SHOWN)
-            return [dict(task) for task in found]
+            found = reports.tasks(state="running", box=self._box, limit=SHOWN)
+            tasks = [dict(task) for task in found]
+        told = told_progress(self._session, [task["id"] for task in tasks])
+        return [{**task, "progress": told.get(task["id"])} for task in tasks]
 
     def _recent(self) -> list[dict[str, Any]]:
         with self._session.reports() as reports:

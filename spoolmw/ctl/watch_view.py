@@ -13,6 +13,7 @@ from rich.text import Text
 
 from spoolmw.ctl.listing import says, took
 from spoolmw.ctl.places import agent_says
+from spoolmw.ctl.progress import in_words
 from spoolmw.ctl.screen import Column, rich_table
 from spoolmw.ctl.words import STATE_STYLES, STATES, clock, count, duration, short, size
 from spoolmw.format.names import escape
@@ -24,6 +25,7 @@ RUNNING = (
     Column("ON"),
     Column("FOR", right=True),
     Column("TRY", right=True),
+    Column("PROGRESS"),
 )
 RECENT = (
     Column("ENDED"),
@@ -35,6 +37,7 @@ RECENT = (
     Column("SAYS"),
 )
 BAR_WIDTH = 40
+FAR_WIDTH = 10
 
 
 def render(view: Mapping[str, Any]) -> RenderableType:
@@ -115,7 +118,22 @@ def _running_row(task: Mapping[str, Any], now: float) -> tuple[str, ...]:
     started = task.get("started_at")
     where = " ".join(part for part in (task.get("agent"), task.get("slot")) if part)
     since = duration(now - started) if started else ""
-    return (short(task["id"]), task["name"], task["box"], where, since, str(task["attempt"]))
+    return (
+        short(task["id"]),
+        task["name"],
+        task["box"],
+        where,
+        since,
+        str(task["attempt"]),
+        _far(task.get("progress")),
+    )
+
+
+def _far(told: Mapping[str, Any] | None) -> str:
+    if not told:
+        return ""
+    full = int(FAR_WIDTH * told["fraction"])
+    return f"{'#' * full}{'.' * (FAR_WIDTH - full)} {in_words(told)}"
 
 
 def _recent_row(task: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from spoolmw.agents.contract import Agent
+from spoolmw.daemon import saved
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
@@ -16,10 +17,10 @@ from spoolmw.daemon.table import Table
 from spoolmw.errors import AgentError
 from spoolmw.format.resultfile import trailer_line
 from spoolmw.model.agent import Launch
-from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
+from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop, Trim
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task, TaskState
-from spoolmw.spooldir import markers
+from spoolmw.spooldir import checkpoints, markers
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.layout import Layout, active_name
 
@@ -84,6 +85,8 @@ class Performer:
                     stops.setdefault(agent, []).append(attempt)
                 case Deliver(task):
                     self._deliver(task)
+                case Trim():
+                    self._trim(effect)
                 case Discard(attempt):
                     _tidy(self._delivery.discard, str(attempt))
                 case Forget(task, payload):
@@ -124,6 +127,7 @@ class Performer:
                 path="active/" + active_name(task.id, task.box, task.dropped),
                 spec=task.spec,
                 memory_bytes=self._dispatch.memory_limit(task),
+                since=task.since,
             )
         )
 
@@ -155,6 +159,13 @@ class Performer:
         except OSError as error:
             self._put_off([task], error)
 
+    def _trim(self, order: Trim) -> None:
+        newest = checkpoints.Order(*order.newest.order) if order.newest else None
+        try:
+            checkpoints.trim(self._layout, order.task, order.replica, newest, order.since)
+        except OSError as error:
+            log.warning("left behind %s", fields(checkpoints=order.task, why=error))
+
     def _forget(self, task: Task, table: Table, *, payload: bool) -> None:
         """A done task's file and inputs go; those of a failed one stay for `retry`, until pruned.
 
@@ -163,15 +174,16 @@ class Performer:
         if task.state is TaskState.CANCELLED or len(task.history) != 1:
             _tidy(self._unmark, task.id)
         if payload:
+            if saved.may_have(task) and not task.spec.checkpoint.keep:
+                _tidy(self._remove_checkpoints, task.id)
             _tidy(_unlink, self._active + active_name(task.id, task.box, task.dropped))
-            for item in task.spec.files.inputs:
-                if item.digest not in table.inputs:
-                    _tidy(_unlink, str(self._layout.inputs / item.digest))
-            for taken in task.spec.takes:
-                if taken not in table.values:
-                    _tidy(_unlink, str(self._layout.values / taken))
+            for path in table.unneeded(task, self._layout):
+                _tidy(_unlink, path)
         if self._hooks.wants(task.state.value):
             self._hooks.fire(task.state.value, trailer_line(task))
+
+    def _remove_checkpoints(self, task_id: str) -> None:
+        checkpoints.remove(self._layout, TaskId(task_id))
 
     def _unmark(self, task_id: str) -> None:
         markers.clear(self._layout, TaskId(task_id))

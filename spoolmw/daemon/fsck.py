@@ -9,9 +9,10 @@ import os
 import time
 from pathlib import Path
 
+from spoolmw.daemon import saved
 from spoolmw.daemon.recovery import active_files
 from spoolmw.errors import SpoolmwError
-from spoolmw.spooldir import lock
+from spoolmw.spooldir import checkpoints, lock
 from spoolmw.spooldir.layout import Layout
 from spoolmw.store.reports import Reports
 
@@ -32,6 +33,9 @@ def check(layout: Layout) -> dict[str, object]:
         "active": sum(1 for _ in active_files(layout)),
         "staged": len(os.listdir(layout.stage)),
         "inputs": len(os.listdir(layout.inputs)),
+        "checkpoints": sum(
+            len(checkpoints.of_task(layout, task_id)) for task_id in checkpoints.tasks(layout)
+        ),
         "problems": first,
     }
 
@@ -57,6 +61,11 @@ def _problems(layout: Layout) -> list[str]:
         if rel not in known:
             problems.append(f"active/{rel} is not in the journal; a restart adopts {task_id}")
     problems += _missing_inputs(layout, inputs)
+    problems += [
+        f"checkpoints/{task_id} is of a task that the journal does not know:"
+        " spoolmw-ctl prune --checkpoints 1d removes it"
+        for task_id in saved.orphans(layout, lambda _: {path[3:35] for path in known})
+    ]
     return problems
 
 

@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spoolmw.config import Config
+from spoolmw.daemon import saved
 from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.errors import DiskFull
 from spoolmw.format.resultfile import files_folder
 from spoolmw.model.task import Task, TaskState
-from spoolmw.spooldir import markers
+from spoolmw.spooldir import checkpoints, markers
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.store.journal import Journal
 
@@ -133,9 +134,18 @@ class Housekeeping:
         ]  # else: retried just now
         if old and not dry:
             self._drop_files(task for task in old if task.state is not TaskState.DONE)
+            for task in filter(saved.may_have, old):
+                checkpoints.remove(self._layout, task.id)
             self._journal.forget([task.id for task in old])
             log.info("pruned %s", fields(tasks=len(old)))
         return len(old)
+
+    def prune_checkpoints(self, before: float, *, dry: bool) -> tuple[int, int]:
+        """Remove what ended and unknown tasks saved before `before`: of how many tasks, bytes."""
+        gone, size = saved.prune(self._layout, self._table.tasks.__contains__, before, dry=dry)
+        if gone and not dry:
+            log.info("pruned %s", fields(checkpoints=gone, bytes=size))
+        return gone, size
 
     def prune_by_hand(self, results: float, story: float, *, dry: bool) -> tuple[int, int, int]:
         """Prune what ended before these moments (0: nothing): results, their bytes, tasks.
@@ -168,12 +178,8 @@ class Housekeeping:
             (self._layout.active / rel).unlink(missing_ok=True)
             markers.clear(self._layout, task.id)
             self._table.drop_inputs(task)
-            for item in task.spec.files.inputs:
-                if item.digest not in self._table.inputs:
-                    (self._layout.inputs / item.digest).unlink(missing_ok=True)
-            for taken in task.spec.takes:
-                if taken not in self._table.values:
-                    (self._layout.values / taken).unlink(missing_ok=True)
+            for path in self._table.unneeded(task, self._layout):
+                Path(path).unlink(missing_ok=True)
 
 
 def _remove_older(entry: os.DirEntry[str], old: float) -> bool:

@@ -12,12 +12,14 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from spoolmw.agents.contract import AttemptEvent
 from spoolmw.daemon import attempts
 from spoolmw.daemon.batch import Batch
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.control import Request
 from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.gear import Gear, Item
+from spoolmw.daemon.hearing import Hearing
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.room import disk_full
 from spoolmw.errors import BadResultFile, DiskFull, SpoolmwError
@@ -30,7 +32,6 @@ from spoolmw.model.events import (
     Lost,
     NameTaken,
     Reported,
-    Started,
     Submitted,
 )
 from spoolmw.model.ids import TaskId
@@ -69,6 +70,7 @@ class Reactor:
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
+        self.hearing = Hearing(gear.delivery, gear.intake.missing)
         self._retry_at = 0.0
         self._settle_at = 0.0
         self._counts = Counts()
@@ -134,17 +136,18 @@ class Reactor:
             return task
         self.table.put(task, after)
         self.dispatch.moved(task, after, event.at)
+        self.hearing.moved(task, after)
         self._batch.note(task, event, after, effects)
         if task.waits and not after.waits:
             self.waits.leave(task)
         if log.isEnabledFor(10):
             states = f"{task.state.value} -> {after.state.value}"
             log.debug("%s %s", task.id, states)
+        if task.state in FINAL:
+            self.ended[task.state.value] -= 1
         if after.state in FINAL:
             self.ended[after.state.value] += 1
             self.waits.ended(after)
-        elif task.state in FINAL:
-            self.ended[task.state.value] -= 1
         return after
 
     def submit(self, task: Task) -> None:
@@ -211,20 +214,18 @@ class Reactor:
                 self._batch.release(item.agent, event.attempt)
         return len(item.events)
 
-    def _attempt_event(self, event: Started | Reported | Lost) -> None:
-        task = self.table.get(event.attempt.task)
+    def _attempt_event(self, told: AttemptEvent) -> None:
+        task = self.table.get(told.attempt.task)
         if task is None:
             return  # of a task that ended meanwhile: late
-        if isinstance(event, Started):
-            self.apply(task, event)
+        event = self.hearing.fit(told, task)
+        if event is None:
             return
-        self._counts.ended += 1
-        event = attempts.checked(event, self.delivery)
-        if event.cause is Cause.LAUNCH:
-            event = attempts.launch_failed(event, task, self.intake.missing(task))
         after = self.apply(task, event)
-        if event.cause is not Cause.FINISHED:
-            attempts.tell(after, event)
+        if isinstance(event, Reported | Lost):
+            self._counts.ended += 1
+            if event.cause is not Cause.FINISHED:
+                attempts.tell(after, event)
 
     def _take_files(self) -> None:
         now = boot_s()
@@ -316,9 +317,8 @@ class Reactor:
                 raise disk_full(error) from error
 
     def _before_delivery(self, task: Task) -> None:
-        if task.ending is not None and task.ending.state is TaskState.DONE:
-            for other, event in self.waits.before_delivery(boot_s(), task):
-                self.apply(other, event)
+        for other, event in self.waits.before_delivery(boot_s(), task):
+            self.apply(other, event)
 
     def _stuck(self, why: str) -> None:
         """The disk is full: keep the batch, free the ballast, try again; nothing is lost."""

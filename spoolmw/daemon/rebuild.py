@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from spoolmw.daemon import saved
 from spoolmw.daemon.claims import Place
 from spoolmw.daemon.recovery import active_files, read_head
 from spoolmw.errors import BadResultFile, BadTaskFile
@@ -69,12 +70,13 @@ def _found(layout: Layout) -> tuple[list[Changed], dict[str, object]]:
         if staged is not None:
             task = _delivering(task, staged)
         counts["delivering" if staged else "ended"] += 1
-        changes.append(_entered(task))
+        changes.append(_entered(saved.taken_up(layout, task)))
     for task_id, ended in done.items():
         if task_id not in seen and ended.state in STATES:
             seq += 1
             place = Place("", task_id, ended.box, ended.result_name)
-            changes.append(_entered(_ended(place, Spec(name=ended.result_name), ended, seq)))
+            task = _ended(place, Spec(name=ended.result_name), ended, seq)
+            changes.append(_entered(saved.kept(saved.taken_up(layout, task))))
             counts["ended"] += 1
     return changes, dict(counts)
 

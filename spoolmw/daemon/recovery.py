@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from spoolmw.daemon import claims
+from spoolmw.daemon import claims, saved
 from spoolmw.daemon.attempts import daemon_died
 from spoolmw.daemon.claims import Place
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
@@ -55,6 +55,7 @@ class Recovery:
         self._clean_tmp(adopted | reactor.intake.late())
         self._clean_inputs()
         self._clean_values()
+        saved.tidy(self._layout, reactor.table, reactor.journal.get)
         log.info(
             "recovered %s",
             fields(open=len(reactor.table), adopted=len(adopted), restarted=lost),
@@ -115,7 +116,7 @@ class Recovery:
             return None
         if task is None:
             return None  # refused, or there is no room for it now
-        self._reactor.submit(task)
+        self._reactor.submit(saved.taken_up(self._layout, task))
         log.info("adopted %s", fields(task=task.id, name=task.spec.name))
         return task
 

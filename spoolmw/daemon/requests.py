@@ -15,22 +15,20 @@ from dataclasses import dataclass
 from spoolmw.agents.contract import Agent
 from spoolmw.daemon import view
 from spoolmw.daemon.clock import boot_s, wall_s
+from spoolmw.daemon.comeback import Comeback
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.dispatch import PAUSED
 from spoolmw.daemon.housekeeping import Housekeeping
 from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.picking import Args, answer, find, the_task, the_tasks, who
 from spoolmw.daemon.reactor import Reactor
-from spoolmw.daemon.retrying import Retrying, told_of
-from spoolmw.errors import AgentError, JournalCorrupt, SpoolmwError, UnknownTask
-from spoolmw.format.ids import is_task_id
+from spoolmw.errors import AgentError, JournalCorrupt, SpoolmwError
 from spoolmw.model.events import Cancelled, Event, Held, Released, Reprioritised
-from spoolmw.model.ids import AgentName, TaskId
+from spoolmw.model.ids import AgentName
 from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.spooldir import markers
 
-Args = Mapping[str, object]
-MAX_IDS = 100_000
-READS = frozenset({"status", "agents", "why", "tail"})
+READS = frozenset({"status", "agents", "why", "tail", "progress"})
 
 
 class NotAllowed(SpoolmwError):
@@ -54,7 +52,7 @@ class Requests:
     def __init__(self, reactor: Reactor, daemon: Daemon) -> None:
         self._reactor = reactor
         self._daemon = daemon
-        self._retrying = Retrying(reactor)
+        comeback = Comeback(reactor)
         self._verbs: dict[str, Callable[[Args, Peer], object]] = {
             "status": lambda _args, _peer: view.status(reactor, daemon.kinds),
             "agents": lambda _args, _peer: {"agents": view.agents(reactor, daemon.kinds)},
@@ -64,7 +62,9 @@ class Requests:
             "hold": self._hold,
             "release": self._release,
             "prio": self._prio,
-            "retry": self._retry,
+            "retry": comeback.retry,
+            "brought": comeback.brought,
+            "progress": comeback.progress,
             "pause": self._pause,
             "resume": self._resume,
             "drain": self._drain,
@@ -84,7 +84,7 @@ class Requests:
                     f"There is no request {request.verb!r}.", why=f"Known: {known}"
                 )
             _check_allowed(request)
-            answer = verb(request.args, request.peer)
+            told = verb(request.args, request.peer)
         except JournalCorrupt:
             raise  # not the asker's matter: it ends the daemon
         except SpoolmwError as error:
@@ -95,21 +95,31 @@ class Requests:
             request.reply(SpoolmwError(f"{request.verb} failed: {error}"))
             return
         if request.verb in READS:
-            request.reply(answer)  # also while the disk is full and nothing is committed
+            request.reply(told)  # also while the disk is full and nothing is committed
         else:
-            self._reactor.reply(request, answer)
+            self._reactor.reply(request, told)
 
     # -- what is ------------------------------------------------------------------------------
 
     def _why(self, args: Args, _peer: Peer) -> object:
-        task = self._task(args.get("id"))
-        first = self._find(task.twin_of) if task.twin_of is not None else None
+        task = the_task(self._reactor, args.get("id"))
+        first = find(self._reactor, task.twin_of) if task.twin_of is not None else None
         awaited = self._reactor.waits.verdicts.why(task)
         reason = self._reactor.dispatch.why(task, first, boot_s(), awaited=awaited)
+        reason += self._start_of(task)
         return {"id": task.id, "state": task.state.value, "reason": reason}
 
+    def _start_of(self, task: Task) -> str:
+        """How far the attempt is; of one to come, from where it goes on."""
+        if task.lease is not None:
+            told = self._reactor.hearing.progress(task.id)
+            return f" ({100 * told.fraction:.3g} % done)" if told is not None else ""
+        if task.saved is None or task.state in (*FINAL, TaskState.DELIVERING):
+            return ""
+        return f" (it will go on from checkpoint {task.saved.attempt}-{task.saved.sequence})"
+
     def _tail(self, args: Args, _peer: Peer) -> object:
-        task = self._task(args.get("id"))
+        task = the_task(self._reactor, args.get("id"))
         offset, stream = args.get("offset", 0), args.get("stream", "stdout")
         if (
             not isinstance(offset, int)
@@ -131,33 +141,24 @@ class Requests:
     # -- what changes tasks --------------------------------------------------------------------
 
     def _cancel(self, args: Args, peer: Peer) -> object:
-        event = Cancelled(at=boot_s(), wall=wall_s(), by=_who(peer))
+        event = Cancelled(at=boot_s(), wall=wall_s(), by=who(peer))
         spare_running = bool(args.get("waiting_only"))
         return self._each(args, event, markers.Mark.CANCEL, spare_running=spare_running)
 
     def _hold(self, args: Args, peer: Peer) -> object:
         return self._each(
-            args, Held(at=boot_s(), wall=wall_s(), by=_who(peer)), markers.Mark.HOLD
+            args, Held(at=boot_s(), wall=wall_s(), by=who(peer)), markers.Mark.HOLD
         )
 
     def _release(self, args: Args, peer: Peer) -> object:
-        return self._each(args, Released(at=boot_s(), by=_who(peer)), None)
+        return self._each(args, Released(at=boot_s(), by=who(peer)), None)
 
     def _prio(self, args: Args, peer: Peer) -> object:
         priority = args.get("priority")
         if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 10**6:
             raise SpoolmwError("prio takes a whole number from -1000000 to 1000000.")
-        event = Reprioritised(at=boot_s(), priority=priority, by=_who(peer))
+        event = Reprioritised(at=boot_s(), priority=priority, by=who(peer))
         return self._each(args, event, None)
-
-    def _retry(self, args: Args, peer: Peer) -> object:
-        """Run failed or cancelled tasks once more, with `successors` those that failed for them."""
-        tasks, by = self._tasks(args), _who(peer)
-        results = [self._retrying.retry(task, by) for task in tasks]
-        if args.get("successors"):
-            good = [task for task, told in zip(tasks, results, strict=True) if told["ok"]]
-            results += self._retrying.retry_successors(good, by)
-        return {"results": results}
 
     def _each(
         self,
@@ -168,12 +169,12 @@ class Requests:
         spare_running: bool = False,
     ) -> object:
         results = []
-        for task in self._tasks(args):
+        for task in the_tasks(self._reactor, args):
             if spare_running and task.state is TaskState.RUNNING:
-                results.append(told_of(task, ok=False, text="it is running"))
+                results.append(answer(task, ok=False, text="it is running"))
                 continue
             if task.state in FINAL:
-                results.append(told_of(task, ok=False, text=f"it ended as {task.state.value}"))
+                results.append(answer(task, ok=False, text=f"it ended as {task.state.value}"))
                 continue
             after = self._reactor.apply(task, event)
             changed = after is not task
@@ -182,7 +183,7 @@ class Requests:
                 if after.waits and isinstance(event, Released):
                     self._reactor.waits.look_again(after)
             text = after.state.value if changed else f"it is {after.state.value} already"
-            results.append(told_of(after, ok=changed, text=text))
+            results.append(answer(after, ok=changed, text=text))
         return {"results": results}
 
     def _mark(self, task: Task, event: Event, mark: markers.Mark | None) -> None:
@@ -251,7 +252,18 @@ class Requests:
             0.0 if story is None else max(now - story, 0.0),
             dry=dry,
         )
-        return {"results": gone, "story": told, "logs": 0, "bytes": size, "dry_run": dry}
+        saved, age = 0, _age(args, "checkpoints_s")
+        if age is not None:
+            saved, freed = keeper.prune_checkpoints(now - age, dry=dry)
+            size += freed
+        return {
+            "results": gone,
+            "story": told,
+            "checkpoints": saved,
+            "logs": 0,
+            "bytes": size,
+            "dry_run": dry,
+        }
 
     def _stop(self, _args: Args, _peer: Peer) -> object:
         self._daemon.stop()
@@ -268,24 +280,6 @@ class Requests:
             raise SpoolmwError(f"There is no agent {name!r}.", why=f"There are: {known}")
         return [AgentName(name)]
 
-    def _task(self, task_id: object) -> Task:
-        if not isinstance(task_id, str) or not is_task_id(task_id):
-            raise UnknownTask(f"Not the id of a task: {task_id!r}")
-        found = self._find(TaskId(task_id))
-        if found is None:
-            raise UnknownTask(f"No task has the id {task_id}.")
-        return found
-
-    def _find(self, task_id: TaskId) -> Task | None:
-        return self._reactor.table.get(task_id) or self._reactor.journal.get(task_id)
-
-    def _tasks(self, args: Args) -> list[Task]:
-        ids = args.get("ids")
-        if not isinstance(ids, list) or len(ids) > MAX_IDS:
-            raise SpoolmwError("The request needs `ids`, a list of task ids.")
-        found = [self._task(one) for one in ids]
-        return list({task.id: task for task in found}.values())
-
 
 def _age(args: Args, key: str) -> float | None:
     age = args.get(key)
@@ -294,10 +288,6 @@ def _age(args: Args, key: str) -> float | None:
     if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age < 1e11:
         raise SpoolmwError(f"{key} takes an age in seconds.")
     return float(age)
-
-
-def _who(peer: Peer) -> str:
-    return f"user {peer.uid}"
 
 
 def _check_allowed(request: Request) -> None:

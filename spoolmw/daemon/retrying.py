@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from spoolmw.daemon import saved
 from spoolmw.daemon.clock import boot_s
+from spoolmw.daemon.picking import answer
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.errors import BadTaskFile
 from spoolmw.model.events import Released, Retried
 from spoolmw.model.task import Cause, Task, TaskState
-from spoolmw.spooldir import markers
+from spoolmw.spooldir import checkpoints, markers
 
 _ENDED = (TaskState.FAILED, TaskState.CANCELLED)
-
-
-def told_of(task: Task, *, ok: bool, text: str) -> dict[str, object]:
-    """What came of a request for one task."""
-    return {"id": task.id, "ok": ok, "state": task.state.value, "text": text}
 
 
 class Retrying:
@@ -25,20 +22,27 @@ class Retrying:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
 
-    def retry(self, task: Task, by: str) -> dict[str, object]:
-        """Run one task once more, if that can be."""
+    def retry(self, task: Task, by: str, *, fresh: bool = False) -> dict[str, object]:
+        """Run one task once more, if that can be: from its newest checkpoint, or `fresh`."""
         problem = self._problem(task)
         if problem:
-            return told_of(task, ok=False, text=problem)
+            return answer(task, ok=False, text=problem)
         reactor, intake = self._reactor, self._reactor.intake
         name = intake.names.choose_again(task)
         intake.note_retried(task, name)  # first: without this line a start would be refused
-        after = reactor.apply(task, Retried(at=boot_s(), result_name=name, by=by))
+        event = Retried(at=boot_s(), result_name=name, by=by, fresh=fresh)
+        after = reactor.apply(task, event)
         markers.clear(intake.layout, task.id)
         reactor.sync_first()
         if after.waits:
             reactor.waits.take_up(after)
-        return told_of(after, ok=True, text=f"{after.state.value}; result: {name}.result")
+        start = self._start_of(after) if saved.may_have(task) else ""
+        return answer(after, ok=True, text=f"{after.state.value}{start}; result: {name}.result")
+
+    def _start_of(self, task: Task) -> str:
+        found = checkpoints.of_replica(self._reactor.intake.layout, task.id)
+        counting = [each for each in found if each.order.attempt >= task.since]
+        return f", from checkpoint {counting[-1].order}" if counting else ", from the start"
 
     def _problem(self, task: Task) -> str:
         """Why `task` cannot be run once more; empty when it can."""
@@ -88,4 +92,4 @@ class Retrying:
             return self.retry(task, by)
         after = self._reactor.apply(task, Released(at=boot_s(), by=by))
         self._reactor.waits.look_again(after)
-        return told_of(after, ok=True, text=after.state.value)
+        return answer(after, ok=True, text=after.state.value)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Task, TaskState
+from spoolmw.spooldir.layout import Layout
 
 
 class Table:
@@ -37,6 +38,8 @@ class Table:
 
     def put(self, before: Task | None, after: Task) -> None:
         """Replace `before` (None: a new task) by `after`; a final task leaves the table."""
+        if before is not None and before.state in FINAL and after.state in FINAL:
+            return  # it has left already
         self._states(before, after)
         if before is None:
             self.hold_inputs(after)
@@ -84,6 +87,15 @@ class Table:
             self.values[taken] -= 1
             if self.values[taken] <= 0:
                 del self.values[taken]
+
+    def unneeded(self, task: Task, layout: Layout) -> Iterator[str]:
+        """The inputs and values of `task` that no other task needs, as paths."""
+        for item in task.spec.files.inputs:
+            if item.digest not in self.inputs:
+                yield f"{layout.inputs}/{item.digest}"
+        for taken in task.spec.takes:
+            if taken not in self.values:
+                yield f"{layout.values}/{taken}"
 
     def _rename(self, before: Task, after: Task) -> None:
         self.names.pop((before.box, before.result_name), None)

@@ -45,13 +45,17 @@ class Twins:
                 self.due.append(twin.id)
                 self.again_at = now + RETRY_S
 
-    def beside(self, now: float, twin: Task, first: Task) -> TwinEnded:
-        """`first` is about to be delivered as DONE: its staged result is copied for `twin`.
+    def beside(
+        self, now: float, first: Task, waiting: Sequence[Task]
+    ) -> Iterator[tuple[Task, TwinEnded]]:
+        """If `first` is about to be delivered as DONE: its staged result is copied for each twin.
 
         Later would be too late: a consumer may take the result as soon as it is published.
         Raises OSError when there is no room for the copy.
         """
-        return _event(now, first, self._delivery.copy_staged(first, twin))
+        if first.ending is not None and first.ending.state is TaskState.DONE:
+            for twin in waiting:
+                yield twin, _event(now, first, self._delivery.copy_staged(first, twin))
 
     def _ended(self, now: float, twin: Task, first: Task) -> TwinEnded:
         """`first` ended before: its delivered result is copied if nobody took it. Raises OSError."""

@@ -179,14 +179,16 @@ class Waits:
             self._ended.append((task, deque(waiting)))
 
     def before_delivery(self, now: float, task: Task) -> Iterator[Told]:
-        """`task` is about to be published as DONE: keep what others need of it. Raises OSError.
+        """`task` is about to be published; if as DONE: keep what others need of it. Raises OSError.
 
         Later would be too late: a consumer may take the result as soon as it is there.
         """
+        if task.ending is None or task.ending.state is not TaskState.DONE:
+            return
         if task.id in self._table.values:
             self.values.keep_staged(task)
-        for twin in self._open(list(self._table.twins.get(task.id, ()))):
-            yield twin, self._twins.beside(now, twin, task)
+        twins = self._open(list(self._table.twins.get(task.id, ())))
+        yield from self._twins.beside(now, task, twins)
 
     def is_awaited(self, task_ids: Sequence[TaskId]) -> bool:
         """Somebody waits for one of these."""

@@ -11,6 +11,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any, cast
 
@@ -27,8 +28,19 @@ from spoolmw.format.values import (
     size,
     text,
     whole,
+    yes_or_no,
 )
-from spoolmw.model.spec import Files, Input, Limits, Place, Resources, Retry, Run, Spec
+from spoolmw.model.spec import (
+    Checkpoint,
+    Files,
+    Input,
+    Limits,
+    Place,
+    Resources,
+    Retry,
+    Run,
+    Spec,
+)
 
 #: What the design has and this version does not do, with its keys: refused, never ignored.
 NOT_BUILT = {
@@ -41,7 +53,6 @@ NOT_BUILT = {
         "distinct",
         "validator",
     ),
-    "checkpoint": ("every", "exit_code"),
 }
 
 #: Tasks that one task may wait for by itself; a header has 64 KiB. More are joined in steps.
@@ -55,6 +66,7 @@ _MOST_CACHED_BYTES = 8192
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _RETRY_WORDS = ("exit:N", "exit", "exception", "signal", "timeout", "memory")
 _EXIT = re.compile(r"exit:([1-9]\d{0,2})", re.ASCII)
+_MOST_PATTERN_TEXT = 4096  #: they travel in the packet that a worker gets
 _DIGEST = r"[0-9a-f]{64}"
 
 
@@ -127,6 +139,18 @@ def _digested_input(raw: object) -> object:
     )
 
 
+def _state_files(raw: object) -> object:
+    patterns = cast(
+        tuple[str, ...], list_of(checked(path_problem, "a pattern of files"), most=64)(raw)
+    )
+    if sum(map(len, patterns)) > _MOST_PATTERN_TEXT:
+        raise Unfit(
+            f"the patterns have more than {_MOST_PATTERN_TEXT} characters in all",
+            'name many files by one pattern, as "state.*"',
+        )
+    return patterns
+
+
 def _named_input(raw: object) -> object:
     return Input(str(checked(input_problem, "an input file")(raw)))
 
@@ -169,6 +193,12 @@ RETRY: Mapping[str, Reader] = {
     "memory": _factor,
     "on": list_of(_retry_word),
 }
+CHECKPOINT: Mapping[str, Reader] = {
+    "every": duration(least=0, most=31_622_400),
+    "exit_code": whole(1, 255),
+    "files": _state_files,
+    "keep": yes_or_no,
+}
 PLACE: Mapping[str, Reader] = {
     "agents": list_of(matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "an agent's name")),
     "interpreter": matching(r"/[^\x00-\x1f\x7f]+", "an absolute path"),
@@ -183,6 +213,7 @@ _FIELD_NAMES = {
     ("limits", "output"): "output_bytes",
     ("retry", "backoff"): "backoff_s",
     ("retry", "memory"): "memory_factor",
+    ("checkpoint", "every"): "every_s",
 }
 
 #: Every section: its record, its empty record, the readers of its keys.
@@ -192,6 +223,7 @@ SECTIONS: dict[str, tuple[Callable[..., object], object, Mapping[str, Reader]]] 
     "resources": (Resources, Resources(), RESOURCES),
     "limits": (Limits, Limits(), LIMITS),
     "retry": (Retry, Retry(), RETRY),
+    "checkpoint": (partial(Checkpoint, asked=True), Checkpoint(), CHECKPOINT),
     "place": (Place, Place(), PLACE),
 }
 #: Keys that stand in no section.
@@ -209,7 +241,7 @@ KNOWN = (*PLAIN, *SECTIONS)
 def _short_forms() -> dict[str, str]:
     sections = [(key, name) for name, (_, _, keys) in SECTIONS.items() for key in keys]
     times = Counter(key for key, _ in sections)
-    short = {key: name for key, name in sections if times[key] == 1 and key not in PLAIN}
+    short = {key: name for key, name in sections if times[key] == 1 and key not in KNOWN}
     return {**short, "memory": "resources"}  # [retry] has one too, but nobody means that
 
 

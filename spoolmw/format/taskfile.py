@@ -14,6 +14,7 @@ from spoolmw.errors import BadTaskFile
 from spoolmw.format.forms import BadForm, Written, read_script, read_toml
 from spoolmw.format.ids import is_task_id
 from spoolmw.format.keyed import Path, Unfit, place_of, read_table
+from spoolmw.format.knownheaders import like, recall, remember
 from spoolmw.format.names import escape, result_problem
 from spoolmw.format.schema import read_spec
 from spoolmw.format.strictjson import parse_json
@@ -27,10 +28,9 @@ from spoolmw.format.taskrecord import (
     TaskFile,
     default_result_name,
 )
-from spoolmw.format.taskwriter import Template, canonical, write
+from spoolmw.format.taskwriter import Template, canonical, portable, write
 from spoolmw.format.values import checked, list_of, matching, one_of, whole
-from spoolmw.model.ids import TaskId
-from spoolmw.model.spec import Body, Run, Spec
+from spoolmw.model.spec import Body, Checkpoint, Run, Spec
 
 _DOCS = "see docs/taskfile.md"
 
@@ -43,71 +43,16 @@ def read_header(data: bytes, *, size: int, dropped: str, accepted: bool = False)
     the daemon writes. Raises `BadTaskFile`, or `Incomplete`.
     """
     if accepted or dropped.endswith(SUFFIX):
-        hit = _HELPERS.match(data)
-        if hit is not None:
-            known = _known(hit, data, size, dropped)
-            if known is not None:
-                return known
+        known = recall(data, dropped=dropped)
+        if known is not None:
+            _check_length(known.body.size_bytes, size - known.body_offset, dropped)
+            return known
         return _read_task(data, size, dropped, accepted=accepted)
     if not data:
         raise BadTaskFile(f"{escape(dropped)} was refused: it is empty.", fix=_DOCS)
     if dropped.endswith(TOML_SUFFIX):
         return _read_toml(data, size, dropped)
     return _read_script(data, size, dropped)
-
-
-#: A header as `Template` begins it; what follows is mostly the same for many tasks.
-_HELPERS = re.compile(
-    rb'SPOOLMW-TASK 1\n\{"id": "([0-9a-f]{32})", '
-    rb'"name": "([A-Za-z0-9][A-Za-z0-9 ._-]{0,127})", '
-    rb'"body": \{"codec": "pickle", "bytes": ([1-9]\d{0,14}), "sha256": "([0-9a-f]{64})"\}'
-)
-#: What follows (it was read strictly once) -> the spec that it made.
-_specs: dict[bytes, Spec] = {}
-_MOST_SPECS = 1024
-_MOST_SPEC_BYTES = 4096
-
-
-def _known(hit: re.Match[bytes], data: bytes, size: int, dropped: str) -> TaskFile | None:
-    end = data.find(b"\n", hit.end())
-    spec = _specs.get(data[hit.end() : end])
-    if spec is None or end < 0:
-        return None
-    task_id, name, length, sha256 = map(bytes.decode, hit.groups())
-    if name != spec.name:
-        spec = _like(spec, name=name, run=spec.run)
-    body = Body(codec="pickle", size_bytes=int(length), sha256=sha256)
-    offset = end + 1
-    if offset + body.size_bytes != size:
-        _check_length(body.size_bytes, size - offset, dropped)
-    return TaskFile(
-        spec,
-        TaskId(task_id),
-        None,
-        default_result_name(dropped),
-        body,
-        offset,
-        "task",
-        data[len(MAGIC) : end],
-    )
-
-
-def _like(spec: Spec, *, name: str, run: Run) -> Spec:
-    # dataclasses.replace() takes three times as long.
-    return Spec(
-        name=name,
-        key=spec.key,
-        priority=spec.priority,
-        after=spec.after,
-        after_failed=spec.after_failed,
-        takes=spec.takes,
-        run=run,
-        files=spec.files,
-        resources=spec.resources,
-        limits=spec.limits,
-        retry=spec.retry,
-        place=spec.place,
-    )
 
 
 def _read_task(data: bytes, size: int, dropped: str, *, accepted: bool) -> TaskFile:
@@ -129,7 +74,7 @@ def _read_task(data: bytes, size: int, dropped: str, *, accepted: bool) -> TaskF
     if not (
         accepted or spec.files.inputs or spec.after
     ):  # what only the daemon may write stays outside
-        _keep(data[: offset - 1], spec)
+        remember(data[: offset - 1], spec)
     return TaskFile(
         spec,
         own.get("id"),
@@ -186,15 +131,6 @@ def _check_length(said: int, there: int, dropped: str) -> None:
         )
     if there > said:
         _refuse(dropped, BadForm(f"{there - said} bytes follow the end that its header says"))
-
-
-def _keep(header: bytes, spec: Spec) -> None:
-    hit = _HELPERS.match(header)
-    if hit is None or len(header) - hit.end() > _MOST_SPEC_BYTES:
-        return
-    if len(_specs) >= _MOST_SPECS:
-        _specs.clear()
-    _specs[header[hit.end() :]] = spec
 
 
 _BODY = {
@@ -298,7 +234,7 @@ def _check_shebang(data: bytes, size: int) -> None:
 def _as_script(spec: Spec) -> Spec:
     run = spec.run
     script = Run(command=run.command, script=True, env=run.env, result=run.result)
-    return _like(spec, name=spec.name, run=script)
+    return like(spec, name=spec.name, run=script)
 
 
 def _check_run(spec: Spec, body: Body) -> None:
@@ -316,6 +252,17 @@ def _check_run(spec: Spec, body: Body) -> None:
         raise Unfit("nothing to run is named", 'add [run] command = ["./fold", "17"]', ("run",))
     if body.codec and spec.files.outputs:
         raise Unfit("a Python call has no output files", "return a value", ("files", "outputs"))
+    if body.codec:
+        _check_checkpoint(spec.checkpoint)
+
+
+def _check_checkpoint(wish: Checkpoint) -> None:
+    """What only a command can do; a Python call saves with `spoolmw.checkpoint`."""
+    fix = "a Python call saves with spoolmw.checkpoint.save(state): see docs/checkpoints.md"
+    if wish.files:
+        raise Unfit("a Python call has no state files", fix, ("checkpoint", "files"))
+    if wish.exit_code != Checkpoint().exit_code:
+        raise Unfit("a Python call has no exit code", fix, ("checkpoint", "exit_code"))
 
 
 def _refuse(
@@ -344,6 +291,7 @@ __all__ = [
     "Template",
     "canonical",
     "default_result_name",
+    "portable",
     "read_header",
     "write",
 ]

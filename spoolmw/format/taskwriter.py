@@ -91,3 +91,19 @@ def _input_tree(each: Input) -> dict[str, object]:
     if each.executable:
         tree["executable"] = True
     return tree
+
+
+def portable(parsed: TaskFile, body: bytes, task_id: TaskId) -> bytes:
+    """A task file that can be dropped, made of one that was accepted: nothing of the daemon's in it.
+
+    Its inputs are named only; they go beside it, into `NAME.in/`.
+    """
+    kept = (key for key in parsed.header if key not in (*OWN_KEYS, *DAEMON_KEYS, "files"))
+    header: dict[str, object] = {"id": task_id, "name": parsed.spec.name}
+    header |= {key: parsed.header[key] for key in kept if key != "name"}
+    files = {**parsed.header.get("files", {})}
+    if parsed.spec.files.inputs:
+        files["inputs"] = [each.name for each in parsed.spec.files.inputs]
+    if files:
+        header["files"] = files
+    return write(header, body, codec=parsed.body.codec or "pickle")

@@ -32,6 +32,7 @@ class Launch:
     path: str
     spec: Spec
     memory_bytes: int = 0  #: limit of this attempt (may be more than `spec` asked for); 0: none
+    since: int = 0  #: checkpoints of attempts below this number do not count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.model.task import Task
+from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.task import Saved, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,19 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class Trim:
+    """Keep of the replica's checkpoints `newest` and the one before it, and what is newer still.
+
+    Those that do not count any more (of attempts below `since`) go, whatever `newest` is.
+    """
+
+    task: TaskId
+    newest: Saved | None
+    since: int = 0
+    replica: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """The task is delivered: it may leave memory, and its markers the disk.
 
@@ -49,4 +62,4 @@ class Forget:
     payload: bool = True
 
 
-Effect = Start | Stop | Deliver | Discard | Forget
+Effect = Start | Stop | Deliver | Discard | Trim | Forget

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
-from spoolmw.model.task import Blame, Cause, Outcome, Task
+from spoolmw.model.task import Blame, Cause, Outcome, Saved, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,46 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A running attempt took up a checkpoint, or passed over damaged ones and began anew."""
+
+    at: float
+    attempt: AttemptId
+    saved: Saved | None = None  #: what it took up; None: nothing, it began anew
+    message: str = ""  #: which ones were damaged and how, in one line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpointed:
+    """A running attempt saved its progress; the checkpoint stands whole in `checkpoints/`."""
+
+    at: float
+    attempt: AttemptId
+    sequence: int  #: counts the saves of one attempt, from 1
+    size_bytes: int
+    saved_at: float  #: wall clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progressed:
+    """A running attempt says how far it is. Not kept in the journal: it ends with the attempt."""
+
+    at: float
+    attempt: AttemptId
+    fraction: float  #: from 0 to 1
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """The user put a checkpoint in, of another task or spool: the next attempt goes on from it."""
+
+    at: float
+    saved: Saved
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TwinEnded:
     """The first task with the same key ended; `first` tells how."""
 
@@ -151,6 +191,7 @@ class Retried:
     at: float
     result_name: str
     by: str = ""
+    fresh: bool = False  #: from the start: the checkpoints that there are go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +213,8 @@ Event = (
     Submitted
     | Assigned
     | Started
+    | Resumed
+    | Checkpointed
     | Reported
     | Lost
     | TwinEnded
@@ -182,6 +225,7 @@ Event = (
     | Released
     | Reprioritised
     | Retried
+    | Brought
     | NameTaken
     | Delivered
 )

@@ -70,6 +70,17 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """How a task saves its progress. `exit_code` and `files` are for commands that asked for it."""
+
+    asked: bool = False  #: the header has a section [checkpoint]
+    every_s: float = 600.0
+    exit_code: int = 85  #: "I saved my state; start me again" (HTCondor's checkpoint_exit_code)
+    files: tuple[str, ...] = ()  #: glob patterns in the working directory
+    keep: bool = False  #: keep the checkpoints of a task that is done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     agents: tuple[str, ...] = ()  #: empty: any
     interpreter: str = ""
@@ -105,4 +116,5 @@ class Spec:
     resources: Resources = field(default_factory=Resources)
     limits: Limits = field(default_factory=Limits)
     retry: Retry = field(default_factory=Retry)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     place: Place = field(default_factory=Place)

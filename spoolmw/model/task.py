@@ -84,6 +84,21 @@ class Lease:
     slot: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint that stands in `checkpoints/TASK/REPLICA/ATTEMPT-SEQUENCE`."""
+
+    attempt: int  #: that made it; 0: it was brought from another task or spool
+    sequence: int  #: counts the saves of one attempt, from 1
+    saved_at: float  #: wall clock, seconds since 1970
+    size_bytes: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Of two checkpoints the higher is the newer."""
+        return self.attempt, self.sequence
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """One ended attempt, as the trailer and `show` tell it. Times are wall clock, in seconds."""
@@ -144,12 +159,14 @@ class Task:
     attempt: int = 0
     lease: Lease | None = None
     failures: int = 0  #: attempts blamed on the task since the last user's retry
-    losses: int = 0  #: in a row
+    losses: int = 0  #: in a row, without a checkpoint in between
     not_before: float = 0.0  #: boot-time clock; a backoff ends then
     memory_bytes: int = 0  #: asked for now; grows by `[retry] memory`
     ending: Ending | None = None
     history: tuple[Ran, ...] = ()
     twin_of: TaskId | None = None  #: the task with this key before it; only in WAITING and HELD
+    saved: Saved | None = None  #: the newest checkpoint that was told of and counts
+    since: int = 0  #: checkpoints of attempts below this number do not count (`retry --fresh`)
     waits: bool = False  #: for its predecessors; only in WAITING and HELD
     predecessors: tuple[TaskId, ...] = ()  #: beside `spec.after`; "" where nobody is known yet
 

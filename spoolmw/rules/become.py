@@ -1,8 +1,9 @@
 """Makes the next record of a task from the last one, quickly.
 
 A transition names the new state and what else changes. `lease`, `ending`, `twin_of` and `waits`
-belong to certain states, so they end unless a transition names them. Writing the slots directly
-takes a third of the time of `dataclasses.replace`, and three steps lie on each task's way.
+belong to certain states, so they end unless a transition names them; `saved` ends with a new
+`since`. Writing the slots directly takes a third of the time of `dataclasses.replace`, and three
+steps lie on each task's way.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, Final
 
+from spoolmw.model.effects import Effect
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import Ending, Lease, Ran, Task, TaskState
+from spoolmw.model.task import Ending, Lease, Ran, Saved, Task, TaskState
+
+Step = tuple[Task, tuple[Effect, ...]]
+"""What an event makes of a task, and what the world must then be told to do."""
 
 _new: Final = object.__new__
 _slot: Final[dict[str, Any]] = {
@@ -37,6 +42,8 @@ _memory_bytes = _slot["memory_bytes"]
 _ending = _slot["ending"]
 _history = _slot["history"]
 _twin_of = _slot["twin_of"]
+_saved = _slot["saved"]
+_since = _slot["since"]
 _waits = _slot["waits"]
 _predecessors = _slot["predecessors"]
 
@@ -56,6 +63,8 @@ def become(  # noqa: PLR0913
     priority: int | None = None,
     result_name: str | None = None,
     twin_of: TaskId | None = None,
+    saved: Saved | None = None,
+    since: int | None = None,
     waits: bool = False,
     predecessors: tuple[TaskId, ...] | None = None,
 ) -> Task:
@@ -81,5 +90,7 @@ def become(  # noqa: PLR0913
     _memory_bytes(after, task.memory_bytes if memory_bytes is None else memory_bytes)
     _history(after, task.history if history is None else history)
     _priority(after, task.priority if priority is None else priority)
+    _saved(after, task.saved if saved is None and since is None else saved)
+    _since(after, task.since if since is None else since)
     _result_name(after, task.result_name if result_name is None else result_name)
     return after

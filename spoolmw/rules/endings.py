@@ -9,9 +9,7 @@ from spoolmw.model.events import Cancelled, Lost, PredecessorsEnded, Reported, T
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.task import Blame, Cause, Ending, Task, TaskState
 from spoolmw.rules import history as past
-from spoolmw.rules.become import become
-
-Step = tuple[Task, tuple[Effect, ...]]
+from spoolmw.rules.become import Step, become
 
 
 def deliver(

@@ -20,7 +20,9 @@ from spoolmw.errors import IllegalTransition
 from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
 from spoolmw.model.events import (
     Assigned,
+    Brought,
     Cancelled,
+    Checkpointed,
     Delivered,
     Event,
     Held,
@@ -31,16 +33,17 @@ from spoolmw.model.events import (
     Reported,
     Reprioritised,
     Resolved,
+    Resumed,
     Retried,
     Started,
     TwinEnded,
 )
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.task import FINAL, Blame, Cause, Lease, Outcome, Task, TaskState
-from spoolmw.rules import endings, waiting
+from spoolmw.rules import endings, saving, waiting, wishes
 from spoolmw.rules import history as past
-from spoolmw.rules.become import become
-from spoolmw.rules.endings import Step, deliver
+from spoolmw.rules.become import Step, become
+from spoolmw.rules.endings import deliver
 from spoolmw.rules.retry import (
     AGENT_BACKOFF_S,
     LOSSES_AT_MOST,
@@ -82,9 +85,9 @@ def owed(task: Task) -> tuple[Effect, ...]:
     discards = tuple(Discard(attempt) for attempt in past.unwanted(task))
     match task.state:
         case TaskState.WAITING | TaskState.QUEUED | TaskState.HELD:
-            return discards
+            return (*saving.owed(task), *discards)
         case TaskState.RUNNING:
-            return (Start(task), *discards)
+            return (Start(task), *saving.owed(task), *discards)
         case TaskState.DELIVERING:
             return (Deliver(task), *discards)
         case TaskState.DONE | TaskState.FAILED | TaskState.CANCELLED:
@@ -95,6 +98,8 @@ def is_late(task: Task, event: Event) -> bool:
     """Whether `event` comes too late or twice, is forged, or wants what is so already."""
     if isinstance(event, Reported):
         return not (_is_own(task, event) or _is_late_success(task, event))
+    if isinstance(event, Resumed | Checkpointed):
+        return saving.is_late(task, event)
     if isinstance(event, Started | Lost):
         return task.lease is None or event.attempt != task.attempt_id
     if isinstance(event, TwinEnded):
@@ -230,41 +235,6 @@ def _hold(task: Task, event: Held) -> Step:
     return after, (Stop(task.lease.agent, task.attempt_id), *discards)
 
 
-def _release(task: Task, event: Released) -> Step:
-    """The user lets it go on: to its place in the queue, or to wait for other tasks."""
-    state = WAITING if task.waits or task.twin_of is not None else QUEUED
-    return become(task, state, twin_of=task.twin_of, waits=task.waits), ()
-
-
-def _reprioritise(task: Task, event: Reprioritised) -> Step:
-    """The user wants it sooner or later than others; a running attempt is left alone."""
-    after = become(
-        task,
-        task.state,
-        lease=task.lease,
-        twin_of=task.twin_of,
-        waits=task.waits,
-        priority=event.priority,
-    )
-    return after, ()
-
-
-def _retry(task: Task, event: Retried) -> Step:
-    """The user wants it once more: as if new, but its attempts are counted on."""
-    waits = bool(task.spec.after)
-    after = become(
-        task,
-        WAITING if waits else QUEUED,
-        waits=waits,
-        failures=0,
-        losses=0,
-        not_before=0.0,
-        memory_bytes=task.spec.resources.memory_bytes,
-        result_name=event.result_name,
-    )
-    return after, ()
-
-
 def _rename(task: Task, event: NameTaken) -> Step:
     """A foreign file stands where the result was to go: it goes there under another name."""
     after = become(task, DELIVERING, ending=task.ending, result_name=event.result_name)
@@ -293,30 +263,37 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
         waiting.hear_of_predecessors, (QUEUED, WAITING, DELIVERING, HELD)
     ),
     (WAITING, Held): Rule(_hold, (HELD,)),
-    (WAITING, Reprioritised): Rule(_reprioritise, (WAITING,)),
+    (WAITING, Brought): Rule(saving.bring, (WAITING,)),
+    (WAITING, Reprioritised): Rule(wishes.reprioritise, (WAITING,)),
     (WAITING, Cancelled): Rule(_cancel, (DELIVERING,)),
     (QUEUED, Assigned): Rule(_assign, (RUNNING,)),
     (QUEUED, Reported): Rule(_report_late, (DELIVERING,)),
     (QUEUED, Held): Rule(_hold, (HELD,)),
-    (QUEUED, Reprioritised): Rule(_reprioritise, (QUEUED,)),
+    (QUEUED, Brought): Rule(saving.bring, (QUEUED,)),
+    (QUEUED, Reprioritised): Rule(wishes.reprioritise, (QUEUED,)),
     (QUEUED, Cancelled): Rule(_cancel, (DELIVERING,)),
     (HELD, TwinEnded): Rule(waiting.hear_of_twin, (DELIVERING, HELD)),
     (HELD, Resolved): Rule(waiting.resolve, (HELD,)),
     (HELD, PredecessorsEnded): Rule(waiting.hear_of_predecessors, (HELD, DELIVERING)),
     (HELD, Reported): Rule(_report_late, (DELIVERING,)),
-    (HELD, Released): Rule(_release, (QUEUED, WAITING)),
-    (HELD, Reprioritised): Rule(_reprioritise, (HELD,)),
+    (HELD, Released): Rule(wishes.release, (QUEUED, WAITING)),
+    (HELD, Brought): Rule(saving.bring, (HELD,)),
+    (HELD, Reprioritised): Rule(wishes.reprioritise, (HELD,)),
     (HELD, Cancelled): Rule(_cancel, (DELIVERING,)),
     (RUNNING, Started): Rule(_begin, (RUNNING,)),
+    (RUNNING, Resumed): Rule(saving.resume, (RUNNING,)),
+    (RUNNING, Checkpointed): Rule(saving.checkpoint, (RUNNING,)),
     (RUNNING, Reported): Rule(_report, (DELIVERING, QUEUED)),
     (RUNNING, Lost): Rule(_lose_attempt, (QUEUED, DELIVERING)),
     (RUNNING, Held): Rule(_hold, (HELD,)),
-    (RUNNING, Reprioritised): Rule(_reprioritise, (RUNNING,)),
+    (RUNNING, Reprioritised): Rule(wishes.reprioritise, (RUNNING,)),
     (RUNNING, Cancelled): Rule(_cancel, (DELIVERING,)),
     (DELIVERING, NameTaken): Rule(_rename, (DELIVERING,)),
     (DELIVERING, Delivered): Rule(_finish, (DONE, FAILED, CANCELLED)),
-    (FAILED, Retried): Rule(_retry, (QUEUED, WAITING)),
-    (CANCELLED, Retried): Rule(_retry, (QUEUED, WAITING)),
+    (FAILED, Brought): Rule(saving.bring, (FAILED,)),
+    (FAILED, Retried): Rule(wishes.retry, (QUEUED, WAITING)),
+    (CANCELLED, Brought): Rule(saving.bring, (CANCELLED,)),
+    (CANCELLED, Retried): Rule(wishes.retry, (QUEUED, WAITING)),
 }
 
 #: Facts that our own delivery tells; told again when the task has ended, they are late.

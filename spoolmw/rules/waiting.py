@@ -11,8 +11,8 @@ from spoolmw.model.events import PredecessorsEnded, Resolved, TwinEnded
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Blame, Cause, Task, TaskState
 from spoolmw.rules import endings
-from spoolmw.rules.become import become
-from spoolmw.rules.endings import Step, deliver
+from spoolmw.rules.become import Step, become
+from spoolmw.rules.endings import deliver
 
 WAITING = TaskState.WAITING
 QUEUED = TaskState.QUEUED

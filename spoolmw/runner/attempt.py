@@ -22,6 +22,7 @@ class Kind:
         self.time_s: float = told.get("time", 0.0)
         self.output: int = told.get("output", DEFAULT_OUTPUT_BYTES)
         self.command: bool = told.get("command", False)
+        self.checkpoint: Optional[Dict[str, Any]] = told.get("checkpoint")
         #: Whether such an attempt has a worker for itself: nothing waits behind it.
         self.alone = self.cpus > 1 or self.gpus > 0 or self.memory > 0
         self.extra: Dict[str, Any] = {}
@@ -31,6 +32,9 @@ class Kind:
             self.extra["output"] = self.output
         if self.cpus != 1:
             self.extra["cpus"] = self.cpus
+        for key in ("since", "checkpoint"):
+            if key in told:
+                self.extra[key] = told[key]
 
 
 class Verdict(NamedTuple):
@@ -58,6 +62,8 @@ class Attempt:
         self.id = attempt_of(packet)
         self.packet = packet
         self.kind = kind
+        #: It saves its progress; a call is known to when it first does.
+        self.saves = kind.command and kind.checkpoint is not None
 
     @property
     def token(self) -> str:

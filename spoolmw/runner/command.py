@@ -10,13 +10,14 @@ import os
 import resource
 import select
 import signal
-from typing import Any, Dict, List, Mapping, NamedTuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from . import outputs, process, results
-from .limits import Around
+from .limits import Around, Lifted
 from .order import Order
 from .reading import TaskFile
 from .results import Ended
+from .snapshot import Keeper
 
 #: Signals that come from outside (an administrator, the kernel's out-of-memory killer), not
 #: from an error of the program's own.
@@ -28,7 +29,7 @@ _DEFAULTS = [
     signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP,
     signal.SIGALRM, signal.SIGCHLD, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
 ]  # fmt: skip
-_OUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_OUT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
 
@@ -50,8 +51,15 @@ class Finished(NamedTuple):
     memory_bytes: int
 
 
+class Watched(NamedTuple):
+    """What is to be looked at while a command runs."""
+
+    runner_fd: int  #: hangs up when the runner is gone
+    keeper: Optional[Keeper] = None  #: saves its progress, where that was asked for
+
+
 def run(
-    told: Order, task: TaskFile, places: Places, env: Mapping[str, str], runner_fd: int
+    told: Order, task: TaskFile, places: Places, env: Mapping[str, str], watched: Watched
 ) -> Ended:
     """Run the task's command to its end; its files lie in `stage/ATTEMPT.files/` then."""
     header = task.header
@@ -60,12 +68,12 @@ def run(
     outputs.fresh(folder)
     try:
         argv = _argv(task, places)
-        finished = _execute(argv, env, folder, told, runner_fd)
+        finished = _run_on(argv, env, folder, told, watched)
     except OSError as error:
         ended = _not_started(error)
     else:
-        process.end_children()
-        ended = _judge(finished, told.memory, folder)
+        saved = _judge_saving(finished.status, watched.keeper)
+        ended = saved if saved is not None else _judge(finished, told.memory, folder)
         ended.cpu_s, ended.memory_bytes = finished.cpu_s, finished.memory_bytes
     if ended.outcome == "lost":
         return ended  # the runner knows whether it was its own will, and then keeps the output
@@ -126,11 +134,30 @@ def _shebang(text: bytes) -> List[str]:
     return words or ["/bin/sh"]
 
 
+def _run_on(
+    argv: List[str], env: Mapping[str, str], folder: str, told: Order, watched: Watched
+) -> Finished:
+    """Run the command until it ends, and again for as long as it only saved its progress."""
+    keeper = watched.keeper
+    if keeper is not None:
+        keeper.restore()
+    cpu_s, memory_bytes = 0.0, 0
+    while True:
+        finished = _execute(argv, env, folder, told, watched)
+        process.end_children()
+        cpu_s += finished.cpu_s
+        memory_bytes = max(memory_bytes, finished.memory_bytes)
+        if keeper is None or not keeper.goes_on(finished.status):
+            return Finished(finished.status, cpu_s, memory_bytes)
+
+
 def _execute(
-    argv: List[str], env: Mapping[str, str], folder: str, told: Order, runner_fd: int
+    argv: List[str], env: Mapping[str, str], folder: str, told: Order, watched: Watched
 ) -> Finished:
     program = _find(argv[0], env.get("PATH", os.defpath))
-    with Around(told):
+    # What it saves is no output: only the runner's look at its working directory limits that.
+    lifted = Lifted() if watched.keeper is not None else contextlib.nullcontext()
+    with Around(told), lifted:
         pid = os.posix_spawn(
             program,
             argv,
@@ -143,25 +170,31 @@ def _execute(
             setsigdef=_DEFAULTS,
             setsigmask=[],
         )
-    _await_end(pid, runner_fd)
+    if watched.keeper is not None and watched.keeper.ending:
+        process.send(pid, signal.SIGTERM)  # it came too late for the runner to see this process
+    _await_end(pid, watched)
     _, status, usage = os.wait4(pid, 0)
     return Finished(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
 
 
-def _await_end(pid: int, runner_fd: int) -> None:
+def _await_end(pid: int, watched: Watched) -> None:
     """Return when the process has ended; when the runner is gone first, end it all."""
+    runner_fd, keeper = watched
     fd = os.pidfd_open(pid)
     try:
         waiter = select.poll()
         waiter.register(fd, select.POLLIN)
         waiter.register(runner_fd, 0)  # reports a hang-up only
         while True:
-            ready = [each for each, _ in waiter.poll()]
+            wait_ms = keeper.wait_ms() if keeper is not None else None
+            ready = [each for each, _ in waiter.poll(wait_ms)]
             if fd in ready:
                 return
             if runner_fd in ready:
                 process.kill_tree(os.getpid(), root_too=False)
                 os._exit(1)
+            if keeper is not None:
+                keeper.tick()
     finally:
         os.close(fd)
 
@@ -185,6 +218,20 @@ def _not_started(error: OSError) -> Ended:
         missing = isinstance(error, FileNotFoundError)
         ended.exit_code = _NOT_FOUND if missing else _NOT_EXECUTABLE
     return ended
+
+
+def _judge_saving(status: int, keeper: Optional[Keeper]) -> Optional[Ended]:
+    """What it means that a command ended by saying that it saved; None: it did not."""
+    if keeper is None or not os.WIFEXITED(status) or os.WEXITSTATUS(status) != keeper.exit_code:
+        return None
+    if keeper.ending:
+        return results.lost("vanished", "the command saved its progress and ended, as told")
+    return results.failed(
+        "exit",
+        f"exit code {keeper.exit_code} says that it saved its progress, but there was nothing "
+        "new in $SPOOLMW_CHECKPOINT_DIR or its [checkpoint] files, several times in a row",
+        exit_code=keeper.exit_code,
+    )
 
 
 def _judge(finished: Finished, memory: int, folder: str) -> Ended:

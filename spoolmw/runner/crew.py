@@ -118,14 +118,18 @@ class Member:
         return True
 
     def take_back(self) -> List[Attempt]:
-        """Take what the worker has not begun, in its order."""
-        count = 0
+        """Take what the worker has not begun, in its order.
+
+        The worker may take one between two of ours, so the packets say which were taken back:
+        what they were given as would name the wrong ones.
+        """
+        taken = set()
         with contextlib.suppress(BlockingIOError):
-            while self._held.recv(order.MAX_PACKET, socket.MSG_DONTWAIT):
-                count += 1
-        taken = [self.sent.pop() for _ in range(count)]
-        taken.reverse()
-        return taken
+            while packet := self._held.recv(order.MAX_PACKET, socket.MSG_DONTWAIT):
+                taken.add(order.attempt_of(packet.decode()))
+        back = [attempt for attempt in self.sent if attempt.id in taken]
+        self.sent = deque(attempt for attempt in self.sent if attempt.id not in taken)
+        return back
 
     def packets(self) -> Iterator[bytes]:
         """What the worker has said, packet by packet."""

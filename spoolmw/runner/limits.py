@@ -37,6 +37,24 @@ def lift_file_size() -> None:
     _soften(resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)
 
 
+class Lifted:
+    """No limit on the size of a file for a while: what is written then is no output."""
+
+    _soft = 0
+
+    def __enter__(self) -> None:
+        self._soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        lift_file_size()
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        _soften(resource.RLIMIT_FSIZE, self._soft)
+
+
 def _data_bytes() -> int:
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[5]) * _PAGE_BYTES

@@ -7,13 +7,19 @@ line of JSON with the rest. The agent writes the lines, the runner adds the JSON
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 DEFAULT_OUTPUT_BYTES = 1_000_000_000
+DEFAULT_EVERY_S = 600.0  #: between two checkpoints
 MAX_PACKET = 64 << 10  #: bytes
 WORKER_FD = 3  #: a worker's socket
-#: First byte of a packet from a worker: that it is ready, or flags of a report.
-HELLO = b"h"
+#: First byte of a packet from a worker: news of itself or of the attempt at hand, or (a digit)
+#: the flags of a report.
+HELLO = b"h"  #: it is ready
+SAVES = b"s"  #: the attempt at hand saves its progress: TERM gives it time for it
+RESUMED = b"r"
+CHECKPOINTED = b"c"
+PROGRESS = b"p"
 WORN = 1  #: the worker wants to be replaced
 LOST = 2  #: the attempt has no result
 FLAGS = (b"0", b"1", b"2", b"3")
@@ -29,6 +35,9 @@ class Order(NamedTuple):
     output: int = DEFAULT_OUTPUT_BYTES
     cpus: int = 1
     devices: Tuple[str, ...] = ()  #: gpus
+    since: int = 0  #: checkpoints of attempts below this number do not count
+    #: What its [checkpoint] says: every (seconds) and, for a command, exit_code and files.
+    checkpoint: Optional[Dict[str, Any]] = None
 
 
 def parse(packet: bytes) -> Order:
@@ -45,6 +54,8 @@ def parse(packet: bytes) -> Order:
         output=extra.get("output", DEFAULT_OUTPUT_BYTES),
         cpus=extra.get("cpus", 1),
         devices=tuple(extra.get("devices", ())),
+        since=extra.get("since", 0),
+        checkpoint=extra.get("checkpoint"),
     )
 
 

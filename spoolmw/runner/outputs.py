@@ -64,13 +64,14 @@ def bring(inputs: Sequence[Dict[str, Any]], store: str, scratch: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         mode = 0o700 if each.get("executable") else 0o600
         try:
-            _copy(os.path.join(store, each["sha256"]), target, mode)
+            copy(os.path.join(store, each["sha256"]), target, mode)
         except OSError as error:
             text = f"input {each['name']}: {error.strerror}"
             raise OSError(error.errno, text) from error
 
 
-def _copy(source: str, target: str, mode: int) -> None:
+def copy(source: str, target: str, mode: int) -> None:
+    """Copy a file to where there is none. Raises OSError."""
     reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -94,7 +95,7 @@ def _copy_open(reading: int, writing: int) -> None:
 
 def collect(scratch: str, folder: str, patterns: Sequence[str], inputs: Sequence[str]) -> Kept:
     """Move an attempt's outputs from its working directory to where they are delivered from."""
-    found = sorted(_regular_files(scratch))
+    found = sorted(regular_files(scratch))
     if patterns:
         chosen = [name for name in found if any(matches(name, each) for each in patterns)]
         missing = [each for each in patterns if not any(matches(name, each) for name in found)]
@@ -135,7 +136,7 @@ def _fits(parts: List[str], wanted: List[str]) -> bool:
 def size_of(folder: str, most_files: int) -> int:
     """Bytes in a folder, as far as `most_files` entries tell."""
     total = 0
-    for seen, name in enumerate(_regular_files(folder)):
+    for seen, name in enumerate(regular_files(folder)):
         if seen >= most_files:
             break
         with contextlib.suppress(OSError):
@@ -152,7 +153,8 @@ def printed(paths: Sequence[str]) -> int:
     return total
 
 
-def _regular_files(folder: str, prefix: str = "") -> Iterator[str]:
+def regular_files(folder: str, prefix: str = "") -> Iterator[str]:
+    """The names of all files in a folder, links left out."""
     try:
         with os.scandir(folder) as entries:
             found = list(entries)
@@ -160,7 +162,7 @@ def _regular_files(folder: str, prefix: str = "") -> Iterator[str]:
         return  # it is going, or it is forbidden: nothing to take
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
-            yield from _regular_files(entry.path, f"{prefix}{entry.name}/")
+            yield from regular_files(entry.path, f"{prefix}{entry.name}/")
         elif entry.is_file(follow_symlinks=False):
             yield prefix + entry.name
 

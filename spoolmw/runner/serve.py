@@ -20,13 +20,13 @@ from . import PROTOCOL, endings, host, outputs, process, wire
 from .attempt import Attempt, Verdict, of_launch
 from .crew import Death, Member, Place
 from .interpreter import Interpreters
-from .order import FLAGS, HELLO, LOST, WORN
+from .order import FLAGS, HELLO, LOST, SAVES, WORN
 from .outbox import Outbox
 from .pool import Pool
-from .watch import TERM_GRACE_S, Watch
+from .watch import TERM_GRACE_S, Watch, grace_of
 
-_HELLO = HELLO[0]
 _FLAGS = FLAGS[0][0]
+_LAST_FLAGS = FLAGS[-1][0]
 _SWEEP_S = 2.0  #: to wait for the death of what was killed
 
 
@@ -147,11 +147,10 @@ class Runner:
         """Take a worker's reports."""
         count = 0
         for packet in member.packets():
-            flags = packet[0] - _FLAGS
-            if packet[0] == _HELLO:
-                member.ready = True
-                member.since = now  # the limits of the first attempt begin with it
+            if packet[0] > _LAST_FLAGS:
+                self._hear_news(member, packet, now)
                 continue
+            flags = packet[0] - _FLAGS
             attempt = member.sent.popleft()
             self._pool.forget(attempt)
             count += 1
@@ -167,13 +166,23 @@ class Runner:
         if count:
             self._pool.finished(member, count, now)
 
+    def _hear_news(self, member: Member, packet: bytes, now: float) -> None:
+        """A worker says that it is ready, or something of the attempt at hand."""
+        if packet.startswith(HELLO):
+            member.ready = True
+            member.since = now  # the limits of the first attempt begin with it
+        elif packet == SAVES and member.sent:
+            member.sent[0].saves = True
+        else:
+            self._outbox.news(packet)
+
     def _overrule(self, member: Member, attempt: Attempt, verdict: Verdict, raw: bytes) -> None:
         """A worker reports the end of what the runner had decided to end."""
         told = json.loads(raw)
         cause = verdict.cause
         if cause == "stop":
             self._has_stopped(attempt)
-        elif cause == "shutdown" and told["outcome"] != "lost":
+        elif cause == "shutdown" and told["outcome"] == "success":
             self._outbox.forward(raw)  # it ended by itself within the grace
         else:
             death = Death(0, told["cpu_s"], told["memory_bytes"])
@@ -198,8 +207,8 @@ class Runner:
         elif not member.ready:
             self._stillborn(member, death)
         member.close()
-        outputs.remove(member.scratch)
-        outputs.remove(member.scratch + ".script")
+        for each in ("", ".script", ".checkpoint"):
+            outputs.remove(member.scratch + each)
 
     def _judge(self, member: Member, attempt: Attempt, death: Death, now: float) -> None:
         if attempt.verdict is not None and attempt.verdict.cause == "stop":
@@ -253,7 +262,7 @@ class Runner:
             if attempt not in holder.sent:
                 holder = None
         if holder is not None:
-            self._watch.end(holder, attempt, Verdict("stop", "", now + TERM_GRACE_S))
+            self._watch.end(holder, attempt, Verdict("stop", "", now + grace_of(attempt)))
         elif attempt.id in self._pool.known:
             attempt.dropped = True
             self._pool.forget(attempt)
@@ -282,13 +291,11 @@ class Runner:
         self._look_at = now
 
     def _hurry(self, now: float) -> None:
-        """Near the end of the grace: TERM; at its end: KILL."""
+        """Near the end of the grace (at once for what saves its progress): TERM; at its end: KILL."""
         self._look_at = min(self._look_at or now + 0.05, now + 0.05)
-        if now < self._term_at:
-            return
         for member in list(self._pool.busy()):
             attempt = member.sent[0]
-            if attempt.verdict is None:
+            if attempt.verdict is None and (attempt.saves or now >= self._term_at):
                 text = "the daemon stopped before it ended"
                 self._watch.end(
                     member, attempt, Verdict("shutdown", text, self._closing or now)

@@ -22,6 +22,7 @@ ANNOUNCE_S = 0.1  #: a longer attempt is told to the daemon
 USAGE_S = 1.0  #: between two measurements of an attempt without a memory limit
 START_S = 60.0  #: for an interpreter to become a worker
 TERM_GRACE_S = 5.0  #: between TERM and KILL
+SAVE_GRACE_S = 30.0  #: the same for what saves its progress
 _MOST_FILES = 2000  #: of a working directory are counted towards the output limit
 
 
@@ -66,7 +67,7 @@ class Watch:
             self._announce(member, attempt, now, ran_s)
         if kind.time_s and ran_s > kind.time_s:
             text = f"it ran longer than its [limits] time of {kind.time_s:g} s"
-            self.end(member, attempt, Verdict("timeout", text, now + TERM_GRACE_S))
+            self.end(member, attempt, Verdict("timeout", text, now + grace_of(attempt)))
         elif attempt.announced or kind.memory:
             self._measure(member, attempt, now)
         return bool(attempt.announced) and not kind.memory and not kind.time_s
@@ -143,6 +144,19 @@ class Watch:
             else:
                 member.kill()
         elif not attempt.warned:  # a command may not have been started yet: then next time
-            attempt.warned = (
-                process.signal_tree(member.pid, signal.SIGTERM, root_too=not command) > 0
-            )
+            attempt.warned = _warn(member.pid, attempt) > 0
+
+
+def _warn(pid: int, attempt: Attempt) -> int:
+    """TERM to an attempt's processes; returns to how many."""
+    if attempt.saves and not attempt.kind.command:
+        process.send(pid, signal.SIGTERM)  # its children may be what it computes its state with
+        return 1
+    # The worker of a command that saves is told too: it must not start it once more.
+    root_too = not attempt.kind.command or attempt.saves
+    return process.signal_tree(pid, signal.SIGTERM, root_too=root_too)
+
+
+def grace_of(attempt: Attempt) -> float:
+    """How long an attempt has between TERM and KILL."""
+    return SAVE_GRACE_S if attempt.saves else TERM_GRACE_S

@@ -19,7 +19,20 @@ import time
 import types
 from typing import Any, Dict, List, NamedTuple
 
-from . import arguments, call, command, limits, order, outputs, process, reading, results, wire
+from . import (
+    arguments,
+    call,
+    command,
+    limits,
+    order,
+    outputs,
+    process,
+    reading,
+    results,
+    snapshot,
+    wire,
+)
+from .desk import desk
 from .order import Order
 from .results import Ended
 from .surroundings import Surroundings
@@ -53,6 +66,7 @@ class Worker:
             f"{setup.spool}/inputs",
             self._stage,
         )
+        desk.set_up(f"{setup.spool}/checkpoints", sock.send)
         self._now = _open_now(f"{setup.spool}/tmp/output/{setup.name}.now")
         self._around = Surroundings(scratch, setup.umask)
 
@@ -104,6 +118,7 @@ class Worker:
         if wrong:
             return results.failed("interpreter", wrong)
         self._around.enter(own, env)
+        desk.order = told
         around, wish = limits.Around(told), run.get("result") or "auto"
         if "takes" in header:
             taken = arguments.Arguments(self._values, header["takes"])
@@ -112,12 +127,21 @@ class Worker:
             ended = call.run(task.body, wish, around)
         if os.getpid() != self._pid:
             _end_as_a_fork()
+        desk.clear()
         return ended
 
     def _command(self, told: Order, task: reading.TaskFile, env: Dict[str, str]) -> Ended:
         process.die_with_parent(0)  # on the runner's death the worker first ends the command
+        fd = self._sock.fileno()
         try:
-            return command.run(told, task, self._places, env, self._sock.fileno())
+            if told.checkpoint is None:
+                return command.run(told, task, self._places, env, command.Watched(fd))
+            scratch = self._places.scratch
+            stderr = f"{self._stage}{told.attempt}.files/stderr"
+            folder = env[snapshot.VARIABLE] = f"{scratch}.checkpoint"
+            ground = snapshot.Ground(desk.place, folder, scratch, stderr, self._sock.send)
+            with snapshot.Keeper(told, ground) as keeper:
+                return command.run(told, task, self._places, env, command.Watched(fd, keeper))
         finally:
             process.die_with_parent(9)
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from spoolmw.model.events import (
     Assigned,
+    Brought,
     Cancelled,
+    Checkpointed,
     Delivered,
     Event,
     Held,
@@ -23,6 +25,7 @@ from spoolmw.model.events import (
     Reported,
     Reprioritised,
     Resolved,
+    Resumed,
     Retried,
     Started,
     Submitted,
@@ -57,6 +60,23 @@ def _started(event: Started, after: Task) -> str:
     return (
         f'{{"fact":"started","attempt":{event.attempt.attempt},"host":{quoted(event.host)},'
         f'"slot":{quoted(event.slot)},"at":{event.started_at!r}}}'
+    )
+
+
+def _resumed(event: Resumed, after: Task) -> str:
+    text = f'{{"fact":"resumed","attempt":{event.attempt.attempt}'
+    if event.saved is not None:
+        text += f',"from":"{event.saved.attempt}-{event.saved.sequence}"'
+        text += f',"bytes":{event.saved.size_bytes},"saved_at":{event.saved.saved_at!r}'
+    if event.message:
+        text += f',"message":{quoted(event.message)}'
+    return text + "}"
+
+
+def _checkpointed(event: Checkpointed, after: Task) -> str:
+    return (
+        f'{{"fact":"checkpointed","attempt":{event.attempt.attempt},'
+        f'"sequence":{event.sequence},"bytes":{event.size_bytes},"at":{event.saved_at!r}}}'
     )
 
 
@@ -106,8 +126,16 @@ def _reprioritised(event: Reprioritised, after: Task) -> str:
 
 
 def _retried(event: Retried, after: Task) -> str:
-    name = quoted(event.result_name)
-    return f'{{"fact":"retried","result_name":{name},"by":{quoted(event.by)}}}'
+    name, fresh = quoted(event.result_name), ',"fresh":true' if event.fresh else ""
+    return f'{{"fact":"retried","result_name":{name},"by":{quoted(event.by)}{fresh}}}'
+
+
+def _brought(event: Brought, after: Task) -> str:
+    saved = event.saved
+    return (
+        f'{{"fact":"brought","checkpoint":"{saved.attempt}-{saved.sequence}",'
+        f'"bytes":{saved.size_bytes},"saved_at":{saved.saved_at!r},"by":{quoted(event.by)}}}'
+    )
 
 
 def _name_taken(event: NameTaken, after: Task) -> str:
@@ -123,6 +151,8 @@ WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Submitted: _submitted,
     Assigned: _assigned,
     Started: _started,
+    Resumed: _resumed,
+    Checkpointed: _checkpointed,
     Reported: _reported,
     Lost: _lost,
     TwinEnded: _twin_ended,
@@ -133,6 +163,7 @@ WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Released: _by("released"),
     Reprioritised: _reprioritised,
     Retried: _retried,
+    Brought: _brought,
     NameTaken: _name_taken,
     Delivered: _delivered,
 }

@@ -26,7 +26,15 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task
 from spoolmw.store import schema
 from spoolmw.store.facts import facts_text
-from spoolmw.store.rows import NUMBERS, insert_row, only_state_changed, tasks_of, update_row
+from spoolmw.store.rows import (
+    NUMBERS,
+    insert_row,
+    only_state_changed,
+    saved_row,
+    saving_changed,
+    tasks_of,
+    update_row,
+)
 from spoolmw.store.sql import QUERIES
 from spoolmw.store.trouble import translated
 from spoolmw.store.wal import make_room
@@ -37,6 +45,7 @@ __all__ = ["Changed", "DiskFull", "Journal", "JournalCorrupt", "JournalLost"]
 CHECKPOINT_PAGES = 4000
 _INSERT, _UPDATE = QUERIES["insert_task"], QUERIES["update_task"]
 _UPDATE_STATE, _INSERT_EVENT = QUERIES["update_state"], QUERIES["insert_event"]
+_UPDATE_SAVED = QUERIES["update_saved"]
 _PUT_META = QUERIES["put_meta"]
 
 
@@ -163,6 +172,7 @@ class Journal:
         now = time.time() if wall is None else wall
         number = self._commits + 1
         inserts, updates, states, events = [], [], [], []
+        saves = [saved_row(each.after) for each in changes if saving_changed(*each[:2])]
         for before, after, happened in changes:
             if before is None:
                 inserts.append(insert_row(after, now))
@@ -180,6 +190,7 @@ class Journal:
                 (_INSERT, inserts),
                 (_UPDATE, updates),
                 (_UPDATE_STATE, states),
+                (_UPDATE_SAVED, saves),
                 (_INSERT_EVENT, events),
             ):
                 if rows:

@@ -39,6 +39,8 @@ CREATE TABLE tasks (
   history      TEXT,
   twin_of      TEXT,
   result_kept  INTEGER NOT NULL DEFAULT 1,
+  saved        TEXT,
+  since        INTEGER NOT NULL DEFAULT 0,
   waits        INTEGER NOT NULL DEFAULT 0,
   after        TEXT,
   CHECK (state BETWEEN 0 AND 7),
@@ -90,6 +92,9 @@ UPDATE tasks SET
   losses = ?, not_before = ?, memory_bytes = ?, lease = ?, ending = ?, history = ?, twin_of = ?,
   waits = ?, after = ?, result_kept = 1
 WHERE seq = ?;
+
+-- update_saved: The newest checkpoint, or from which attempt on they count.
+UPDATE tasks SET saved = ?, since = ? WHERE seq = ?;
 
 -- update_state: A transition that changed nothing but the state (delivered).
 UPDATE tasks SET updated_at = ?, state = ? WHERE seq = ?;

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from spoolmw.errors import BadSpool, JournalCorrupt, SpoolmwError
-from spoolmw.store.sql import QUERIES
+from spoolmw.store.sql import QUERIES, VERSION
 
 #: Copies that are tried while the daemon moves its WAL into the database.
 _TRIES = 20
@@ -54,6 +54,20 @@ def unreadable(path: Path, error: sqlite3.Error) -> SpoolmwError:
     )
 
 
+def _check_version(conn: sqlite3.Connection, path: Path) -> None:
+    """Only the daemon changes a journal, so one of another version cannot be read as ours."""
+    (found,) = conn.execute("PRAGMA user_version").fetchone()
+    if found != VERSION:
+        newer = found > VERSION
+        raise BadSpool(
+            f"the journal {path} is of version {found}, this spoolmw reads version {VERSION}",
+            why=f"it was written by {'a newer' if newer else 'an older'} spoolmw",
+            fix="use that one's spoolmw-ctl"
+            if newer
+            else "start the daemon of this version once: it brings the journal up to date",
+        )
+
+
 def _empty() -> sqlite3.Connection:
     """A journal in which nothing has happened yet: the daemon never ran here."""
     conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -70,7 +84,8 @@ def _connected(path: Path, how: str) -> sqlite3.Connection:
     )
     try:
         conn.execute("SELECT count(*) FROM meta").fetchone()
-    except sqlite3.Error:
+        _check_version(conn, path)
+    except (sqlite3.Error, BadSpool):
         conn.close()
         raise
     return conn

@@ -17,7 +17,8 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Ran, Task
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.store.reading import open_journal, unreadable
-from spoolmw.store.rows import NUMBERS, STATES, spec_of, task_of
+from spoolmw.store.rows import NUMBERS, STATES, task_of
+from spoolmw.store.specs import spec_of
 from spoolmw.store.sql import QUERIES
 from spoolmw.store.story import told
 
@@ -205,6 +206,8 @@ def task_record(task: Task, *, updated_at: float) -> dict[str, Any]:
         "exit_code": last.exit_code if last else None,
         "digest": ending.digest if ending else "",
         "twin_of": task.twin_of,
+        "saved": asdict(task.saved) if task.saved else None,
+        "since": task.since,
         "waits": task.waits,
         "predecessors": list(task.predecessors),
         "attempts": [attempt_record(ran) for ran in task.history],

@@ -1,36 +1,30 @@
-"""Turns a task into a row of the journal and back.
-
-The header's sections are shared between tasks, so their JSON is made once for each distinct
-set and found again by identity; decoding shares the sections of equal texts the same way.
-"""
+"""Turns a task into a row of the journal and back."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from spoolmw.errors import JournalCorrupt
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
-from spoolmw.model.spec import Files, Input, Limits, Place, Resources, Retry, Run, Spec
-from spoolmw.model.task import Blame, Cause, Ending, Lease, Outcome, Ran, Task, TaskState
+from spoolmw.model.task import (
+    Blame,
+    Cause,
+    Ending,
+    Lease,
+    Outcome,
+    Ran,
+    Saved,
+    Task,
+    TaskState,
+)
+from spoolmw.store.specs import after_text, spec_of, spec_text, with_after
 
 Row = tuple[Any, ...]
 
-#: Distinct headers kept encoded, and decoded; beyond it the memory is started anew.
-MOST_CACHED = 4096
-_SECTIONS: dict[str, type[Any]] = {
-    "run": Run,
-    "files": Files,
-    "resources": Resources,
-    "limits": Limits,
-    "retry": Retry,
-    "place": Place,
-}
-_DEFAULTS = {name: kind() for name, kind in _SECTIONS.items()}
 #: The states by their number in the journal, as the table `states` has them.
 STATES = (
     TaskState.WAITING,
@@ -48,11 +42,6 @@ _BY_NAME = {state.value: state for state in STATES}
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _CAUSES = {cause.value: cause for cause in Cause}
 _BLAMES = {blame.value: blame for blame in Blame}
-
-_Decoded = tuple[int, Run, Files, Resources, Limits, Retry, Place]
-_encoded: dict[tuple[int, ...], tuple[str, Spec]] = {}
-_decoded: dict[str, _Decoded] = {}
-_afters: dict[str, tuple[Any, tuple[TaskId, ...], Any, str]] = {}
 
 
 def insert_row(task: Task, now: float) -> Row:
@@ -102,15 +91,12 @@ def task_of(row: Sequence[Any]) -> Task:
     (
         seq, task_id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at,
         _, priority, state, attempt, failures, losses, not_before, memory_bytes,
-        lease, ending, history, twin_of, _, *more,
+        lease, ending, history, twin_of, _, saved, since, waits, after, *_,
     ) = row  # fmt: skip
     known = spec_of(spec, dropped if name == dropped else sys.intern(name), key)
     predecessors: tuple[TaskId, ...] = ()
-    waits, after = (
-        more[:2] if more else (0, None)
-    )  # of a journal that no daemon has migrated yet
     if after:
-        known, predecessors = _with_after(known, after)
+        known, predecessors = with_after(known, after)
     return Task(
         seq=seq,
         id=task_id,
@@ -131,107 +117,11 @@ def task_of(row: Sequence[Any]) -> Task:
         ending=_ending_of(ending) if ending else None,
         history=history_of(history) if history else (),
         twin_of=twin_of,
+        saved=Saved(*json.loads(saved)) if saved else None,
+        since=since,
         waits=bool(waits),
         predecessors=predecessors,
     )
-
-
-def after_text(task: Task) -> str:
-    """Words and ids of the predecessors, which of their values are taken, what a failure does."""
-    spec = task.spec
-    tree = [spec.after, task.predecessors, spec.takes, spec.after_failed]
-    return json.dumps(tree, separators=(",", ":"))
-
-
-def _with_after(spec: Spec, text: str) -> tuple[Spec, tuple[TaskId, ...]]:
-    """The header with what `after_text` wrote; the same words are kept once for many tasks."""
-    known = _afters.get(text)
-    if known is None:
-        after, ids, takes, failed = json.loads(text)
-        words = tuple(map(sys.intern, after))
-        predecessors: Any = words if ids == after else tuple(map(sys.intern, ids))
-        known = words, predecessors, tuple(map(sys.intern, takes)), failed
-        if len(_afters) >= MOST_CACHED:
-            _afters.clear()
-        _afters[text] = known
-    after, predecessors, takes, failed = known
-    return replace(spec, after=after, takes=takes, after_failed=failed), predecessors
-
-
-def spec_text(spec: Spec) -> str:
-    """The sections of a header as JSON, without what is default or has a column of its own."""
-    key = (
-        spec.priority, id(spec.run), id(spec.files), id(spec.resources),
-        id(spec.limits), id(spec.retry), id(spec.place),
-    )  # fmt: skip
-    known = _encoded.get(key)
-    if known is not None:
-        return known[0]
-    tree: dict[str, Any] = {"priority": spec.priority} if spec.priority else {}
-    for name, default in _DEFAULTS.items():
-        section = getattr(spec, name)
-        if section != default:
-            tree[name] = _changed_fields(section, default)
-    text = json.dumps(tree, separators=(",", ":"))
-    if len(_encoded) >= MOST_CACHED:
-        _encoded.clear()
-    _encoded[key] = (text, spec)  # the spec keeps the sections, and so their identities, alive
-    return text
-
-
-def _changed_fields(section: Any, default: Any) -> dict[str, Any]:
-    fields = ((name, getattr(section, name)) for name in section.__slots__)
-    return {
-        name: [_input_list(item) for item in value] if name == "inputs" else value
-        for name, value in fields
-        if value != getattr(default, name)
-    }
-
-
-def _input_list(item: Input) -> list[Any]:
-    return [item.name, item.digest, item.size_bytes, item.executable]
-
-
-def spec_of(text: str, name: str, key: str) -> Spec:
-    """The header that `spec_text` wrote."""
-    known = _decoded.get(text)
-    if known is None:
-        known = _decode_spec(text)
-        if len(_decoded) >= MOST_CACHED:
-            _decoded.clear()
-        _decoded[text] = known
-    priority, run, files, resources, limits, retry, place = known
-    return Spec(
-        name=name,
-        key=key,
-        priority=priority,
-        run=run,
-        files=files,
-        resources=resources,
-        limits=limits,
-        retry=retry,
-        place=place,
-    )
-
-
-def _decode_spec(text: str) -> _Decoded:
-    tree = json.loads(text)
-    made = [_section(kind, tree.get(name)) for name, kind in _SECTIONS.items()]
-    return (tree.get("priority", 0), *made)
-
-
-def _section(kind: type[Any], fields: dict[str, Any] | None) -> Any:
-    if fields is None:
-        return next(default for default in _DEFAULTS.values() if type(default) is kind)
-    values = {
-        name: tuple(tuple(v) if isinstance(v, list) else v for v in value)
-        if isinstance(value, list)
-        else value
-        for name, value in fields.items()
-    }
-    if "inputs" in values:
-        values["inputs"] = tuple(Input(*item) for item in values["inputs"])
-    return kind(**values)
 
 
 def lease_text(lease: Lease | None) -> str | None:
@@ -282,6 +172,21 @@ def _ending_of(text: str) -> Ending:
         files=files,
         copy_of=copy_of,
     )
+
+
+def saving_changed(before: Task | None, after: Task) -> bool:
+    """`update_saved` is needed; of most tasks it never is."""
+    if before is None:
+        return after.saved is not None or after.since > 0
+    return before.saved is not after.saved or before.since != after.since
+
+
+def saved_row(task: Task) -> Row:
+    """The parameters of `update_saved`: a checkpoint's record as a JSON list."""
+    if (saved := task.saved) is None:
+        return None, task.since, task.seq
+    text = f"[{saved.attempt},{saved.sequence},{saved.saved_at!r},{saved.size_bytes}]"
+    return text, task.since, task.seq
 
 
 def attempt_of(text: str) -> AttemptId:

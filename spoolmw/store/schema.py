@@ -12,11 +12,17 @@ from pathlib import Path
 import sqlite_utils
 
 from spoolmw.errors import BadSpool, JournalCorrupt
-from spoolmw.store.sql import QUERIES
+from spoolmw.store.sql import QUERIES, VERSION
+
+
+def _add_checkpoints(db: sqlite_utils.Database) -> None:
+    """From 1 to 2: the newest checkpoint of a task, and from which attempt on they count."""
+    db.execute("ALTER TABLE tasks ADD COLUMN saved TEXT")
+    db.execute("ALTER TABLE tasks ADD COLUMN since INTEGER NOT NULL DEFAULT 0")
 
 
 def _let_tasks_wait(db: sqlite_utils.Database) -> None:
-    """A task may also be WAITING for its predecessors: the table is made anew with that check."""
+    """From 2 to 3: a task may be WAITING for its predecessors; the table is made anew for its check."""
     [made] = db.execute("SELECT sql FROM sqlite_master WHERE name = 'tasks'").fetchone()
     kept = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'tasks'"
     indexes = [row[0] for row in db.execute(f"{kept} AND sql IS NOT NULL").fetchall()]
@@ -32,12 +38,13 @@ def _let_tasks_wait(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
-#: Version of the tables; stands in SQLite's `user_version`.
-VERSION = 2
 #: "spmw": tells our database from any other.
 APPLICATION_ID = 0x73706D77
 #: What brings a journal from this version to the next one.
-MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {1: _let_tasks_wait}
+MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {
+    1: _add_checkpoints,
+    2: _let_tasks_wait,
+}
 
 
 def create(db: sqlite_utils.Database) -> None:

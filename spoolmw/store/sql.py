@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
+#: Version of the tables; stands in SQLite's `user_version`.
+VERSION = 3
+
 _HEAD = re.compile(r"^-- ([a-z_]+): (.+)$", re.MULTILINE)
 
 

@@ -39,6 +39,18 @@ def _started(fact: Fact, ran: Fact) -> str:
     return f"attempt {fact['attempt']} runs{f' on {place}' if place else ''}"
 
 
+def _resumed(fact: Fact, ran: Fact) -> str:
+    says = f" ({fact['message']})" if fact.get("message") else ""
+    if "from" not in fact:
+        return f"attempt {fact['attempt']} began anew{says}"
+    return f"attempt {fact['attempt']} went on from checkpoint {fact['from']}{says}"
+
+
+def _checkpointed(fact: Fact, ran: Fact) -> str:
+    size = f"{fact['bytes'] / 1e6:.3g} MB"
+    return f"attempt {fact['attempt']} saved checkpoint {fact['sequence']}, {size}"
+
+
 def _reported(fact: Fact, ran: Fact) -> str:
     took = ""
     if ran.get("started_at") and ran.get("ended_at"):
@@ -81,11 +93,21 @@ def _renamed(fact: Fact, ran: Fact) -> str:
     return f"its result will be {fact['result_name']}.result {_by(fact, ran)}".rstrip()
 
 
+def _retried(fact: Fact, ran: Fact) -> str:
+    return f"{'from the start; ' if fact.get('fresh') else ''}{_renamed(fact, ran)}"
+
+
+def _brought(fact: Fact, ran: Fact) -> str:
+    return f"checkpoint {fact['checkpoint']} {_by(fact, ran)}".rstrip()
+
+
 #: How each fact is told.
 TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
     "submitted": _submitted,
     "assigned": _assigned,
     "started": _started,
+    "resumed": _resumed,
+    "checkpointed": _checkpointed,
     "reported": _reported,
     "lost": _lost,
     "twin_ended": _twin_ended,
@@ -95,6 +117,7 @@ TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
     "held": _by,
     "released": _by,
     "reprioritised": _reprioritised,
-    "retried": _renamed,
+    "retried": _retried,
+    "brought": _brought,
     "name_taken": _renamed,
 }

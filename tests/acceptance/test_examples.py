@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import ROOT, Daemon, end, left_over
+from tests.support.daemon import ROOT, Daemon, end, family, left_over
+from tests.support.waiting import wait_until
 
 EXAMPLES = ROOT / "examples"
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
@@ -97,6 +99,21 @@ def test_genetic(served: Daemon) -> None:
     assert len(lengths) == 3
     assert lengths == sorted(lengths, reverse=True), "it gets better"
     assert sorted(map(int, said.splitlines()[-1].split()[3:])) == list(range(20))
+
+
+def test_diffusion_gives_the_same_answer_though_its_worker_is_killed(
+    served: Daemon,
+) -> None:
+    options = ("--walkers", "100", "--steps", "4000", "--every", "0.1s")
+    program = [sys.executable, EXAMPLES / "diffusion.py", "--spool", served.spool, *options]
+    text = [str(part) for part in program]
+    saved = served.spool / "checkpoints"
+    with subprocess.Popen(text, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        wait_until(lambda: list(saved.glob("*/0/1-*")), last=served.log_text)
+        for pid in [each for each in family(served.pid) if not family(each)]:
+            os.kill(pid, signal.SIGKILL)
+        said, _ = running.communicate(timeout=60)
+    assert said.splitlines()[-1] == example("diffusion.py", served, *options).splitlines()[-1]
 
 
 @pytest.mark.parametrize("where", [(), ("--agents", "local")], ids=["anywhere", "local"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw import checkpoint, progress
 from spoolmw.agents.contract import Agent
 from spoolmw.agents.fake import FakeAgent
 from spoolmw.agents.registry import make_agent
@@ -16,6 +17,7 @@ from spoolmw.errors import AgentError
 from spoolmw.model.agent import Launch
 from spoolmw.model.events import Lost, Reported
 from spoolmw.model.task import Blame, Cause, Outcome
+from spoolmw.runner import checkpoint as stored
 from tests.support.attempts import Bench
 from tests.support.waiting import wait_until
 
@@ -33,6 +35,18 @@ def hold(flag: str, said: str = "") -> str:
             return "let go"
         time.sleep(0.005)
     return "too late"
+
+
+def save_and_hold(flag: str) -> str:
+    """Go on from what was saved, save one more, say so, and save that until it is let go."""
+    number = checkpoint.load(0) + 1
+    checkpoint.save(number)
+    progress(0.5, f"number {number}")
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not Path(flag).exists():
+        checkpoint.save(number)
+        time.sleep(0.05)
+    return "let go"
 
 
 class Stage:
@@ -56,6 +70,22 @@ class Stage:
         work = self.bench.call(hold, str(flag), "it runs")
         self._flag(work).symlink_to(flag)
         return work
+
+    def saving(self) -> Launch:
+        """Work that saves, says that half is done, and saves on until `let_go`."""
+        flag = self.bench.root / f"flag-{time.monotonic_ns()}"
+        work = self.bench.call(save_and_hold, str(flag), checkpoint={"every_s": 0.0})
+        self._flag(work).symlink_to(flag)
+        return work
+
+    def again(self, work: Launch, *, since: int = 0) -> Launch:
+        """The next attempt of `work`."""
+        successor = self.bench.again(work, since=since)
+        self._flag(successor).symlink_to(self._flag(work).readlink())
+        return successor
+
+    def until_it_saved(self, work: Launch) -> None:
+        self.heard.wait(lambda: self.heard.progress_of(work))
 
     def _flag(self, work: Launch) -> Path:
         return self.bench.root / f"flag-of-{work.attempt}"
@@ -89,6 +119,12 @@ class FakeStage(Stage):
         assert isinstance(self.agent, FakeAgent)
         self.agent.prints(work.attempt, b"it runs\n")
         self.agent.start(work.attempt)
+
+    def until_it_saved(self, work: Launch) -> None:
+        assert isinstance(self.agent, FakeAgent)
+        self.agent.resume(work.attempt)
+        self.agent.save(work.attempt)
+        self.agent.progress(work.attempt, 0.5, f"number {work.attempt.attempt}")
 
     def let_go(self, work: Launch) -> None:
         assert isinstance(self.agent, FakeAgent)
@@ -219,12 +255,83 @@ def test_the_next_attempt_of_a_stopped_task_runs(stage: Stage) -> None:
     stage.launch(work)
     stage.until_it_runs(work)
     stage.agent.stop([work.attempt])
-    successor = stage.bench.again(work)
-    stage._flag(successor).symlink_to(stage._flag(work).readlink())
+    successor = stage.again(work)
     stage.launch(successor)
     stage.until_it_runs(successor)
     stage.let_go(successor)
     assert stage.heard.end_of(successor).cause is Cause.FINISHED
+
+
+def test_a_checkpoint_is_told_of_when_it_stands_whole(stage: Stage) -> None:
+    work = stage.saving()
+    stage.launch(work)
+    stage.until_it_saved(work)
+    told = stage.heard.checkpoint_of(work)
+    owner = stored.Owner(str(stage.bench.root / "checkpoints"), work.attempt.task, 0)
+    whole = stored.verify(str(stage.bench.checkpoint(work, "1-1")), owner)
+    assert (told.sequence, told.size_bytes, told.saved_at) == (
+        1,
+        whole.size_bytes,
+        whole.saved_at,
+    )
+    stage.let_go(work)
+    stage.heard.end_of(work)
+
+
+def test_progress_is_told_while_the_attempt_runs(stage: Stage) -> None:
+    work = stage.saving()
+    stage.launch(work)
+    stage.until_it_saved(work)
+    assert stage.heard.progress_of(work) == [(0.5, "number 1")]
+    assert stage.heard.ends_of(work.attempt) == []
+    stage.let_go(work)
+    stage.heard.end_of(work)
+
+
+def test_the_next_attempt_says_what_it_goes_on_from(stage: Stage) -> None:
+    work = stage.saving()
+    stage.launch(work)
+    stage.until_it_saved(work)
+    assert stage.heard.resumption_of(work) is None or isinstance(stage.agent, FakeAgent)
+    stage.agent.stop([work.attempt])
+    successor = stage.again(work)
+    stage.launch(successor)
+    stage.until_it_saved(successor)
+    resumed = stage.heard.resumption_of(successor)
+    assert resumed is not None
+    assert resumed.saved is not None
+    assert resumed.saved.order >= (1, 1)
+    assert resumed.message == ""
+    stage.let_go(successor)
+    stage.heard.end_of(successor)
+
+
+def test_an_attempt_goes_on_from_no_checkpoint_before_since(stage: Stage) -> None:
+    work = stage.saving()
+    stage.launch(work)
+    stage.until_it_saved(work)
+    stage.agent.stop([work.attempt])
+    successor = stage.again(work, since=2)
+    stage.launch(successor)
+    stage.until_it_saved(successor)
+    resumed = stage.heard.resumption_of(successor)
+    assert resumed is None or resumed.saved is None
+    stage.let_go(successor)
+    stage.heard.end_of(successor)
+
+
+def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(stage: Stage) -> None:
+    work = stage.saving()
+    stage.launch(work)
+    stage.until_it_saved(work)
+    stage.agent.stop([work.attempt])
+    told = stage.heard.checkpoints_of(work)
+    if isinstance(stage.agent, FakeAgent):
+        stage.agent.save(work.attempt, 2)
+    other = stage.quick()
+    stage.launch(other)
+    stage.heard.end_of(other)
+    assert stage.heard.checkpoints_of(work) == told
 
 
 def test_close_loses_what_runs_without_counting_it(stage: Stage) -> None:

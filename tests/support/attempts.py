@@ -14,9 +14,9 @@ from typing import Any
 from spoolmw.agents.contract import AgentEvent
 from spoolmw.format import call, resultfile
 from spoolmw.model.agent import Launch
-from spoolmw.model.events import Lost, Reported, Started
+from spoolmw.model.events import Checkpointed, Lost, Progressed, Reported, Resumed, Started
 from spoolmw.model.ids import AttemptId, TaskId
-from spoolmw.model.spec import Limits, Place, Resources, Run, Spec
+from spoolmw.model.spec import Checkpoint, Limits, Place, Resources, Run, Spec
 from spoolmw.runner.reading import MAGIC
 
 FOLDERS = ("active", "inputs", "stage", "tmp", "runner")
@@ -54,6 +54,28 @@ class Heard:
         """How an attempt ended; waits for it."""
         ends: list[Reported | Lost] = self.wait(lambda: self.ends_of(work.attempt), timeout_s)
         return ends[0]
+
+    def checkpoints_of(self, work: Launch) -> list[Checkpointed]:
+        """Every checkpoint that was told of an attempt."""
+        found = (each for each in self.events if isinstance(each, Checkpointed))
+        return [each for each in found if each.attempt == work.attempt]
+
+    def checkpoint_of(self, work: Launch, sequence: int = 1) -> Checkpointed:
+        """The checkpoint with this number; waits for it."""
+        found: list[Checkpointed] = self.wait(
+            lambda: [each for each in self.checkpoints_of(work) if each.sequence >= sequence]
+        )
+        return found[0]
+
+    def progress_of(self, work: Launch) -> list[tuple[float, str]]:
+        """How far an attempt said that it was, in order."""
+        found = (each for each in self.events if isinstance(each, Progressed))
+        return [(each.fraction, each.text) for each in found if each.attempt == work.attempt]
+
+    def resumption_of(self, work: Launch) -> Resumed | None:
+        """What an attempt said that it went on from."""
+        found = (each for each in self.events if isinstance(each, Resumed))
+        return next((each for each in found if each.attempt == work.attempt), None)
 
     def start_of(self, work: Launch) -> Started:
         """When and where an attempt was seen to run; waits for it."""
@@ -94,8 +116,8 @@ class Bench:
         """A script."""
         return self._work("script", text.encode(), 1, {"script": True, **needs})
 
-    def again(self, work: Launch) -> Launch:
-        """The next attempt of the same task."""
+    def again(self, work: Launch, *, since: int = 0) -> Launch:
+        """The next attempt of the same task; checkpoints of attempts below `since` do not count."""
         attempt = work.attempt._replace(attempt=work.attempt.attempt + 1)
         return Launch(
             attempt=attempt,
@@ -103,7 +125,18 @@ class Bench:
             path=work.path,
             spec=work.spec,
             memory_bytes=work.memory_bytes,
+            since=since,
         )
+
+    def checkpoints(self, work: Launch) -> list[str]:
+        """The names in a task's folder of checkpoints, dot-names too."""
+        folder = self.root / "checkpoints" / work.attempt.task / str(work.attempt.replica)
+        return sorted(each.name for each in folder.iterdir()) if folder.exists() else []
+
+    def checkpoint(self, work: Launch, name: str) -> Path:
+        """The folder of one checkpoint."""
+        task, replica, _ = work.attempt
+        return self.root / "checkpoints" / task / str(replica) / name
 
     def _work(self, codec: str, body: bytes, attempt: int, needs: dict[str, Any]) -> Launch:
         task = TaskId(f"{int(time.time() * 1000):012x}{secrets.token_hex(10)}")
@@ -172,6 +205,11 @@ def spec_of(needs: dict[str, Any]) -> Spec:
         resources=Resources(cpus=needs.get("cpus", 1), gpus=needs.get("gpus", 0)),
         limits=Limits(
             time_s=needs.get("time_s", 0.0), output_bytes=needs.get("output", 1_000_000_000)
+        ),
+        checkpoint=(
+            Checkpoint(asked=True, **needs["checkpoint"])
+            if "checkpoint" in needs
+            else Checkpoint()
         ),
         place=Place(interpreter=needs.get("interpreter", ""), python=needs.get("python", "")),
     )

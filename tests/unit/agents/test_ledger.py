@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from spoolmw.agents.ledger import Ledger, Loss, kind_of
 from spoolmw.model.agent import Launch
 from spoolmw.model.events import Lost, Reported, Started
 from spoolmw.model.ids import AttemptId, TaskId
-from spoolmw.model.spec import Limits, Place, Resources, Run, Spec
+from spoolmw.model.spec import Checkpoint, Limits, Place, Resources, Run, Spec
 from spoolmw.model.task import Blame, Cause, Outcome
 
 
@@ -55,6 +56,23 @@ def test_other_needs_make_another_group() -> None:
     groups, _ = Ledger("h").take([a_launch(1), a_launch(2, spec=wide), a_launch(3)])
     assert [len(packets) for _, packets in groups] == [1, 1, 1]
     assert groups[1][0]["cpus"] == 2
+
+
+def test_wishes_about_checkpoints_travel_with_the_order() -> None:
+    wish = Checkpoint(asked=True, every_s=60.0, exit_code=3, files=("state.*",))
+    command = Spec(name="t", run=Run(command=("x",)), checkpoint=wish)
+    told = kind_of(a_launch(spec=command))["checkpoint"]
+    assert told == {"every": 60.0, "exit_code": 3, "files": ["state.*"]}
+    call = Spec(name="t", checkpoint=Checkpoint(asked=True, every_s=0.0))
+    assert kind_of(a_launch(spec=call))["checkpoint"] == {"every": 0.0}
+    assert "checkpoint" not in kind_of(a_launch())
+
+
+def test_an_attempt_after_a_fresh_retry_is_told_which_checkpoints_count() -> None:
+    spec = Spec(name="t")
+    plain, fenced = a_launch(1, spec=spec), a_launch(2, spec=spec)
+    groups, _ = Ledger("h").take([plain, replace(fenced, since=4)])
+    assert [kind.get("since") for kind, _ in groups] == [None, 4]
 
 
 def test_what_a_kind_tells() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 
 from spoolmw.client import Spool
-from spoolmw.client.progress import Progress
+from spoolmw.client.future import Progress
+from spoolmw.client.progress import ProgressLine
 from spoolmw.errors import BadTaskFile, SpoolmwError
 from tests.support.answering import AnsweringMachine
 from tests.support.waiting import wait_until
@@ -104,14 +106,35 @@ def test_the_line_tells_how_far_it_is_and_ends_full(
 ) -> None:
     screen = Terminal()
     tasks = spool.map(pick, range(8)).tasks
-    Progress(tasks, screen).show()
+    ProgressLine(tasks, screen).show()
     wait_until(lambda: screen.getvalue().endswith("\n"))
     assert "8/8 100 %, 1 failed" in screen.getvalue().rpartition("\r")[2]
 
 
+def test_the_line_counts_what_the_running_tasks_have_done_of_themselves(
+    spool: Spool, machine: AnsweringMachine
+) -> None:
+    screen = Terminal()
+    tasks = spool.map(square, range(4)).tasks
+    far = {tasks[0].id: Progress(0.5, "epoch 4", 0.0), tasks[1].id: Progress(0.25, "", 0.0)}
+    line = ProgressLine(tasks, screen, ask=lambda _: far)
+    line.ask()
+    assert "0/4 19 %" in line.line(time.monotonic())
+    line.show()
+    machine.answer()
+    wait_until(lambda: screen.getvalue().endswith("\n"))
+    assert "4/4 100 %" in screen.getvalue().rpartition("\r")[2]
+
+
+def test_without_a_daemon_a_task_says_nothing_of_its_progress(
+    spool: Spool, machine: AnsweringMachine
+) -> None:
+    assert spool.submit(square, 2).progress() is None
+
+
 def test_away_from_a_terminal_lines_are_few(spool: Spool, answered: AnsweringMachine) -> None:
     paper = io.StringIO()
-    Progress(spool.map(square, range(50)).tasks, paper).show()
+    ProgressLine(spool.map(square, range(50)).tasks, paper).show()
     wait_until(lambda: "50/50" in paper.getvalue())
     assert "\r" not in paper.getvalue()
     assert len(paper.getvalue().splitlines()) == 2
@@ -120,7 +143,7 @@ def test_away_from_a_terminal_lines_are_few(spool: Spool, answered: AnsweringMac
 def test_a_screen_that_is_gone_stops_nothing(spool: Spool, answered: AnsweringMachine) -> None:
     gone = io.StringIO()
     mapped = spool.map(square, range(3))
-    progress = Progress(mapped.tasks, gone)
+    progress = ProgressLine(mapped.tasks, gone)
     gone.close()
     progress.show()
     assert mapped.results() == [0, 1, 4]

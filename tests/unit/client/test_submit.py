@@ -15,6 +15,7 @@ from spoolmw.client import Spool
 from spoolmw.client.outcome import RemoteTraceback
 from spoolmw.errors import BadSpool, BadTaskFile, SpoolmwError, TaskFailed
 from spoolmw.format.taskfile import read_header
+from spoolmw.model.spec import Checkpoint
 from spoolmw.model.task import TaskState
 from spoolmw.runner import results
 from tests.support.answering import AnsweringMachine
@@ -82,6 +83,24 @@ def test_options_stand_in_the_file(spool: Spool, machine: AnsweringMachine) -> N
     assert task.dropped.startswith("fold_7-")
 
 
+def test_wishes_about_checkpoints_stand_in_the_file(
+    spool: Spool, machine: AnsweringMachine
+) -> None:
+    spool.options(checkpoint_every="1m", checkpoint_keep=True).submit(add, 1)
+    asks = spool.options(checkpoint_files="state.*", checkpoint_exit_code=3)
+    asks.command(["./fold"])
+    machine.answer()
+    calls, commands = (seen.spec.checkpoint for seen in machine.seen)
+    assert calls == Checkpoint(asked=True, every_s=60.0, keep=True)
+    assert commands == Checkpoint(asked=True, files=("state.*",), exit_code=3)
+
+
+def test_what_only_a_command_can_save_is_refused_for_a_call(spool: Spool) -> None:
+    with pytest.raises(BadTaskFile, match="checkpoint_files") as caught:
+        spool.options(checkpoint_files="state.*").submit(add, 1)
+    assert "checkpoint.save" in caught.value.fix
+
+
 def test_the_agents_of_the_environment_hold_for_every_task(
     machine: AnsweringMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +122,7 @@ def test_a_wrong_value_is_refused_by_its_option(spool: Spool) -> None:
         spool.options(bix="a")
 
 
-@pytest.mark.parametrize("wish", ["quorum", "validator", "checkpoint"])
+@pytest.mark.parametrize("wish", ["quorum", "validator"])
 def test_what_is_not_built_yet_is_refused_and_not_ignored(spool: Spool, wish: str) -> None:
     with pytest.raises(BadTaskFile, match="not built yet"):
         spool.options(**{wish: 2})

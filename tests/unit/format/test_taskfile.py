@@ -20,7 +20,18 @@ from spoolmw.format.taskfile import (
     write,
 )
 from spoolmw.model.ids import TaskId
-from spoolmw.model.spec import Body, Files, Input, Limits, Place, Resources, Retry, Run, Spec
+from spoolmw.model.spec import (
+    Body,
+    Checkpoint,
+    Files,
+    Input,
+    Limits,
+    Place,
+    Resources,
+    Retry,
+    Run,
+    Spec,
+)
 
 ID = TaskId("0123456789ab" + "0" * 20)
 OTHER_ID = TaskId("f" * 32)
@@ -87,6 +98,32 @@ def test_all_sections_arrive_in_the_models_units() -> None:
         max=5, backoff_s=60.0, memory_factor=1.5, on=("exit:75", "signal")
     )
     assert spec.place == Place(agents=("local",), platform="linux-x86_64")
+
+
+def test_the_wishes_about_checkpoints_arrive() -> None:
+    head = b"[run]\ncommand = ['fold']\n[checkpoint]\n"
+    keys = b"every = '1m'\nexit_code = 75\nfiles = ['state.*', 'log/a']\nkeep = true\n"
+    assert read(head + keys, "c.toml").spec.checkpoint == Checkpoint(
+        asked=True, every_s=60.0, exit_code=75, files=("state.*", "log/a"), keep=True
+    )
+    assert read(head, "c.toml").spec.checkpoint == Checkpoint(asked=True)
+    assert read(a_task(checkpoint={"every": 0}), "x.task").spec.checkpoint.every_s == 0
+    assert read(a_task(), "x.task").spec.checkpoint == Checkpoint()
+
+
+def test_a_script_may_ask_for_checkpoints_in_short() -> None:
+    script = b'#!/bin/sh\n#SPOOLMW every = 5m\n#SPOOLMW checkpoint.files = ["state.*"]\n'
+    assert read(script, "fold.sh").spec.checkpoint == Checkpoint(
+        asked=True, every_s=300.0, files=("state.*",)
+    )
+
+
+def test_a_second_reading_and_a_script_keep_the_wishes_about_checkpoints() -> None:
+    template = Template({"name": "noop", "checkpoint": {"every": "7s"}})
+    for name, task_id in (("a", ID), ("b", OTHER_ID)):
+        data = Template({"name": name, "checkpoint": {"every": "7s"}}).fill(task_id, b"one")
+        assert read(data, "a.task").spec.checkpoint.every_s == 7.0
+    assert read(template.fill(ID, b"x"), "a.task").spec.checkpoint.asked
 
 
 def test_equal_tasks_share_their_sections() -> None:
@@ -203,7 +240,17 @@ BAD_HEADERS: list[tuple[str | bytes, str]] = [
     (header_with(after=["a"], takes=["a"]), "the id of a task was expected"),
     (header_with(takes=["0" * 32]), "not in `after`"),
     (header_with(predecessors=["0" * 32]), 'the key "predecessors" is unknown'),
-    (header_with(checkpoint={"every": "10m"}), "not built yet"),
+    (header_with(checkpoint={"evry": "10m"}), 'did you mean "every"'),
+    (header_with(checkpoint={"every": "10 minutes"}), "every"),
+    (header_with(checkpoint={"exit_code": 0}), "not between 1 and 255"),
+    (header_with(checkpoint={"exit_code": 256}), "not between 1 and 255"),
+    (header_with(checkpoint={"files": ["../state"]}), "files"),
+    (header_with(checkpoint={"files": ["x" * 100] * 41}), "4096 characters"),
+    (header_with(checkpoint={"files": ["x"] * 65}), "more than 64 values"),
+    (header_with(checkpoint={"keep": 1}), "true or false"),
+    (header_with(checkpoint={"files": ["a"]}), "a Python call has no state files"),
+    (header_with(checkpoint={"exit_code": 3}), "a Python call has no exit code"),
+    (header_with(every="10m"), "write it into [checkpoint]"),
     (header_with(quorum=2), "not built yet"),
     (header_with(submitted_at=3), 'the key "submitted_at" is unknown'),
     (header_with(result_name="../x"), 'the key "result_name" is unknown'),

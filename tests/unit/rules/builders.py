@@ -6,10 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 from spoolmw.model.agent import Capacity
-from spoolmw.model.events import Lost, PredecessorsEnded, Reported, TwinEnded
+from spoolmw.model.events import (
+    Checkpointed,
+    Lost,
+    PredecessorsEnded,
+    Reported,
+    Resumed,
+    TwinEnded,
+)
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.spec import Place, Resources, Retry, Spec
-from spoolmw.model.task import Blame, Cause, Ending, Lease, Outcome, Task, TaskState
+from spoolmw.model.task import Blame, Cause, Ending, Lease, Outcome, Saved, Task, TaskState
 from spoolmw.rules.placement import Room
 
 TASK = TaskId("0193a0000000" + "1" * 20)
@@ -145,6 +152,29 @@ def a_loss(attempt: int = 1, **changes: Any) -> Lost:
         ended_at=WALL + 3,
     )
     return replace(lost, **changes)
+
+
+def a_save(attempt: int = 1, sequence: int = 1, **changes: Any) -> Checkpointed:
+    """A checkpoint that an attempt says it made."""
+    event = Checkpointed(
+        at=NOW,
+        attempt=an_attempt(attempt),
+        sequence=sequence,
+        size_bytes=10 * sequence,
+        saved_at=WALL + sequence,
+    )
+    return replace(event, **changes)
+
+
+def a_checkpoint(attempt: int = 1, sequence: int = 1) -> Saved:
+    """The record of the checkpoint of which `a_save` tells."""
+    return Saved(
+        attempt=attempt, sequence=sequence, saved_at=WALL + sequence, size_bytes=10 * sequence
+    )
+
+
+def a_resume(attempt: int = 2, saved: Saved | None = None, message: str = "") -> Resumed:
+    return Resumed(at=NOW, attempt=an_attempt(attempt), saved=saved, message=message)
 
 
 def the_first_ended(state: TaskState, *, copied: bool = False, **changes: Any) -> TwinEnded:

@@ -13,6 +13,7 @@ from spoolmw.errors import IllegalTransition
 from spoolmw.model.effects import Deliver, Discard, Effect, Start, Stop
 from spoolmw.model.events import (
     Assigned,
+    Brought,
     Cancelled,
     Delivered,
     Event,
@@ -28,7 +29,7 @@ from spoolmw.model.events import (
     TwinEnded,
 )
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import FINAL, Blame, Cause, Outcome, Task, TaskState
+from spoolmw.model.task import FINAL, Blame, Cause, Outcome, Saved, Task, TaskState
 from spoolmw.rules.become import become
 from spoolmw.rules.history import unwanted
 from spoolmw.rules.task import TRANSITIONS, is_late, owed, step
@@ -37,12 +38,15 @@ from tests.unit.rules.builders import (
     LOCAL,
     NOW,
     WALL,
+    a_checkpoint,
     a_delivering_task,
     a_failure,
     a_held_task,
     a_loss,
     a_predecessor_failed,
+    a_resume,
     a_running_task,
+    a_save,
     a_spec_after,
     a_success,
     a_successor,
@@ -67,6 +71,8 @@ TASKS = [
     step(a_waiting_task(), Held(at=NOW))[0],
     a_running_task(),
     a_running_task(attempt=3, failures=2, losses=2),
+    a_running_task(attempt=2, losses=1, saved=a_checkpoint(1, 2)),
+    a_task(attempt=2, saved=a_checkpoint(2, 3)),
     step(a_running_task(), a_loss())[0],
     step(a_running_task(), Held(at=NOW))[0],
     step(
@@ -84,6 +90,8 @@ EVENTS: list[Event] = [
     Submitted(at=NOW, task=a_task()),
     Assigned(at=NOW, agent=LOCAL, token=token(9), wall=WALL),
     Started(at=NOW, attempt=an_attempt(1), started_at=WALL),
+    *(a_save(number, sequence) for number in (1, 2, 3) for sequence in (1, 2)),
+    *(a_resume(number, saved) for number in (1, 2) for saved in (None, a_checkpoint(1, 1))),
     *(a_success(number) for number in (1, 2, 3)),
     a_success(1, token="f" * 32),
     *(a_failure(cause, number) for cause in (Cause.EXIT, Cause.SIGNAL) for number in (1, 3)),
@@ -101,6 +109,8 @@ EVENTS: list[Event] = [
     Released(at=NOW),
     Reprioritised(at=NOW, priority=3),
     Retried(at=NOW, result_name="again"),
+    Retried(at=NOW, result_name="again", fresh=True),
+    Brought(at=NOW, saved=Saved(0, 1, WALL, 5)),
     NameTaken(at=NOW, result_name="other"),
     Delivered(at=NOW),
 ]
@@ -168,6 +178,8 @@ def test_becoming_carries_every_field_over() -> None:
         memory_bytes=6,
         history=a_delivering_task().history,
         predecessors=(FIRST,),
+        saved=a_checkpoint(2, 2),
+        since=2,
     )
     after = become(task, task.state, lease=task.lease)
     assert after == task
@@ -184,6 +196,7 @@ WORLD: list[Event] = [
     a_failure(Cause.EXCEPTION),
     *(a_loss(number) for number in (1, 2, 3)),
     a_loss(1, counts=False, dead=True),
+    *(a_save(number) for number in (1, 2)),
     the_first_ended(TaskState.DONE, copied=True),
     the_first_ended(TaskState.CANCELLED),
     Resolved(at=NOW, predecessors=(FIRST,)),

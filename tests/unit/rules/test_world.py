@@ -16,7 +16,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
+from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop, Trim
 from spoolmw.model.events import (
     Assigned,
     Cancelled,
@@ -31,12 +31,14 @@ from spoolmw.model.ids import AttemptId
 from spoolmw.model.spec import Retry
 from spoolmw.model.task import FINAL, Blame, Cause, Task, TaskState
 from spoolmw.rules.task import owed, step
+from spoolmw.spooldir.checkpoints import Order, outdated
 from tests.unit.rules.builders import (
     FIRST,
     LOCAL,
     WALL,
     a_failure,
     a_loss,
+    a_save,
     a_success,
     a_task,
     an_attempt,
@@ -61,6 +63,8 @@ class World(RuleBasedStateMachine):
         self.results: set[str] = set()  # names in results/, also foreign ones
         self.life = 0  # how often the user asked for the task
         self.published: Counter[int] = Counter()
+        self.saved: set[Order] = set()  # checkpoints on the disk
+        self.counting: list[Order] = []  # all that ever counted since the last fresh start
 
     @initialize(twin=st.booleans(), most=st.integers(0, 2))
     def accept(self, *, twin: bool, most: int) -> None:
@@ -75,6 +79,8 @@ class World(RuleBasedStateMachine):
         after, effects = step(before, event)
         if isinstance(event, Retried) and after is not before:
             self.life += 1
+            if event.fresh:
+                self.counting = []
         if before.ending is None and after.ending is not None and after.ending.staged is None:
             self.stage.add(END)  # written before the commit
         self.task = after
@@ -107,6 +113,9 @@ class World(RuleBasedStateMachine):
                 self.deliver(task)
             case Discard(attempt):
                 self.stage.discard(attempt)
+            case Trim(_, newest, since):
+                last = Order(*newest.order) if newest else None
+                self.saved -= set(outdated(self.saved, last, since))
             case Forget(_, payload):
                 assert not payload or self.task.state is TaskState.DONE
 
@@ -157,6 +166,18 @@ class World(RuleBasedStateMachine):
         self.inbox.append(replace(report, at=self.now))
 
     @precondition(lambda self: self.alive)
+    @rule(pick=picks, told=st.booleans())
+    def save(self, pick: int, *, told: bool) -> None:
+        """A checkpoint appears; of some nobody is told, because a runner dies with the news."""
+        number = sorted(self.alive)[pick % len(self.alive)]
+        sequence = sum(order.attempt == number for order in self.counting) + 1
+        self.saved.add(Order(number, sequence))
+        if number >= self.task.since:
+            self.counting.append(Order(number, sequence))
+        if told:
+            self.inbox.append(a_save(number, sequence, at=self.now))
+
+    @precondition(lambda self: self.alive)
     @rule(pick=picks, dead=st.booleans(), blame=st.sampled_from([Blame.HOST, Blame.AGENT]))
     def lose(self, pick: int, *, dead: bool, blame: Blame) -> None:
         """Contact is lost; where it is not proven dead, the attempt goes on."""
@@ -182,9 +203,10 @@ class World(RuleBasedStateMachine):
     def will(self, event: Event) -> None:
         self.handle(event)
 
-    @rule()
-    def want_it_again(self) -> None:
-        self.handle(Retried(at=self.now, result_name=f"sum.again{self.life}"))
+    @rule(fresh=st.booleans())
+    def want_it_again(self, *, fresh: bool) -> None:
+        name = f"sum.again{self.life}"
+        self.handle(Retried(at=self.now, result_name=name, fresh=fresh))
 
     @rule()
     def take_a_name(self) -> None:
@@ -214,6 +236,10 @@ class World(RuleBasedStateMachine):
     def what_ended_was_delivered(self) -> None:
         if self.task.state in FINAL:
             assert self.published[self.life] == 1
+
+    @invariant()
+    def the_two_newest_checkpoints_are_never_removed(self) -> None:
+        assert set(sorted(self.counting)[-2:]) <= self.saved
 
     @invariant()
     def what_succeeded_is_real(self) -> None:

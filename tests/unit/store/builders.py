@@ -8,6 +8,7 @@ from typing import Any
 from spoolmw.model.events import Assigned, Delivered, Event, Lost, Reported, Submitted
 from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.spec import (
+    Checkpoint,
     Files,
     Input,
     Limits,
@@ -58,6 +59,9 @@ def a_full_spec(**fields: Any) -> Spec:
         "resources": Resources(cpus=3, memory_bytes=1 << 40, gpus=2),
         "limits": Limits(time_s=0.5, output_bytes=7),
         "retry": Retry(max=9, backoff_s=0.25, memory_factor=1.5, on=("exit:75",)),
+        "checkpoint": Checkpoint(
+            asked=True, every_s=60.0, exit_code=3, files=("state.*",), keep=True
+        ),
         "place": Place(agents=("local", "ssh"), interpreter="/x", python="3.9", platform="p"),
     }
     return Spec(**(given | fields))

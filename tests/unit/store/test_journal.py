@@ -15,19 +15,22 @@ from hypothesis import strategies as st
 
 from spoolmw.errors import JournalCorrupt, JournalLost
 from spoolmw.model.events import (
+    Brought,
     Cancelled,
+    Checkpointed,
     Delivered,
     Held,
     NameTaken,
     Released,
     Reprioritised,
+    Resumed,
     Retried,
     Started,
     TwinEnded,
 )
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import FINAL, Blame, Cause, Outcome, Task, TaskState
+from spoolmw.model.task import FINAL, Blame, Cause, Outcome, Saved, Task, TaskState
 from spoolmw.store.journal import Changed, Journal
 from spoolmw.store.rows import STATES
 from tests.unit.store.builders import (
@@ -75,6 +78,8 @@ def a_task_in(state: TaskState) -> Task:
         memory_bytes=12345,
         history=(a_failure(1), a_ran(2)),
         twin_of=an_id(1),
+        saved=Saved(2, 17, WALL + 0.25, 1 << 40),
+        since=2,
     )
     if state is TaskState.RUNNING:
         return replace(task, lease=a_lease())
@@ -111,12 +116,20 @@ class TestRoundTrip:
         assert journal.get(after.id) == after
 
     @pytest.mark.parametrize(
-        "field", ["priority", "attempt", "failures", "losses", "not_before", "memory_bytes"]
+        "field",
+        ["priority", "attempt", "failures", "losses", "not_before", "memory_bytes", "since"],
     )
     def test_each_number_alone_is_updated(self, journal: Journal, field: str) -> None:
         before = a_task()
         changed: dict[str, Any] = {field: 5}
         after = replace(before, **changed)
+        commit(journal, submitted(before))
+        commit(journal, Changed(before, after, ()))
+        assert journal.get(after.id) == after
+
+    def test_a_new_checkpoint_alone_is_updated(self, journal: Journal) -> None:
+        before = running(a_task())
+        after = replace(before, saved=Saved(1, 1, WALL, 5))
         commit(journal, submitted(before))
         commit(journal, Changed(before, after, ()))
         assert journal.get(after.id) == after
@@ -222,11 +235,22 @@ class TestCommit:
             happened(
                 Started(at=1.0, attempt=AttemptId(task.id, 0, 1), started_at=WALL, host="h"),
                 TwinEnded(at=1.0, first=a_task(2), copied=True),
+                Resumed(at=1.0, attempt=AttemptId(task.id, 0, 1), message="1-2 is damaged"),
+                Resumed(at=1.0, attempt=AttemptId(task.id, 0, 1), saved=Saved(1, 2, WALL, 5)),
+                Checkpointed(
+                    at=1.0,
+                    attempt=AttemptId(task.id, 0, 1),
+                    sequence=2,
+                    size_bytes=5,
+                    saved_at=WALL,
+                ),
+                Brought(at=1.0, saved=Saved(1, 2, WALL, 5), by="ann"),
                 Cancelled(at=1.0, by="ann"),
                 Held(at=1.0, by='"\n'),
                 Released(at=1.0),
                 Reprioritised(at=1.0, priority=3),
                 Retried(at=1.0, result_name="x"),
+                Retried(at=1.0, result_name="x", fresh=True),
                 NameTaken(at=1.0, result_name="y"),
                 Delivered(at=1.0),
                 task=task,
@@ -391,7 +415,7 @@ def test_every_field_of_the_model_has_a_place_in_the_journal() -> None:
 
     `waits` and `predecessors` are looked at in `test_after.py`.
     """
-    assert len(fields(Task)) == 21
+    assert len(fields(Task)) == 23
     assert {field.name for field in fields(Task)} >= {"lease", "ending", "history", "twin_of"}
     assert {outcome.value for outcome in Outcome} == {"success", "error", "lost", "stopped"}
     assert done(a_task()).state is TaskState.DONE

@@ -7,14 +7,17 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlite_utils
 
 from spoolmw.errors import BadSpool, DiskFull, JournalCorrupt, JournalLost
+from spoolmw.model.task import Saved
 from spoolmw.store import schema
-from spoolmw.store.journal import Journal
+from spoolmw.store.journal import Changed, Journal
+from spoolmw.store.reports import Reports
 from tests.unit.store.builders import a_task, commit, submitted
 
 ROOT = Path(__file__).parents[3]
@@ -111,8 +114,8 @@ class TestVersions:
 
     def test_an_older_one_is_copied_before_it_is_changed(self, path: Path) -> None:
         filled(path, 3)
-        db = sqlite_utils.Database(sqlite3.connect(path, isolation_level=None))
         now = schema.VERSION
+        db = sqlite_utils.Database(sqlite3.connect(path, isolation_level=None))
         add = {now: lambda db: db.execute("ALTER TABLE tasks ADD COLUMN extra TEXT")}
         schema.bring_up_to_date(db, path, target=now + 1, migrations=add)
         assert schema.version(db) == now + 1
@@ -124,6 +127,7 @@ class TestVersions:
 
     def test_a_migration_that_fails_changes_nothing(self, path: Path) -> None:
         filled(path, 3)
+        now = schema.VERSION
         db = sqlite_utils.Database(sqlite3.connect(path, isolation_level=None))
 
         def fail(db: sqlite_utils.Database) -> None:
@@ -136,6 +140,47 @@ class TestVersions:
         assert schema.version(db) == now
         assert db["tasks"].count == 3
         db.close()
+
+    def test_a_journal_of_version_1_is_brought_up_to_date_with_its_tasks(
+        self, path: Path
+    ) -> None:
+        filled(path, 3)
+        made_version_1(path)
+        journal = Journal.open(path)
+        assert journal.load() == [a_task(n) for n in (1, 2, 3)]
+        task = journal.load()[0]
+        saved = replace(task, saved=Saved(1, 2, 3.5, 4), since=1)
+        commit(journal, Changed(task, saved, ()))
+        assert journal.get(task.id) == saved
+        columns = journal_columns(path)
+        journal.close()
+        fresh = path.with_name("fresh.db")
+        filled(fresh, 1)
+        assert columns == journal_columns(fresh)
+
+    def test_who_only_reads_says_what_to_do_with_an_older_one(self, path: Path) -> None:
+        filled(path, 3)
+        made_version_1(path)
+        with pytest.raises(BadSpool, match="version 1") as caught:
+            Reports.open(path)
+        assert "start the daemon" in caught.value.fix
+
+
+def made_version_1(path: Path) -> None:
+    """The journal as the first version had it."""
+    raw = sqlite3.connect(path, isolation_level=None)
+    for column in ("saved", "since"):
+        raw.execute(f"ALTER TABLE tasks DROP COLUMN {column}")
+    raw.execute("PRAGMA user_version = 1")
+    raw.close()
+
+
+def journal_columns(path: Path) -> list[str]:
+    """The names of the tasks' columns, in their order."""
+    raw = sqlite3.connect(path)
+    names = [row[1] for row in raw.execute("PRAGMA table_info(tasks)")]
+    raw.close()
+    return names
 
 
 class TestFullDisk:
@@ -212,6 +257,7 @@ print(", ".join(said))
 
 SYNC = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from spoolmw.errors import JournalLost
 from spoolmw.store.journal import Journal
