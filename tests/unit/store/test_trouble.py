@@ -30,6 +30,9 @@ def filled(path: Path, tasks: int = 300) -> None:
     journal.close()
 
 
+VERSION_1 = Path(__file__).with_name("version1.sql")
+
+
 class TestDamage:
     def test_flipped_bytes_are_found_at_the_start(self, path: Path) -> None:
         filled(path)
@@ -167,10 +170,15 @@ class TestVersions:
 
 
 def made_version_1(path: Path) -> None:
-    """The journal as the first version had it."""
+    """The journal as the first version had it, with the same tasks."""
+    now = path.with_name("now.db")
+    path.rename(now)
     raw = sqlite3.connect(path, isolation_level=None)
-    for column in ("saved", "since"):
-        raw.execute(f"ALTER TABLE tasks DROP COLUMN {column}")
+    raw.executescript(VERSION_1.read_text("utf-8"))
+    columns = ", ".join(row[1] for row in raw.execute("PRAGMA table_info(tasks)"))
+    raw.execute("ATTACH ? AS now", (str(now),))
+    raw.execute(f"INSERT INTO tasks ({columns}) SELECT {columns} FROM now.tasks")
+    raw.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
     raw.execute("PRAGMA user_version = 1")
     raw.close()
 
