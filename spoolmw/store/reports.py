@@ -17,7 +17,8 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Ran, Task
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.store.reading import open_journal, unreadable
-from spoolmw.store.rows import NUMBERS, STATES, spec_of, task_of
+from spoolmw.store.rows import NUMBERS, STATES, task_of
+from spoolmw.store.specs import spec_of
 from spoolmw.store.sql import QUERIES
 from spoolmw.store.story import told
 

@@ -1,0 +1,116 @@
+"""Turns a header into the text that the journal keeps of it, and back.
+
+The header's sections are shared between tasks, so their JSON is made once for each distinct
+set and found again by identity; decoding shares the sections of equal texts the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from spoolmw.model.spec import (
+    Checkpoint,
+    Files,
+    Input,
+    Limits,
+    Place,
+    Resources,
+    Retry,
+    Run,
+    Spec,
+)
+
+#: Distinct headers kept encoded, and decoded; beyond it the memory is started anew.
+MOST_CACHED = 4096
+_SECTIONS: dict[str, type[Any]] = {
+    "run": Run,
+    "files": Files,
+    "resources": Resources,
+    "limits": Limits,
+    "retry": Retry,
+    "checkpoint": Checkpoint,
+    "place": Place,
+}
+_DEFAULTS = {name: kind() for name, kind in _SECTIONS.items()}
+
+_Decoded = tuple[int, Run, Files, Resources, Limits, Retry, Checkpoint, Place]
+_encoded: dict[tuple[int, ...], tuple[str, Spec]] = {}
+_decoded: dict[str, _Decoded] = {}
+
+
+def spec_text(spec: Spec) -> str:
+    """The sections of a header as JSON, without what is default or has a column of its own."""
+    key = (
+        spec.priority, id(spec.run), id(spec.files), id(spec.resources),
+        id(spec.limits), id(spec.retry), id(spec.checkpoint), id(spec.place),
+    )  # fmt: skip
+    known = _encoded.get(key)
+    if known is not None:
+        return known[0]
+    tree: dict[str, Any] = {"priority": spec.priority} if spec.priority else {}
+    for name, default in _DEFAULTS.items():
+        section = getattr(spec, name)
+        if section != default:
+            tree[name] = _changed_fields(section, default)
+    text = json.dumps(tree, separators=(",", ":"))
+    if len(_encoded) >= MOST_CACHED:
+        _encoded.clear()
+    _encoded[key] = (text, spec)  # the spec keeps the sections, and so their identities, alive
+    return text
+
+
+def _changed_fields(section: Any, default: Any) -> dict[str, Any]:
+    fields = ((name, getattr(section, name)) for name in section.__slots__)
+    return {
+        name: [_input_list(item) for item in value] if name == "inputs" else value
+        for name, value in fields
+        if value != getattr(default, name)
+    }
+
+
+def _input_list(item: Input) -> list[Any]:
+    return [item.name, item.digest, item.size_bytes, item.executable]
+
+
+def spec_of(text: str, name: str, key: str) -> Spec:
+    """The header that `spec_text` wrote."""
+    known = _decoded.get(text)
+    if known is None:
+        known = _decode_spec(text)
+        if len(_decoded) >= MOST_CACHED:
+            _decoded.clear()
+        _decoded[text] = known
+    priority, run, files, resources, limits, retry, checkpoint, place = known
+    return Spec(
+        name=name,
+        key=key,
+        priority=priority,
+        run=run,
+        files=files,
+        resources=resources,
+        limits=limits,
+        retry=retry,
+        checkpoint=checkpoint,
+        place=place,
+    )
+
+
+def _decode_spec(text: str) -> _Decoded:
+    tree = json.loads(text)
+    made = [_section(kind, tree.get(name)) for name, kind in _SECTIONS.items()]
+    return (tree.get("priority", 0), *made)
+
+
+def _section(kind: type[Any], fields: dict[str, Any] | None) -> Any:
+    if fields is None:
+        return next(default for default in _DEFAULTS.values() if type(default) is kind)
+    values = {
+        name: tuple(tuple(v) if isinstance(v, list) else v for v in value)
+        if isinstance(value, list)
+        else value
+        for name, value in fields.items()
+    }
+    if "inputs" in values:
+        values["inputs"] = tuple(Input(*item) for item in values["inputs"])
+    return kind(**values)
