@@ -1,4 +1,4 @@
-"""Turns what a task asked for into columns of the journal and back.
+"""Turns a header into the texts that the journal keeps of it, and back.
 
 The header's sections are shared between tasks, so their JSON is made once for each distinct
 set and found again by identity; decoding shares the sections of equal texts the same way.
