@@ -32,8 +32,11 @@ class Agent(Protocol):
     def launch(self, work: Sequence[Launch]) -> None:
         """Start these attempts, or keep them until a slot is free. Never blocks on a full stream."""
 
-    def stop(self, attempts: Sequence[AttemptId]) -> None:
-        """End these attempts with their whole trees; nothing is reported of a stopped attempt."""
+    def stop(self, attempts: Sequence[AttemptId], *, is_wanted: bool = True) -> None:
+        """End these attempts with their whole trees; nothing is reported of a stopped attempt.
+
+        `is_wanted`: their tasks will run again, so what saves its progress has time for it.
+        """
 
     def release(self, attempts: Sequence[AttemptId]) -> None:
         """The report of these is committed: a copy that is kept for repeating it may go."""

@@ -55,7 +55,7 @@ class FakeAgent:
         if again:
             self._sink(again)
 
-    def stop(self, attempts: Sequence[AttemptId]) -> None:
+    def stop(self, attempts: Sequence[AttemptId], *, is_wanted: bool = True) -> None:
         with self._lock:
             names = self._ledger.stop(attempts)
             self.stopped += [each for each in attempts if str(each) in names]

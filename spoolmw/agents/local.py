@@ -84,13 +84,13 @@ class LocalAgent:
         if again:
             self._sink(again)
 
-    def stop(self, attempts: Sequence[AttemptId]) -> None:
+    def stop(self, attempts: Sequence[AttemptId], *, is_wanted: bool = True) -> None:
         with self._lock:
             names = self._ledger.stop(attempts)
             if self._runner is None:
                 self._launch(self._ledger.stopped(names))  # nothing of them runs
             elif names:
-                self._tell({"do": "stop", "attempts": names})
+                self._tell({"do": "stop", "attempts": names, "wanted": is_wanted})
 
     def release(self, attempts: Sequence[AttemptId]) -> None:
         with self._lock:

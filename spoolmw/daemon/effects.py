@@ -75,14 +75,14 @@ class Performer:
         whose staged file is still there means "to be moved", one without means "delivered".
         """
         starts: dict[AgentName, list[Launch]] = {}
-        stops: dict[AgentName, list[AttemptId]] = {}
+        stops: dict[tuple[AgentName, bool], list[AttemptId]] = {}
         self._log_deliveries([e.task for e in effects if isinstance(e, Deliver)])
         for effect in effects:
             match effect:
                 case Start(task):
                     self._collect_start(task, table, starts)
-                case Stop(agent, attempt):
-                    stops.setdefault(agent, []).append(attempt)
+                case Stop(agent, attempt, is_wanted):
+                    stops.setdefault((agent, is_wanted), []).append(attempt)
                 case Deliver(task):
                     self._deliver(task)
                 case Trim():
@@ -134,11 +134,11 @@ class Performer:
     def _tell_agents(
         self,
         starts: Mapping[AgentName, Sequence[Launch]],
-        stops: Mapping[AgentName, Sequence[AttemptId]],
+        stops: Mapping[tuple[AgentName, bool], Sequence[AttemptId]],
     ) -> None:
-        for name, attempts in stops.items():
+        for (name, is_wanted), attempts in stops.items():
             try:
-                self.agents[name].stop(attempts)
+                self.agents[name].stop(attempts, is_wanted=is_wanted)
             except AgentError as error:
                 log.warning("stop failed %s", fields(agent=name, why=error.what))
         for name, work in starts.items():

@@ -21,6 +21,7 @@ class Stop:
 
     agent: AgentName
     attempt: AttemptId
+    is_wanted: bool = True  #: it will run again: it has the time to save its progress
 
 
 @dataclass(frozen=True, slots=True)

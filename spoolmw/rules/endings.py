@@ -36,7 +36,7 @@ def deliver(
     for attempt in past.unwanted(after):
         effects += (Discard(attempt),)
     if stop and task.lease is not None:
-        effects = (Stop(task.lease.agent, task.attempt_id), *effects)
+        effects = (Stop(task.lease.agent, task.attempt_id, is_wanted=False), *effects)
     return after, effects
 
 

@@ -115,7 +115,7 @@ class Runner:
             if verb == "launch":
                 self._pool.add(of_launch(told["work"]))
             elif verb == "stop":
-                self._stop(told["attempts"], now)
+                self._stop(told, now)
             elif verb == "slots":
                 self._pool.slots = told["slots"]
             elif verb == "close":
@@ -244,25 +244,26 @@ class Runner:
 
     # -- ends
 
-    def _stop(self, names: List[str], now: float) -> None:
-        for name in names:
+    def _stop(self, told: Dict[str, Any], now: float) -> None:
+        for name in told["attempts"]:
             attempt = self._pool.known.get(name)
             if attempt is None:
                 self._outbox.stopped.append(name)  # it has just ended
             elif attempt.verdict is None:
-                self._stop_one(attempt, now)
+                grace_s = grace_of(attempt) if told.get("wanted", True) else TERM_GRACE_S
+                self._stop_one(attempt, now + grace_s)
             else:
                 attempt.verdict = attempt.verdict._replace(cause="stop")
 
-    def _stop_one(self, attempt: Attempt, now: float) -> None:
+    def _stop_one(self, attempt: Attempt, kill_at: float) -> None:
         holder = next((each for each in self._pool.busy() if attempt in each.sent), None)
         if holder is not None and holder.sent[0] is not attempt:
             self._pool.put_back(holder.take_back())
-            self._listen(holder, now)
+            self._listen(holder, time.monotonic())
             if attempt not in holder.sent:
                 holder = None
         if holder is not None:
-            self._watch.end(holder, attempt, Verdict("stop", "", now + grace_of(attempt)))
+            self._watch.end(holder, attempt, Verdict("stop", "", kill_at))
         elif attempt.id in self._pool.known:
             attempt.dropped = True
             self._pool.forget(attempt)

@@ -22,6 +22,7 @@ from spoolmw.model.events import Lost, Reported
 from spoolmw.model.task import Blame, Cause, Outcome, Saved
 from spoolmw.runner import checkpoint as stored
 from spoolmw.runner.checkpoint import Owner
+from spoolmw.runner.watch import SAVE_GRACE_S
 from tests.support.waiting import wait_until
 from tests.unit.agents.conftest import Local
 from tests.unit.agents.test_bundle import other_pythons
@@ -187,6 +188,25 @@ def test_a_hold_saves_before_the_attempt_ends(local: Local, tmp_path: Path) -> N
     wait_until(lambda: noted(note)[-1] == len(noted(note)) - 1)
     assert local.heard.ends_of(work.attempt) == []
     local.agent.stop([successor.attempt])
+
+
+def saved_once_and_sleeps(note: str) -> None:
+    checkpoint.save("so far")
+    Path(note).write_text("slept\n")
+    time.sleep(3600)
+
+
+def test_who_cancels_does_not_wait_for_a_save_that_never_comes(
+    local: Local, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    work = local.call(saved_once_and_sleeps, str(note), checkpoint=NEVER)
+    local.agent.launch([work])
+    wait_until(note.exists)
+    local.agent.stop([work.attempt], is_wanted=False)
+    local.agent.launch([local.again(work)])
+    note.unlink()
+    wait_until(note.exists, timeout_s=SAVE_GRACE_S - 5)  # its successor starts when it is gone
 
 
 def test_a_time_limit_lets_it_save_and_then_fails_it(local: Local, tmp_path: Path) -> None:

@@ -329,7 +329,9 @@ def test_an_attempt_that_is_given_up_while_it_may_run_is_stopped(edges: Edges) -
             isinstance(event, Reported) and event.attempt == task.attempt_id
         ) or type(event).__name__ == "Lost"
         stops = [effect for effect in effects if isinstance(effect, Stop)]
-        expected = [Stop(LOCAL, task.attempt_id)] if gave_up and not ended_itself else []
+        is_wanted = after.state is TaskState.HELD  # only then it will run again
+        stop = Stop(LOCAL, task.attempt_id, is_wanted)
+        expected = [stop] if gave_up and not ended_itself else []
         assert stops == expected
 
 

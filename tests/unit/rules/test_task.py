@@ -196,7 +196,11 @@ def test_a_late_success_stops_the_attempt_that_replaced_it() -> None:
         (2, Outcome.STOPPED),
     ]
     assert after.history[1].cause is Cause.SUPERSEDED
-    assert effects == (Stop(LOCAL, an_attempt(2)), Deliver(after), Discard(an_attempt(2)))
+    assert effects == (
+        Stop(LOCAL, an_attempt(2), is_wanted=False),
+        Deliver(after),
+        Discard(an_attempt(2)),
+    )
 
 
 def test_a_late_success_with_a_wrong_token_changes_nothing() -> None:
@@ -286,7 +290,11 @@ def test_cancelling_a_running_task_stops_it_first() -> None:
     assert after.state is TaskState.DELIVERING
     assert after.history[0].outcome is Outcome.STOPPED
     assert after.history[0].ended_at == WALL + 5
-    assert effects == (Stop(LOCAL, an_attempt(1)), Deliver(after), Discard(an_attempt(1)))
+    assert effects == (
+        Stop(LOCAL, an_attempt(1), is_wanted=False),
+        Deliver(after),
+        Discard(an_attempt(1)),
+    )
 
 
 def test_cancelling_comes_too_late_once_the_end_is_decided() -> None:

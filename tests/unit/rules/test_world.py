@@ -107,7 +107,7 @@ class World(RuleBasedStateMachine):
             case Start(task):
                 if task.lease is not None and self.task.lease == task.lease:
                     self.alive.add(task.attempt)
-            case Stop(_, attempt):
+            case Stop(_, attempt, _):
                 self.alive.discard(attempt.attempt)
             case Deliver(task):
                 self.deliver(task)
