@@ -282,8 +282,10 @@ class Waits:
             self._look.popleft()
             if again:
                 self._look.append((task_id, passing))
-            if task is not None and event is not None:
+            elif task is not None and event is not None:
                 yield task, event
+            else:
+                self._enter_anew(task_id)  # some ended before it could be told: count again
 
     def _search_log(self, now: float) -> None:
         """Words that nobody knows may mean what ended and was pruned long ago."""

@@ -398,6 +398,22 @@ def test_a_restart_tells_those_that_had_not_heard_of_an_end(
     bench.until(lambda: not bench.parts.table.states[TaskState.WAITING])
 
 
+def test_a_restart_counts_an_end_that_was_published_and_not_yet_committed(
+    bench: Bench,
+) -> None:
+    drop_and_take(bench, "a")
+    drop_and_take(bench, "b")
+    drop_and_take(bench, "sum", "a", "b")
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: bench.delivered("a"))
+    bench.close()
+    bench.start()
+    assert bench.parts.reactor.owes()
+    finish(bench, "b")
+    finish(bench, "sum")
+
+
 def test_a_restart_remembers_who_was_meant(bench: Bench) -> None:
     first = drop_and_take(bench, "one.a", name="one")
     two = drop_and_take(bench, "two", "one")

@@ -16,15 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import hypothesis.strategies as st
-from hypothesis import HealthCheck, given, settings
+import pytest
 
 from spoolmw.format.resultfile import read_trailer
 from spoolmw.runner import results
 from tests.support.bench import Bench
 
 MOST = 7  #: tasks in a graph
-EXAMPLES = int(os.environ.get("SPOOLMW_GRAPHS", "12"))
+EXAMPLES = int(os.environ.get("SPOOLMW_GRAPHS", "25"))
 
 
 @dataclass
@@ -37,13 +36,19 @@ class Graph:
     chance: random.Random = field(repr=False)
 
 
-@st.composite
-def graphs(draw: st.DrawFn) -> Graph:
-    number = draw(st.integers(2, MOST))
-    some = st.lists(st.integers(0, number), max_size=3, unique=True)
-    after = {n: draw(some) for n in draw(st.permutations(range(number)))}
-    numbers = st.sets(st.integers(0, number - 1), max_size=2)
-    return Graph(after, draw(numbers), draw(numbers), random.Random(draw(st.integers())))
+def a_graph(seed: int) -> Graph:
+    """Most edges lead to tasks that were dropped before, some forward, backward or nowhere."""
+    chance = random.Random(seed)
+    number = chance.randint(3, MOST)
+    order = chance.sample(range(number), number)
+    after = {}
+    for place, one in enumerate(order):
+        before = chance.sample(order[:place], min(place, chance.randint(0, 3)))
+        wild = [chance.randint(0, number)] if chance.random() < 0.15 else []
+        after[one] = list(dict.fromkeys([*before, *wild]))
+    some = range(number)
+    fails = set(chance.sample(some, chance.choice([0, 0, 1, 1, 2])))
+    return Graph(after, fails, set(chance.sample(some, chance.choice([0, 1, 2]))), chance)
 
 
 def taken(graph: Graph) -> list[int]:
@@ -153,9 +158,9 @@ class Story:
         open_ones = [
             one for one, task in self.ids.items() if task in self.bench.parts.table.tasks
         ]
-        if what < 0.1:
+        if what < 0.25:
             self.restart()
-        elif what < 0.2 and open_ones:
+        elif what < 0.35 and open_ones:
             one = chance.choice(open_ones)
             answer = self.bench.ask("cancel", ids=[self.ids[one]])
             assert isinstance(answer, dict)
@@ -201,9 +206,9 @@ def a_bench() -> Iterator[Bench]:
             bench.close()
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(graphs())
-def test_every_graph_ends_as_the_oracle_says(graph: Graph) -> None:
+@pytest.mark.parametrize("seed", range(EXAMPLES))
+def test_every_graph_ends_as_the_oracle_says(seed: int) -> None:
+    graph = a_graph(seed)
     with a_bench() as bench:
         story = Story(bench, graph)
         story.tell()
