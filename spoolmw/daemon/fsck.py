@@ -12,7 +12,7 @@ from pathlib import Path
 from spoolmw.daemon import saved
 from spoolmw.daemon.recovery import active_files
 from spoolmw.errors import SpoolmwError
-from spoolmw.spooldir import checkpoints, lock
+from spoolmw.spooldir import checkpointfile, checkpoints, lock
 from spoolmw.spooldir.layout import Layout
 from spoolmw.store.reports import Reports
 
@@ -61,12 +61,31 @@ def _problems(layout: Layout) -> list[str]:
         if rel not in known:
             problems.append(f"active/{rel} is not in the journal; a restart adopts {task_id}")
     problems += _missing_inputs(layout, inputs)
+    problems += _damaged_checkpoints(layout)
     problems += [
         f"checkpoints/{task_id} is of a task that the journal does not know:"
         " spoolmw-ctl prune --checkpoints 1d removes it"
         for task_id in saved.orphans(layout, lambda _: {path[3:35] for path in known})
     ]
     return problems
+
+
+def _damaged_checkpoints(layout: Layout) -> list[str]:
+    """By their manifests; `spoolmw-ctl checkpoint ls --verify` reads every byte."""
+    every = (
+        each
+        for task_id in checkpoints.tasks(layout)
+        for each in checkpoints.of_task(layout, task_id)
+    )
+    told = (
+        (each.path.relative_to(layout.root), checkpointfile.told_by(each.path))
+        for each in every
+    )
+    return [
+        f"{place} is damaged ({why}): the one before it is used, or the start"
+        for place, why in told
+        if isinstance(why, str)
+    ]
 
 
 def _missing_inputs(layout: Layout, digests: set[str]) -> list[str]:
