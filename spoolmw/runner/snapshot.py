@@ -2,7 +2,8 @@
 
 Taken when it says so (it ends with the agreed exit code, and is started again), every so often
 while it runs, and when it ends after TERM. While it runs a copy counts only if no file changed
-meanwhile; names that end in .tmp or .part are left out at any time.
+meanwhile; names that end in .tmp or .part are left out at any time. A file that is written in
+place is whole once it has not changed for a moment; one that is replaced by a rename always is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import signal
 import time
 from types import TracebackType
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple, Type
 
 from . import limits, news, outputs
 from .checkpoint import Checkpoint, Draft, Owner, clean, newest, orders
@@ -23,7 +24,7 @@ INSIDE = "dir"  #: where in a checkpoint the command's folder is
 BESIDE = "files"  #: where in it files of the working directory are
 VARIABLE = "SPOOLMW_CHECKPOINT_DIR"
 MOST_IDLE = 3  #: restarts in a row without anything new to save
-SETTLED_S = 1.0  #: no file of a running command may be younger
+SETTLED_S = 1.0  #: no file that a running command writes in place may be younger
 _LONGEST_WAIT_S = 60.0
 _HALF = (".tmp", ".part")
 
@@ -57,6 +58,8 @@ class Keeper:
         self._idle = 0
         self._due_at = time.monotonic() + self._every_s
         self._saved: Dict[str, Look] = {}
+        self._seen: Dict[str, Look] = {}  #: at the last look
+        self._replaced: Set[str] = set()  #: names that were seen to become another file
         clean(self._owner)
         own = (number for made, number in orders(self._owner) if made == self._attempt)
         self._sequence = max(own, default=0)
@@ -93,7 +96,7 @@ class Keeper:
         said = os.WIFEXITED(status) and os.WEXITSTATUS(status) == self.exit_code
         if said or (self.ending and os.WIFEXITED(status) and status):
             self._idle = 0 if self.take() else self._idle + 1
-        elif self.ending and status and _settled(self._look()):
+        elif self.ending and status and self._settled(self._look()):
             self.take()  # it did not listen to TERM: what it was writing then is not whole
         return said and not self.ending and self._idle < MOST_IDLE
 
@@ -110,7 +113,7 @@ class Keeper:
         looks = self._look()
         if looks == self._saved or not looks:
             self._due_at = now + self._every_s
-        elif not _settled(looks) or not self.take(running=True):
+        elif not self._settled(looks) or not self.take(running=True):
             self._due_at = now + SETTLED_S  # it is writing: look again soon
 
     def take(self, *, running: bool = False) -> bool:
@@ -163,7 +166,18 @@ class Keeper:
                 with contextlib.suppress(FileNotFoundError):
                     found = os.lstat(self._source(name))
                     looks[name] = (found.st_size, found.st_mtime_ns, found.st_ino)
+        was = self._seen
+        self._replaced |= {
+            name for name in looks if name in was and was[name][2] != looks[name][2]
+        }
+        self._seen = looks
         return looks
+
+    def _settled(self, looks: Dict[str, Look]) -> bool:
+        """Nothing that is written in place may still be half written."""
+        in_place = (look for name, look in looks.items() if name not in self._replaced)
+        newest_ns = max((changed for _, changed, _ in in_place), default=0)
+        return newest_ns < time.time_ns() - int(SETTLED_S * 1e9)
 
     def _put_back(self, found: Checkpoint) -> None:
         for each in found.manifest["files"]:
@@ -179,8 +193,3 @@ class Keeper:
 
 class _Changed(Exception):
     """A file changed while it was copied."""
-
-
-def _settled(looks: Dict[str, Look]) -> bool:
-    newest_ns = max((changed for _, changed, _ in looks.values()), default=0)
-    return newest_ns < time.time_ns() - int(SETTLED_S * 1e9)

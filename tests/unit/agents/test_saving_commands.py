@@ -161,6 +161,27 @@ def test_a_file_that_never_rests_is_not_saved_half(local: Local, tmp_path: Path)
     local.heard.end_of(work)
 
 
+def test_a_file_that_is_replaced_all_the_time_is_saved_whole(
+    local: Local, tmp_path: Path
+) -> None:
+    text = f"""
+    n=0
+    while [ ! -e {tmp_path}/end ]; do
+        n=$((n + 1)); sleep 0.05
+        {{ echo $n; sleep 0.01; echo whole; }} > $SPOOLMW_CHECKPOINT_DIR/n.tmp
+        mv $SPOOLMW_CHECKPOINT_DIR/n.tmp $SPOOLMW_CHECKPOINT_DIR/n
+    done
+    """
+    work = saving(local, text, every_s=1.0)
+    local.agent.launch([work])
+    wait_until(lambda: len(local.checkpoints(work)) > 1)
+    (tmp_path / "end").touch()
+    local.heard.end_of(work)
+    for name in local.checkpoints(work):
+        [(saved, data)] = content(local, work, name).items()
+        assert (saved, data.split()[1:]) == ("dir/n", [b"whole"])
+
+
 #: Saves at TERM, as it should; `begun` says that its handler stands.
 LISTENS = """
 trap 'echo saved > $SPOOLMW_CHECKPOINT_DIR/state; exit %d' TERM
