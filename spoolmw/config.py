@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spoolmw.errors import BadConfig
+from spoolmw.format.arrays import MOST_ELEMENTS
 from spoolmw.format.forms import BadForm, Written, read_toml
 from spoolmw.format.keyed import Reader, Unfit, nearest, place_of, read_table, unknown_key
 from spoolmw.format.names import escape
@@ -38,6 +39,16 @@ class Intake:
         ""  #: files of this group's members are taken too; empty: only the daemon's own
     )
     allow_paths: tuple[str, ...] = ()  #: inputs may be taken from below these folders
+    max_elements: int = 10_000_000  #: of one array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrays:
+    """How arrays become tasks."""
+
+    window: int = (
+        4096  #: elements that are tasks at one time; shared by the arrays that are open
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +107,7 @@ class Config:
     """The whole configuration; without a file, one agent `local`."""
 
     intake: Intake = field(default_factory=Intake)
+    arrays: Arrays = field(default_factory=Arrays)
     agents: tuple[AgentConfig, ...] = (_LOCAL,)
     retention: Retention = field(default_factory=Retention)
     disk: Disk = field(default_factory=Disk)
@@ -192,8 +204,10 @@ _SECTIONS: Mapping[str, tuple[Callable[..., object], Mapping[str, Reader]]] = {
             "max_task_bytes": size(least=65536),
             "group": matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?", "a group's name"),
             "allow_paths": list_of(_FOLDER),
+            "max_elements": whole(1, MOST_ELEMENTS),
         },
     ),
+    "arrays": (Arrays, {"window": whole(16, 1_000_000)}),
     "retention": (
         Retention,
         {
@@ -259,6 +273,7 @@ def _agents(raw: object) -> tuple[AgentConfig, ...]:
 
 __all__ = [
     "AgentConfig",
+    "Arrays",
     "Config",
     "Daemon",
     "Disk",

@@ -21,7 +21,7 @@ from spoolmw.model.events import Lost, Reported, Started
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.spec import Limits, Spec
 from spoolmw.model.task import Blame, Cause, Outcome
-from spoolmw.runner.order import lines
+from spoolmw.runner.order import Element, lines
 
 _OUTCOMES = {each.value: each for each in Outcome}
 _CAUSES = {each.value: each for each in Cause}
@@ -91,7 +91,9 @@ class Ledger:
             if kind is not last:
                 groups.append([kind, []])
                 last = kind
-            groups[-1][1].append(lines(str(each.attempt), each.token, each.path))
+            name, part = str(each.attempt), each.element
+            element = None if part is None else Element(part.position, part.index, part.line)
+            groups[-1][1].append(lines(name, each.token, each.path, element))
         return groups
 
     def _kind_of(self, work: Launch) -> Kind:

@@ -44,6 +44,9 @@ class Keeper(Protocol):
     def cancel(self, task: SpoolTask, *, waiting_only: bool) -> bool:
         """Cancel the task in the spool; False when it cannot be."""
 
+    def wait_for(self, task: SpoolTask) -> None:
+        """Have the task end when its result is there."""
+
     def state(self, task: SpoolTask) -> str:
         """The task's state as the daemon has it; "" when that cannot be told."""
 
@@ -78,6 +81,8 @@ class SpoolTask(Future[Any]):
         self.number = 0  #: which one it is of those that are waited for
         self.added_at = 0.0  #: monotonic clock, when the waiter took it up
         self.record: Mapping[str, Any] = {}  #: what the daemon knew of it when it was found
+        self.array: SpoolTask | None = None  #: whose element it is
+        self.total = 0  #: elements, of an array
         self.is_attached = False  #: somebody else submitted it, its result may be there
         self._keeper = keeper
 

@@ -122,7 +122,8 @@ class Inquiry:
         if self.is_untaken(task):
             return True
         try:
-            os.lstat(self._layout.active / active_name(task.id, task.box, task.dropped))
+            owner = task.id if task.array is None else task.array.id
+            os.lstat(self._layout.active / active_name(owner, task.box, task.dropped))
         except PermissionError:
             return True
         except OSError:

@@ -25,6 +25,8 @@ ACCEPT_S = 2.0
 _RETRY_S = 0.05
 #: Beyond so many tasks their progress is asked for without naming them: only few run.
 MOST_NAMED = 1000
+#: Seconds that the results of arrays of maps may still take when the interpreter ends.
+ARRAY_S = 0.5
 #: Seconds that a callback may still take when the interpreter ends.
 CALLBACK_S = 10.0
 
@@ -55,6 +57,9 @@ class Link:
     def ensure(self) -> None:
         self.waiter.ensure()
 
+    def wait_for(self, task: SpoolTask) -> None:
+        self.waiter.add(task)
+
     def state(self, task: SpoolTask) -> str:
         """The task's state as the daemon has it; "" when that cannot be told."""
         try:
@@ -82,14 +87,23 @@ class Link:
         One that the daemon has not taken yet is simply taken back. With `waiting_only` a task
         that runs already goes on.
         """
-        taken_back, accepted = [], []
-        for task in tasks:
-            if self.dropper(task.box).take_back(task.dropped):
-                self.waiter.drop(task)
-                taken_back.append(task)
-            else:
-                accepted.append(task)
+        taken_back: list[SpoolTask] = []
+        accepted: list[SpoolTask] = []
+        for file in _by_file(tasks):
+            mine = taken_back if self._take_back(file) else accepted
+            mine.extend(file)
         return taken_back + self._cancel_accepted(accepted, waiting_only=waiting_only)
+
+    def _take_back(self, file: Sequence[SpoolTask]) -> bool:
+        """Take back the file of these tasks: of an array only when all its elements are meant."""
+        first = file[0]
+        if first.array is not None and len(file) < first.array.total:
+            return False
+        if not self.dropper(first.box).take_back(first.dropped):
+            return False
+        for task in (*file, *((first.array,) if first.array is not None else ())):
+            self.waiter.drop(task)
+        return True
 
     def _cancel_accepted(
         self, tasks: Sequence[SpoolTask], *, waiting_only: bool
@@ -140,6 +154,14 @@ def _is_cancelled(answer: Any) -> bool:
     return bool(row["ok"]) or row["state"] == "cancelled"
 
 
+def _by_file(tasks: Iterable[SpoolTask]) -> list[list[SpoolTask]]:
+    """The tasks, those together that were dropped in one file."""
+    files: dict[str, list[SpoolTask]] = {}
+    for task in tasks:
+        files.setdefault(task.dropped, []).append(task)
+    return list(files.values())
+
+
 _links: weakref.WeakSet[Link] = weakref.WeakSet()
 
 
@@ -149,8 +171,15 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    """Who writes to a stream while the interpreter takes it down aborts the whole program."""
+    """Who writes to a stream while the interpreter takes it down aborts the whole program.
+
+    The result of an array that a map made comes a moment after that of its last element; nobody
+    but us would remove it.
+    """
+    until = time.monotonic() + ARRAY_S
     for link in list(_links):
+        while link.waiter.is_owed_an_array() and time.monotonic() < until:
+            time.sleep(_RETRY_S / 10)
         link.waiter.silence(CALLBACK_S)
 
 

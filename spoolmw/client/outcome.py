@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,17 @@ class CommandResult:
     def stderr(self) -> str:
         """What the command wrote to its standard error."""
         return _text(self.folder / "stderr")
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayResult:
+    """How the elements of an array ended; `skipped` ones never became tasks."""
+
+    total: int
+    done: int
+    failed: int
+    cancelled: int
+    skipped: int
 
 
 class NotOurs(Exception):
@@ -121,6 +132,11 @@ def _value(task: SpoolTask, result: ResultFile, *, trusted: bool) -> Any:
     header = result.header
     if header.get("codec"):
         return load_value(header, result.value, trusted=trusted)
+    if isinstance(header.get("elements"), dict):
+        counts = {
+            each.name: int(header["elements"].get(each.name, 0)) for each in fields(ArrayResult)
+        }
+        return ArrayResult(**counts)
     if "files" in header and task.files.is_dir():
         return CommandResult(
             int(header.get("exit_code") or 0), task.files, _files(task, header)

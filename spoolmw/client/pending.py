@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 
+from spoolmw.client.array import SpoolArray
 from spoolmw.client.future import SpoolTask
 
 #: Looks in vain, one after the other, that end a round.
@@ -169,6 +170,15 @@ class Pending:
             if front[0].number >= task.number - FRONT_MISSES // 2:
                 return
             self._late.append(front.popleft())
+
+    def has_array_alone(self) -> bool:
+        """An array that nobody else knows of is waited for, and none of its elements. Any thread."""
+        tasks = list(self.by_path.copy().values())
+        busy = {task.array for task in tasks if task.array is not None}
+        return any(
+            isinstance(task, SpoolArray) and task.is_hidden and task not in busy
+            for task in tasks
+        )
 
     def _is_waited_for(self, task: SpoolTask) -> bool:
         return self.by_path.get(task.result_file) is task

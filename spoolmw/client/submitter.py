@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from spoolmw.client.arguments import Predecessors, with_takes
+from spoolmw.client.array import Indexes, SpoolArray, header_keys
+from spoolmw.client.bundling import Args, Call, bundles, chunks_of
 from spoolmw.client.executor import SpoolExecutor
 from spoolmw.client.future import SpoolTask
 from spoolmw.client.link import Link
@@ -17,6 +18,7 @@ from spoolmw.client.options import Options
 from spoolmw.client.progress import ProgressLine
 from spoolmw.client.taskmap import TaskMap, run_chunk
 from spoolmw.errors import BadTaskFile
+from spoolmw.format.arrays import count
 from spoolmw.format.call import StandsForTask, dump_call
 from spoolmw.format.ids import new_task_id
 from spoolmw.format.keyed import Unfit
@@ -24,20 +26,12 @@ from spoolmw.format.names import sanitise
 from spoolmw.format.schema import read_spec
 from spoolmw.format.taskwriter import Template
 from spoolmw.model.ids import TaskId
+from spoolmw.runner.calls import Writer
 
 #: Longest part of a file's name that stands before the id.
 _MOST_NAME = 80
 #: Headers kept ready, by name.
 _MOST_TEMPLATES = 256
-
-
-class Call(NamedTuple):
-    """A function with its arguments."""
-
-    function: Callable[..., Any]
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-
 
 StrPath = str | os.PathLike[str]
 T = TypeVar("T", bound=SpoolTask)
@@ -96,9 +90,12 @@ class Submitter:
                 why="tasks with the same key are the same task",
                 fix="submit each with options(key=...) of its own",
             )
-        calls = zip(*iterables, strict=False)
-        packs = _chunked(function, calls, chunk)
-        made = TaskMap(self._submit_all(name_of(function), packs), chunk=chunk, timeout=timeout)
+        calls: Iterator[Args] = zip(*iterables, strict=False)
+        called = function
+        if chunk > 1:
+            called, calls = functools.partial(run_chunk, function), chunks_of(calls, chunk)
+        tasks = self._submit_all(name_of(function), bundles(called, calls))
+        made = TaskMap(tasks, self._link, chunk=chunk, timeout=timeout)
         if progress:
             ProgressLine(made.tasks, ask=self._link.progress).show()
         return made
@@ -109,8 +106,14 @@ class Submitter:
         *,
         inputs: Iterable[StrPath] | Mapping[str, StrPath] = (),
         outputs: Iterable[str] = (),
+        array: Indexes | None = None,
     ) -> SpoolTask:
-        """Have a program run. Its future's value is a CommandResult; the files are kept."""
+        """Have a program run. Its future's value is a CommandResult; the files are kept.
+
+        With `array` ("1-1000", a range, or the path of a file with a line for each) it runs once
+        for each element; `{index}` and `{line}` in its words stand for that. The future is then
+        a SpoolArray, whose value is an ArrayResult.
+        """
         if isinstance(command, (str, bytes)):
             raise BadTaskFile(
                 "the command is one text",
@@ -124,15 +127,55 @@ class Submitter:
         header["run"] = {**run, "command": words}
         if patterns := list(outputs):
             header["files"] = {"outputs": patterns}
-        _check(header)
-        task_id = new_task_id()
         keep = self._options.keep is not False
-        task = self._task(SpoolTask, task_id, str(header["name"]), keep=keep)
-        task.is_command = True
-        if named := _named_inputs(inputs):
-            self._dropper.put_inputs(task.dropped, named, durable=self._options.durable)
-        data = Template(header).fill(task_id, b"")
-        self._dropper.drop(task.dropped, data, durable=self._options.durable)
+        return self._drop_one(header, b"", _named_inputs(inputs), array, keep=keep)
+
+    def array(
+        self, function: Callable[..., Any], indexes: Indexes, /, *args: Any, **kwargs: Any
+    ) -> SpoolArray:
+        """Have `function(ELEMENT, *args, **kwargs)` called for each element, as one dropped file.
+
+        An element is an index, or a line of the file that `indexes` is the path of.
+        """
+        header = self._options.call_header(name_of(function))
+        try:
+            body = dump_call(function, args, kwargs)
+        except StandsForTask:
+            raise BadTaskFile(
+                "an array takes no other task as an argument",
+                fix="pass its value, or submit each call with it: spool.submit(f, index, task)",
+            ) from None
+        keep = bool(self._options.key) if self._options.keep is None else self._options.keep
+        task = self._drop_one(header, body, {}, indexes, keep=keep)
+        assert isinstance(task, SpoolArray)
+        return task
+
+    def _drop_one(
+        self,
+        header: dict[str, object],
+        body: bytes,
+        inputs: dict[str, Path],
+        indexes: Indexes | None,
+        *,
+        keep: bool,
+    ) -> SpoolTask:
+        """Drop one task, or an array, with its inputs."""
+        task_id, name = new_task_id(), str(header["name"])
+        task = self._task(SpoolTask, task_id, name, keep=keep)
+        if indexes is not None:
+            keys, elements = header_keys(indexes)
+            header |= keys
+            task = self._task(SpoolArray, task_id, name, keep=keep)
+            task.elements, task.total = elements, count(elements)
+            if isinstance(indexes, os.PathLike):
+                inputs = {**inputs, keys["array_file"]: Path(indexes)}
+        task.is_command = not body
+        _check(header)
+        if inputs:
+            self._dropper.put_inputs(task.dropped, inputs, durable=self._options.durable)
+        self._dropper.drop(
+            task.dropped, Template(header).fill(task_id, body), durable=self._options.durable
+        )
         self._link.waiter.add(task)
         return task
 
@@ -141,29 +184,53 @@ class Submitter:
         submitter = self.options(**wishes) if wishes else self
         return SpoolExecutor(submitter, self._link)
 
-    def _submit_all(self, name: str, calls: Iterable[Call]) -> list[SpoolTask]:
+    def _submit_all(self, name: str, packs: Iterable[Call | Writer]) -> list[SpoolTask]:
         tasks: list[SpoolTask] = []
         try:
             if self._options.durable:
-                self._dropper.drop_all(self._pack_all(name, calls, tasks))
-                for task in tasks:
-                    self._link.waiter.add(task)
+                files: list[list[SpoolTask]] = []
+                self._dropper.drop_all(self._files_of(name, packs, files))
+                for made in files:
+                    self._await(made, tasks)
             else:
-                for file, data in self._pack_all(name, calls, tasks):
-                    self._dropper.drop(file, data)
-                    self._link.waiter.add(tasks[-1])
+                for pack in packs:
+                    made, data = self._file_of(name, pack)
+                    self._dropper.drop(made[0].dropped, data)
+                    self._await(made, tasks)
         except BaseException:
             self._link.cancel_many(tasks, waiting_only=False)
             raise
         return tasks
 
-    def _pack_all(
-        self, name: str, calls: Iterable[Call], tasks: list[SpoolTask]
+    def _files_of(
+        self, name: str, packs: Iterable[Call | Writer], files: list[list[SpoolTask]]
     ) -> Iterator[tuple[str, bytes]]:
-        for call in calls:
-            task, data = self._packed(SpoolTask, name, call)
-            tasks.append(task)
-            yield task.dropped, data
+        for pack in packs:
+            made, data = self._file_of(name, pack)
+            files.append(made)
+            yield made[0].dropped, data
+
+    def _await(self, made: Sequence[SpoolTask], tasks: list[SpoolTask]) -> None:
+        tasks += made
+        for task in made:
+            self._link.waiter.add(task)
+        if made[0].array is not None:
+            self._link.waiter.add(made[0].array)
+
+    def _file_of(self, name: str, pack: Call | Writer) -> tuple[list[SpoolTask], bytes]:
+        """A file, and the futures of the calls in it."""
+        if isinstance(pack, Call):
+            task, data = self._packed(SpoolTask, name, pack)
+            return [task], data
+        array, data = self._array_of_calls(name, pack)
+        return [array.future(number, number) for number in range(len(pack))], data
+
+    def _array_of_calls(self, name: str, calls: Writer) -> tuple[SpoolArray, bytes]:
+        name = self._options.name or name
+        array = self._task(SpoolArray, new_task_id(), name, keep=self._options.keep is True)
+        array.total, array.is_hidden = len(calls), True
+        header = {**self._options.call_header(name), "array": f"0-{len(calls) - 1}"}
+        return array, Template(header).fill(array.id, calls.body(), codec="calls")
 
     def _packed(self, kind: type[T], name: str, call: Call) -> tuple[T, bytes]:
         task_id = new_task_id()
@@ -216,17 +283,6 @@ def name_of(function: object) -> str:
 @functools.lru_cache(maxsize=1024)
 def _file_name(name: str) -> str:
     return sanitise(name, _MOST_NAME)
-
-
-def _chunked(
-    function: Callable[..., Any], calls: Iterator[tuple[Any, ...]], chunk: int
-) -> Iterator[Call]:
-    if chunk == 1:
-        for args in calls:
-            yield Call(function, args, {})
-        return
-    while some := list(islice(calls, chunk)):
-        yield Call(run_chunk, (function, some), {})
 
 
 def _named_inputs(inputs: Iterable[StrPath] | Mapping[str, StrPath]) -> dict[str, Path]:

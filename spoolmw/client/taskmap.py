@@ -5,10 +5,17 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
-from spoolmw.client.future import SpoolTask
+from spoolmw.client.future import Ended, SpoolTask
+
+
+class Cancels(Protocol):
+    """What a map needs of its spool."""
+
+    def cancel_many(self, tasks: Iterable[SpoolTask], *, waiting_only: bool) -> list[SpoolTask]:
+        """Cancel these tasks; those that now will not end otherwise."""
 
 
 class TaskMap:
@@ -18,9 +25,15 @@ class TaskMap:
     """
 
     def __init__(
-        self, tasks: Sequence[SpoolTask], *, chunk: int = 1, timeout: float | None = None
+        self,
+        tasks: Sequence[SpoolTask],
+        link: Cancels,
+        *,
+        chunk: int = 1,
+        timeout: float | None = None,
     ) -> None:
         self.tasks = list(tasks)
+        self._link = link
         self._chunk = chunk
         self._until = None if timeout is None else time.monotonic() + timeout
 
@@ -43,8 +56,9 @@ class TaskMap:
 
     def cancel(self) -> None:
         """Cancel what has not ended."""
-        for task in self.tasks:
-            task.cancel()
+        open_tasks = [task for task in self.tasks if not task.done()]
+        for task in self._link.cancel_many(open_tasks, waiting_only=False):
+            task.end(Ended(cancelled=True))
 
     def __repr__(self) -> str:
         done = sum(task.done() for task in self.tasks)

@@ -102,6 +102,10 @@ class Waiter:
         """Let the callback at hand end, and run none any more: the interpreter is about to end."""
         self._handing_out.acquire(timeout=timeout_s)
 
+    def is_owed_an_array(self) -> bool:
+        """The elements of a map's array ended, and its own result is still to come."""
+        return self._pending.has_array_alone()
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:

@@ -46,6 +46,7 @@ def _tell(session: Session, told: Mapping[str, Any]) -> None:
     "cancel",
     examples="""
     spoolmw-ctl cancel fold-17
+    spoolmw-ctl cancel sweep.17
     spoolmw-ctl ls --box fold --state queued -q | spoolmw-ctl cancel -
     """,
 )
@@ -54,6 +55,7 @@ def cancel_verb(session: Session, tasks: tuple[str, ...]) -> int:
     """End tasks for good; running ones are stopped.
 
     With all their processes. Each still gets its result file, which says that it was cancelled.
+    With an array its elements are cancelled; ARRAY.17 means one of them.
     """
     return change(session, "cancel", tasks)
 
@@ -95,6 +97,7 @@ def release_verb(session: Session, tasks: tuple[str, ...]) -> int:
     spoolmw-ctl retry --with-successors fold-17
     spoolmw-ctl ls --state failed -q | spoolmw-ctl retry -
     spoolmw-ctl retry --fresh fold-17
+    spoolmw-ctl retry --failed sweep
     """,
 )
 @click.option(
@@ -104,17 +107,17 @@ def release_verb(session: Session, tasks: tuple[str, ...]) -> int:
 )
 @_TASKS
 @click.option("--fresh", is_flag=True, help="From the start; the checkpoints there are go.")
-def retry_verb(
-    session: Session, tasks: tuple[str, ...], *, with_successors: bool, fresh: bool
-) -> int:
+@click.option("--failed", is_flag=True, help="Only what failed, not what was cancelled.")
+def retry_verb(session: Session, tasks: tuple[str, ...], **how: bool) -> int:
     """Run failed or cancelled tasks once more, from their newest checkpoint.
 
     They have all their attempts to go. The next result gets a name of its own; the first
     one stays where it is. A task that failed because of a predecessor can be retried when
-    that one was.
+    that one was. Of an array all elements that did not succeed are run.
     """
-    args = {"successors": True} if with_successors else {}
-    return change(session, "retry", tasks, fresh=fresh, **args)
+    args = {"successors": True} if how["with_successors"] else {}
+    args |= {"failed": True} if how["failed"] else {}
+    return change(session, "retry", tasks, fresh=how["fresh"], **args)
 
 
 @verb(

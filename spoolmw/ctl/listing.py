@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from spoolmw.ctl.drops import refused
+from spoolmw.ctl.picks import TASK, pick
 from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
-from spoolmw.ctl.words import STATES, ago, clock, count, duration, short
+from spoolmw.ctl.words import STATES, ago, clock, count, duration, elements, short
 from spoolmw.format.ids import is_task_id
 
 COLUMNS = (
@@ -54,6 +55,8 @@ def took(task: Mapping[str, Any]) -> float | None:
 
 def says(task: Mapping[str, Any]) -> str:
     """What there is to say about a task besides its state, one line."""
+    if task.get("elements") and task["state"] in ("expanding", "held"):
+        return elements(task["elements"])
     if task["state"] == "running" and task.get("started_at"):
         return f"on {task.get('agent') or '?'}, started {ago(task['started_at'])}"
     if task["state"] == "waiting":
@@ -78,6 +81,7 @@ def _short(word: str) -> str:
     spoolmw-ctl ls
     spoolmw-ctl ls --state failed --box fold
     spoolmw-ctl ls --state queued -q | spoolmw-ctl cancel -
+    spoolmw-ctl ls --array sweep --state failed
     spoolmw-ctl ls --all --json | jq .name
     spoolmw-ctl ls --rejected
     """,
@@ -90,11 +94,13 @@ def _short(word: str) -> str:
 @click.option("--limit", "-l", type=click.IntRange(1), help=f"So many; for people {LIMIT}.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
 @click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
+@click.option("--elements", "with_elements", is_flag=True, help="Also the elements of arrays.")
+@click.option("--array", "-a", type=TASK, help="Only the elements of this array.")
 @click.option("--rejected", is_flag=True, help="Show refused files instead of tasks.")
 def ls_verb(session: Session, *, rejected: bool, **wanted: Any) -> None:
-    """List tasks, newest first.
+    """List tasks, newest first. An array is one line.
 
-    Works while the daemon is down.
+    Elements of an array are listed once they are tasks. Works while the daemon is down.
     """
     if rejected:
         _list_refused(session, limit=wanted["limit"], box=wanted["box"])
@@ -108,13 +114,27 @@ def _list_tasks(
     limit: int | None,
     everything: bool,
     quiet: bool,
+    array: str | None,
+    with_elements: bool,
     **wanted: str | None,
 ) -> None:
     # In a pipe a limit that nobody asked for would lie to the program behind it.
     unasked = None if everything or quiet or session.screen.json else LIMIT
     most = limit or unasked
+    array_id = _array(session, array, wanted) if array is not None else ""
     with session.reports() as reports:
-        found = reports.tasks(newest=True, limit=most and most + 1, **wanted)
+        limit = most and most + 1
+        if array_id:
+            found = reports.elements(array_id, state=wanted["state"], newest=True, limit=limit)
+        else:
+            found = reports.tasks(
+                newest=True,
+                limit=limit,
+                elements=with_elements,
+                state=wanted["state"],
+                box=wanted["box"],
+                name=wanted["name"],
+            )
         tasks = itertools.islice(found, most)
         if session.screen.json or quiet:
             for task in tasks:
@@ -128,6 +148,13 @@ def _list_tasks(
     session.screen.table(COLUMNS, rows)
     if more:
         session.screen.say(f"The newest {count(len(rows), 'task')}; there are more: --all")
+
+
+def _array(session: Session, word: str, wanted: Mapping[str, str | None]) -> str:
+    if wanted["box"] or wanted["name"]:
+        raise click.UsageError("--array names the tasks already; leave --box and --name out")
+    [task_id] = pick(session, [word], newest=True)
+    return task_id
 
 
 def _tell(session: Session, task: Mapping[str, Any], *, quiet: bool) -> None:

@@ -46,7 +46,7 @@ TASK = TaskParam()
 
 def _offers(session: Session, incomplete: str) -> Iterator[CompletionItem]:
     with session.reports() as reports:
-        for task in reports.tasks(limit=2000, newest=True):
+        for task in reports.tasks(limit=2000, newest=True, elements=False):
             for word in (task["id"], task["name"], task["key"]):
                 if word and word.startswith(incomplete):
                     yield CompletionItem(word, help=f"{task['name']} {task['state']}")

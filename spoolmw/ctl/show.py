@@ -16,7 +16,16 @@ from spoolmw.ctl.saved import newest
 from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
-from spoolmw.ctl.words import STATE_STYLES, ago, clock, count, duration, short, size
+from spoolmw.ctl.words import (
+    STATE_STYLES,
+    ago,
+    clock,
+    count,
+    duration,
+    elements,
+    short,
+    size,
+)
 
 ATTEMPTS = (
     Column("ATTEMPT", right=True),
@@ -32,6 +41,8 @@ ATTEMPTS = (
 )
 #: Predecessors that are shown one by one.
 MOST = 10
+#: Failed elements of an array that `show` names.
+FAILED_SHOWN = 10
 _TASKS = click.argument("tasks", nargs=-1, required=True, type=TASK)
 
 
@@ -39,6 +50,9 @@ def task_record(session: Session, task_id: str) -> dict[str, Any]:
     """The task as the journal knows it; one that was only dropped is told from its file."""
     with session.reports() as reports:
         task = reports.task(task_id)
+        if task is not None and task.get("elements", {}).get("failed"):
+            failed = reports.elements(task_id, state="failed", limit=FAILED_SHOWN)
+            task["failed_elements"] = [each["name"] for each in failed]
     if task is not None:
         return dict(task)
     dropped = find_dropped(session.layout, task_id)
@@ -125,6 +139,9 @@ def _facts(session: Session, task: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("id", task["id"]),
         ("box", task["box"]),
         ("key", task.get("key") or ""),
+        ("array", _array(task)),
+        ("elements", elements(task["elements"]) if task.get("elements") else ""),
+        ("failed", ", ".join(task.get("failed_elements") or ())),
         ("says", says(task)),
         ("after", _after(session, task)),
         ("submitted", f"{clock(submitted)} ({ago(submitted)})" if submitted else ""),
@@ -194,6 +211,13 @@ def _runs(spec: Mapping[str, Any]) -> str:
         return " ".join(run["command"])
     python = spec.get("place", {}).get("interpreter", "")
     return f"a Python call in {python}" if python else "a Python call"
+
+
+def _array(task: Mapping[str, Any]) -> str:
+    if not task.get("array"):
+        return ""
+    line = f", line {task['line']!r}" if "line" in task else ""
+    return f"element {task['index']} of {task['array']}{line}"
 
 
 def _where(task: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ def status_verb(session: Session) -> None:
         return
     session.screen.facts(_facts(status))
     session.screen.line()
-    session.screen.facts(_tasks(status["tasks"]) or [("tasks", "none yet")])
+    session.screen.facts(_tasks(status["tasks"], status["unmade"]) or [("tasks", "none yet")])
     if status["agents"]:
         session.screen.line()
         session.screen.table(AGENTS, [agent_row(agent) for agent in status["agents"]])
@@ -55,12 +55,14 @@ def gather(session: Session) -> dict[str, Any]:
         live = {}
         with session.reports() as reports:
             tasks = reports.counts()
+            live = {"unmade": sum(a["elements"]["unmade"] for a in reports.open_arrays())}
     return {
         "spool": str(layout.root),
         "daemon": {key: live[key] for key in ("pid", "version", "started_at")}
-        if live
+        if "pid" in live
         else None,
         "tasks": {state: int(tasks.get(state, 0)) for state in STATES},
+        "unmade": int(live.get("unmade", 0)),
         "incoming": count_waiting(layout, COUNTED),
         "rejected": sum(1 for _ in itertools.islice(refused(layout), COUNTED)),
         "intake": live.get("intake", {"open": False, "reason": "the daemon does not run"}),
@@ -112,5 +114,7 @@ def _rejected_text(number: int) -> str:
     return f"{number:,}{more} refused; see spoolmw-ctl ls --rejected" if number else ""
 
 
-def _tasks(tasks: Mapping[str, int]) -> Sequence[tuple[str, str]]:
-    return [(state, f"{number:,}") for state, number in tasks.items() if number]
+def _tasks(tasks: Mapping[str, int], unmade: int) -> Sequence[tuple[str, str]]:
+    """How many tasks stand where, and how many elements of arrays are to become tasks."""
+    rows = [*tasks.items(), ("to come", unmade)]
+    return [(state, f"{number:,}") for state, number in rows if number]

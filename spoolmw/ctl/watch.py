@@ -77,7 +77,7 @@ class Watch:
         if self._first is None:
             self._first = dict(tasks)
         ended = _ended(tasks)
-        unfinished = sum(tasks.values()) - ended + status["incoming"]
+        unfinished = sum(tasks.values()) - ended + status["incoming"] + status["unmade"]
         per_s = self._rate(ended)
         return {
             "at": time.time(),
@@ -86,6 +86,7 @@ class Watch:
             "ended": ended - _ended(self._first),
             "per_s": per_s,
             "eta_s": unfinished / per_s if per_s else None,
+            "arrays": self._arrays(),
             "running": self._running(),
             "recent": self._recent(),
         }
@@ -105,6 +106,11 @@ class Watch:
             tasks = [dict(task) for task in found]
         told = told_progress(self._session, [task["id"] for task in tasks])
         return [{**task, "progress": told.get(task["id"])} for task in tasks]
+
+    def _arrays(self) -> list[dict[str, Any]]:
+        with self._session.reports() as reports:
+            found = reports.open_arrays()
+        return [array for array in found if self._box in (None, array["box"])][:SHOWN]
 
     def _recent(self) -> list[dict[str, Any]]:
         with self._session.reports() as reports:

@@ -15,7 +15,16 @@ from spoolmw.ctl.listing import says, took
 from spoolmw.ctl.places import agent_says
 from spoolmw.ctl.progress import in_words
 from spoolmw.ctl.screen import Column, rich_table
-from spoolmw.ctl.words import STATE_STYLES, STATES, clock, count, duration, short, size
+from spoolmw.ctl.words import (
+    STATE_STYLES,
+    STATES,
+    clock,
+    count,
+    duration,
+    elements,
+    short,
+    size,
+)
 from spoolmw.format.names import escape
 
 RUNNING = (
@@ -38,6 +47,7 @@ RECENT = (
 )
 BAR_WIDTH = 40
 FAR_WIDTH = 10
+ARRAYS_SHOWN = 8
 
 
 def render(view: Mapping[str, Any]) -> RenderableType:
@@ -45,6 +55,8 @@ def render(view: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_head(view), _states(view["tasks"]), _progress(view)]
     if view["agents"]:
         parts += [Text(), _agents(view["agents"])]
+    if view["arrays"]:
+        parts += [Text(), _arrays(view["arrays"][:ARRAYS_SHOWN])]
     if view["running"]:
         now = time.time()
         rows = [_running_row(task, now) for task in view["running"][:10]]
@@ -110,6 +122,21 @@ def _agents(agents: Sequence[Mapping[str, Any]]) -> Table:
             _bar(running, slots, BAR_WIDTH // 2),
             Text(f"{running} of {count(slots, 'slot')} busy"),
             Text(escape(agent_says(agent)), "yellow"),
+        )
+    return grid
+
+
+def _arrays(arrays: Sequence[Mapping[str, Any]]) -> Table:
+    """How far each open array is, with its counts."""
+    grid = Table.grid(padding=(0, 1))
+    for array in arrays:
+        counts = array["elements"]
+        ended = counts["total"] - counts["unmade"] - counts["open"]
+        grid.add_row(
+            Text(escape(array["name"]), "bold"),
+            _bar(ended, counts["total"], BAR_WIDTH // 2),
+            Text(elements(counts)),
+            Text(array["state"] if array["state"] != "expanding" else "", "yellow"),
         )
     return grid
 

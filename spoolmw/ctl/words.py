@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import datetime
 
 from spoolmw.errors import SpoolmwError
@@ -12,6 +13,7 @@ STATE_STYLES = {
     "waiting": "dim",
     "queued": "yellow",
     "held": "magenta",
+    "expanding": "cyan",
     "running": "cyan",
     "delivering": "blue",
     "done": "green",
@@ -77,6 +79,19 @@ def count(number: int, one: str, many: str = "") -> str:
 def short(task_id: str) -> str:
     """The part of an id that tables show: its time and enough of the rest to be unique."""
     return task_id[:18]
+
+
+def elements(counts: Mapping[str, int]) -> str:
+    """How far an array is, one line: `1,000 elements: 900 done, 3 failed, 97 open`."""
+    stand = {
+        "done": counts["done"],
+        "failed": counts["failed"],
+        "cancelled": counts["cancelled"] + counts["skipped"],
+        "open": counts["open"],
+        "to come": counts["unmade"],
+    }
+    told = ", ".join(f"{number:,} {how}" for how, number in stand.items() if number)
+    return f"{count(counts['total'], 'element')}: {told}"
 
 
 def in_one_line(error: SpoolmwError) -> str:

@@ -1,7 +1,8 @@
 """What one tick changed and what is owed for it once it is committed.
 
 Rule: a batch lives until it is committed. When the disk is full it stays, takes up what the
-next ticks change, and none of its effects is performed before.
+next ticks change, and none of its effects is performed before. That an array advanced is no
+fact of its story: its elements have stories of their own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from spoolmw.model.effects import Deliver, Effect
-from spoolmw.model.events import Event
+from spoolmw.model.events import Advanced, Event
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task
 from spoolmw.store.journal import Changed
@@ -34,11 +35,12 @@ class Batch:
         self, before: Task | None, event: Event, after: Task, effects: Sequence[Effect]
     ) -> None:
         """Add one transition and the effects that it orders."""
+        events = (event,) if type(event) is not Advanced or event.broken else ()
         known = self._changed.get(after.id)
         if known is None:
-            self._changed[after.id] = (before, after, (event,))
+            self._changed[after.id] = (before, after, events)
         else:
-            self._changed[after.id] = (known[0], after, (*known[2], event))
+            self._changed[after.id] = (known[0], after, known[2] + events)
         self.effects.extend(effects)
 
     def deliveries(self) -> Iterator[Deliver]:

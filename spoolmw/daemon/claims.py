@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from spoolmw.errors import BadTaskFile
+from spoolmw.format.arrays import MOST_ELEMENTS
 from spoolmw.format.taskfile import TaskFile
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
@@ -44,6 +45,18 @@ def check_agents(spec: Spec, agents: Collection[str]) -> None:
                 why=f"configured are: {', '.join(sorted(agents))}",
                 fix="name one of these, or leave the key out for any agent",
             )
+
+
+def check_elements(number: int, most: int) -> None:
+    """An array is not larger than the daemon takes. Raises BadTaskFile."""
+    most = min(most, MOST_ELEMENTS)
+    if number > most:
+        raise BadTaskFile(
+            f"the array has {number:,} elements",
+            why=f"this daemon takes arrays of up to {most:,}",
+            fix=f"raise [intake] max_elements in the configuration (up to {MOST_ELEMENTS:,}),"
+            " or let each element do more",
+        )
 
 
 def check_same(place: Place, drop: Drop) -> None:

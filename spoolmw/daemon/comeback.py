@@ -23,13 +23,16 @@ class Comeback:
     def retry(self, args: Args, peer: Peer) -> object:
         """Run failed or cancelled tasks once more, from their newest checkpoint or `fresh`.
 
-        With `successors` also those that failed or are held because these had failed.
+        With `successors` also those that failed or are held because these had failed; with
+        `failed` only what failed, of an array only its failed elements.
         """
-        fresh = args.get("fresh", False)
-        if not isinstance(fresh, bool):
-            raise SpoolmwError("`fresh` is true or false.")
+        fresh, failed = args.get("fresh", False), args.get("failed", False)
+        if not isinstance(fresh, bool) or not isinstance(failed, bool):
+            raise SpoolmwError("`fresh` and `failed` are true or false.")
         tasks, by = the_tasks(self._reactor, args), who(peer)
-        results = [self._retrying.retry(task, by, fresh=fresh) for task in tasks]
+        results = [
+            self._retrying.retry(task, by, fresh=fresh, failed_only=failed) for task in tasks
+        ]
         if args.get("successors"):
             good = [task for task, told in zip(tasks, results, strict=True) if told["ok"]]
             results += self._retrying.retry_successors(good, by)

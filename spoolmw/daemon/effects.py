@@ -22,7 +22,7 @@ from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import checkpoints, markers
 from spoolmw.spooldir.donelog import DoneLog
-from spoolmw.spooldir.layout import Layout, active_name
+from spoolmw.spooldir.layout import Layout, active_of
 
 RETRY_S = 1.0  #: between two tries of a delivery that failed
 
@@ -124,10 +124,11 @@ class Performer:
             Launch(
                 attempt=task.attempt_id,
                 token=task.lease.token,
-                path="active/" + active_name(task.id, task.box, task.dropped),
+                path="active/" + active_of(task),
                 spec=task.spec,
                 memory_bytes=self._dispatch.memory_limit(task),
                 since=task.since,
+                element=task.element,
             )
         )
 
@@ -169,6 +170,8 @@ class Performer:
     def _forget(self, task: Task, table: Table, *, payload: bool) -> None:
         """A done task's file and inputs go; those of a failed one stay for `retry`, until pruned.
 
+        Those of an element are its array's and go with that.
+
         So do the markers of what was held or cancelled: `done.log` tells of the end by now.
         """
         if task.state is TaskState.CANCELLED or len(task.history) != 1:
@@ -176,7 +179,8 @@ class Performer:
         if payload:
             if saved.may_have(task) and not task.spec.checkpoint.keep:
                 _tidy(self._remove_checkpoints, task.id)
-            _tidy(_unlink, self._active + active_name(task.id, task.box, task.dropped))
+            if task.element is None:
+                _tidy(_unlink, self._active + active_of(task))
             for path in table.unneeded(task, self._layout):
                 _tidy(_unlink, path)
         if self._hooks.wants(task.state.value):

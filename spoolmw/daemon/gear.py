@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from spoolmw.agents.contract import AgentEvent
+from spoolmw.daemon.arrays import Arrays
 from spoolmw.daemon.control import Request
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
@@ -59,6 +60,7 @@ class Gear:
 
     journal: Journal
     intake: Intake
+    arrays: Arrays
     table: Table
     dispatch: Dispatch
     delivery: Delivery

@@ -20,7 +20,7 @@ from spoolmw.errors import DiskFull
 from spoolmw.format.resultfile import files_folder
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import checkpoints, markers
-from spoolmw.spooldir.layout import Layout, active_name
+from spoolmw.spooldir.layout import Layout, active_of
 from spoolmw.store.journal import Journal
 
 EVERY_S = 60.0  #: between two looks
@@ -174,9 +174,10 @@ class Housekeeping:
 
     def _drop_files(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
-            rel = active_name(task.id, task.box, task.dropped)
-            (self._layout.active / rel).unlink(missing_ok=True)
             markers.clear(self._layout, task.id)
+            if task.element is not None:
+                continue  # its file is its array's
+            (self._layout.active / active_of(task)).unlink(missing_ok=True)
             self._table.drop_inputs(task)
             for path in self._table.unneeded(task, self._layout):
                 Path(path).unlink(missing_ok=True)

@@ -13,7 +13,6 @@ The order, so that a crash between any two steps neither loses nor doubles a tas
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,18 +21,19 @@ from spoolmw.daemon import claims
 from spoolmw.daemon.claims import Place
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.provisions import Provisions
 from spoolmw.daemon.resultnames import ResultNames
 from spoolmw.daemon.room import SCARCE
 from spoolmw.daemon.table import Table
 from spoolmw.daemon.waits import Waits
 from spoolmw.errors import BadTaskFile
+from spoolmw.format.arrays import count
 from spoolmw.format.ids import new_task_id
 from spoolmw.format.taskfile import Incomplete, TaskFile, default_result_name, read_header
 from spoolmw.format.taskwriter import canonical
 from spoolmw.model.ids import TaskId
-from spoolmw.model.spec import Input
-from spoolmw.model.task import Task, TaskState
-from spoolmw.spooldir import inputs as input_files
+from spoolmw.model.spec import Spec
+from spoolmw.model.task import Tally, Task, TaskState
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.drops import Drop, Drops, Refusal
 from spoolmw.spooldir.layout import Layout, active_name
@@ -67,7 +67,7 @@ class Intake:
         self._waits = waits
         self._journal = journal
         self._agents = agents
-        self.allow_path: Callable[[Path], bool] = lambda _path: False
+        self.provisions = Provisions(layout)
         self.on_full: Callable[[str], None] = lambda _why: None
         self._late: list[tuple[Place, TaskFile, bool]] = []
         self._done_log = done_log
@@ -117,14 +117,20 @@ class Intake:
                 continue
             try:
                 parsed = read_header(item.data, size=item.stat_size, dropped=item.name)
-                if parsed.spec.place.agents:
-                    claims.check_agents(parsed.spec, self._agents)
+                self._check(parsed.spec)
                 read.append((item, parsed))
             except Incomplete as error:
                 self.drops.defer(item, error)
             except BadTaskFile as error:
                 self.refuse(item.place, item, error)
         return read
+
+    def _check(self, spec: Spec) -> None:
+        """What the format cannot know: the agents that there are, and how much is too much."""
+        if spec.place.agents:
+            claims.check_agents(spec, self._agents)
+        if spec.array is not None:
+            claims.check_elements(count(spec.array), self.provisions.max_elements)
 
     def is_waiting(self) -> bool:
         """Something was dropped that may yet become a task without anything else happening."""
@@ -215,15 +221,12 @@ class Intake:
             return None
 
     def _finish(self, place: Place, parsed: TaskFile, *, foreign: bool) -> Task:
-        spec = parsed.spec
         known = self._predecessors(place, parsed)
-        inputs = self._inputs(place, parsed)
+        spec = self.provisions.take(place, parsed)
         base = default_result_name(place.dropped)
         result_name = parsed.result_name
         if result_name == base:
             result_name = self.names.choose(place.id, place.box, base)
-        if inputs != spec.files.inputs:
-            spec = replace(spec, files=replace(spec.files, inputs=inputs))
         submitted = parsed.submitted_at or wall_s()
         is_whole = (
             parsed.form == "task"
@@ -239,9 +242,10 @@ class Intake:
                 name=spec.name,
                 submitted_at=submitted,
                 result_name=result_name,
-                inputs=inputs,
+                inputs=spec.files.inputs,
                 body_sha256=parsed.body.sha256 or claims.digest(place.path),
                 predecessors=known,
+                array=spec.array,
             )
             claims.replace(place, head, parsed, tmp=self.layout.tmp)
         parsed = parsed._replace(spec=spec, predecessors=known)
@@ -264,9 +268,10 @@ class Intake:
         spec = parsed.spec
         waits = bool(spec.after)
         twin = self._first_of(spec.key)
-        self._seq += 1
+        tally = None if spec.array is None else Tally(total=count(spec.array))
+        ready = TaskState.QUEUED if tally is None else TaskState.EXPANDING
         return Task(
-            seq=self._seq,
+            seq=self.next_number(),
             id=place.id,
             box=place.box,
             dropped=place.dropped,
@@ -275,12 +280,18 @@ class Intake:
             body_sha256=parsed.body.sha256,
             submitted_at=submitted_at,
             priority=spec.priority,
-            state=TaskState.WAITING if waits or twin is not None else TaskState.QUEUED,
+            state=TaskState.WAITING if waits or twin is not None else ready,
             memory_bytes=spec.resources.memory_bytes,
             twin_of=twin,
             waits=waits,
             predecessors=parsed.predecessors,
+            tally=tally,
         )
+
+    def next_number(self) -> int:
+        """The place of the next task in the order of acceptance."""
+        self._seq += 1
+        return self._seq
 
     def _first_of(self, key: str) -> TaskId | None:
         """The task that this key means already, if it is open or was done."""
@@ -293,47 +304,9 @@ class Intake:
             return None
         return known.id
 
-    def has_file(self, task: Task) -> bool:
-        """An ended task's file is still there to be run again."""
-        return (self.layout.active / active_name(task.id, task.box, task.dropped)).exists()
-
-    def missing(self, task: Task) -> str:
-        """The file that an accepted task needs and that is gone; empty when all are there."""
-        if not self.has_file(task):
-            return f"active/{active_name(task.id, task.box, task.dropped)}"
-        for item in task.spec.files.inputs:
-            if not (self.layout.inputs / item.digest).exists():
-                return f"the input file {item.name} (inputs/{item.digest})"
-        return ""
-
-    def note_retried(self, task: Task, result_name: str) -> None:
-        """Remember outside the journal that an ended task is open again. Raises OSError."""
-        self._done_log.append([replace(task, ending=None, result_name=result_name)])
-
-    def _inputs(self, place: Place, parsed: TaskFile) -> tuple[Input, ...]:
-        """Take the inputs; those that are known by digest already (a canonical file) stay."""
-        asked = parsed.spec.files.inputs
-        if asked and all(item.digest for item in asked):
-            return asked
-        if not asked and not (parsed.spec.run.command or parsed.spec.run.script):
-            return ()
-        mine = self.layout.tmp / f"{place.id}.in"
-        if not mine.exists():
-            theirs = self.layout.incoming / place.box / f"{place.dropped}.in"
-            try:
-                claim(theirs, mine)
-            except PermissionError:
-                mine = theirs  # another user's: its files are copied from where they are
-        if not asked and not mine.exists():
-            return ()
-        return input_files.take(
-            self.layout, mine, [item.name for item in asked], allow_path=self.allow_path
-        )
-
-    def settle_inputs(self, task: Task) -> None:
-        """The task is committed: the claimed folder of its inputs may go."""
-        if task.spec.files.inputs:
-            shutil.rmtree(self.layout.tmp / f"{task.id}.in", ignore_errors=True)
+    def note_retried(self, *tasks: Task) -> None:
+        """Remember outside the journal that ended tasks are open again. Raises OSError."""
+        self._done_log.append([replace(task, ending=None) for task in tasks])
 
     def refuse(self, path: str, item: Drop | Refusal | Place, error: BadTaskFile) -> None:
         """Move a file to `rejected/`, or leave it where it is when that is not possible."""

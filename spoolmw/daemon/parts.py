@@ -11,6 +11,7 @@ from pathlib import Path
 from spoolmw.agents.contract import Agent, AgentEvent
 from spoolmw.agents.registry import make_agent
 from spoolmw.config import AgentConfig, Config
+from spoolmw.daemon.arrays import Arrays
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.control import ControlServer, Request
 from spoolmw.daemon.deliver import Delivery
@@ -110,13 +111,17 @@ class Parts:
             waits,
             agents=self.agents,
         )
-        intake.allow_path = _allows(self.config)
+        intake.provisions.allow_path = _allows(self.config)
+        intake.provisions.max_elements = self.config.intake.max_elements
         intake.on_full = self.room.full
         return Reactor(
             Gear(
                 journal=self.journal,
                 table=self.table,
                 intake=intake,
+                arrays=Arrays(
+                    self.table, self.journal, intake, window=self.config.arrays.window
+                ),
                 dispatch=dispatch,
                 delivery=delivery,
                 performer=Performer(
@@ -162,7 +167,10 @@ class Parts:
         self.drops.settle(fresh.intake.settle_s)
         self.drops.max_task_bytes = fresh.intake.max_task_bytes
         self.reactor.wakeup.scan_s = fresh.intake.scan_s
-        self.reactor.intake.allow_path = _allows(fresh)
+        provisions = self.reactor.intake.provisions
+        provisions.allow_path = _allows(fresh)
+        provisions.max_elements = fresh.intake.max_elements
+        self.reactor.arrays.window = fresh.arrays.window
         self.hooks.configure(_programs(fresh), fresh.hooks.timeout_s)
         self.room.low_bytes = fresh.disk.low_bytes
         self.housekeeping.config = fresh

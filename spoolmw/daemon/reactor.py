@@ -21,8 +21,8 @@ from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.gear import Gear, Item
 from spoolmw.daemon.hearing import Hearing
 from spoolmw.daemon.logs import fields, log
-from spoolmw.daemon.room import disk_full
-from spoolmw.errors import BadResultFile, DiskFull, SpoolmwError
+from spoolmw.daemon.preparing import Preparation
+from spoolmw.errors import DiskFull, SpoolmwError
 from spoolmw.model.agent import CapacityChanged
 from spoolmw.model.effects import Deliver, Effect
 from spoolmw.model.events import (
@@ -70,7 +70,9 @@ class Reactor:
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
-        self.hearing = Hearing(gear.delivery, gear.intake.missing)
+        self.hearing = Hearing(gear.delivery, gear.intake.provisions.missing)
+        self.arrays = gear.arrays
+        self._preparation = Preparation(gear.delivery, gear.waits)
         self._retry_at = 0.0
         self._settle_at = 0.0
         self._counts = Counts()
@@ -86,6 +88,7 @@ class Reactor:
         if self._batch or boot_s() >= self._settle_at:
             self._after_delivery()
             self._end_waits()
+        self.arrays.turn(self, boot_s(), grow=self._may_grow())
         self._assign()
         if self._batch or self._replies:
             self._commit_and_act()
@@ -111,6 +114,8 @@ class Reactor:
         if not self.stopping:
             if not self.closed_intake:
                 due.append(self.wakeup.next_scan)
+            if self._may_grow():
+                due.append(0.0)
             if (backoff := self.dispatch.ready.next_due()) is not None:
                 due.append(backoff)
         return due
@@ -121,7 +126,7 @@ class Reactor:
 
     def idle(self) -> bool:
         """Nothing is open but what is held or waits for that, and nothing is to be taken or told."""
-        moves = any(self.table.states[state] for state in MOVING)
+        moves = any(self.table.states[state] for state in MOVING) or self.arrays.has_room()
         quiet = self.wakeup.quiet and not self.intake.is_waiting()
         return not moves and (quiet or bool(self.dispatch.closed_by_hand)) and not self.owes()
 
@@ -145,20 +150,28 @@ class Reactor:
             log.debug("%s %s", task.id, states)
         if task.state in FINAL:
             self.ended[task.state.value] -= 1
+            if task.element is not None:
+                self.arrays.reopened(task)
         if after.state in FINAL:
             self.ended[after.state.value] += 1
             self.waits.ended(after)
+            if after.element is not None:
+                self.arrays.ended(after)
         return after
 
     def submit(self, task: Task) -> None:
         """Enter an accepted task."""
+        self.enter(task)
+        self._batch.needs_sync = True
+        self._fresh.append(task)
+        self._counts.accepted += 1
+
+    def enter(self, task: Task) -> None:
+        """Take a new task into the table and the batch: a file's, or an element of an array."""
         now = boot_s()
         self.table.put(None, task)
         self.dispatch.moved(None, task, now)
         self._batch.note(None, Submitted(at=now, task=task), task, ())
-        self._batch.needs_sync = True
-        self._fresh.append(task)
-        self._counts.accepted += 1
         self.waits.accepted(task)
 
     def take_up(self, task: Task) -> None:
@@ -240,6 +253,11 @@ class Reactor:
             found += 1
         self.wakeup.scanned(boot_s(), found=found, more=self.intake.drops.next_due())
 
+    def _may_grow(self) -> bool:
+        """Nothing is made while there is no room for it on the disk; a closed intake is no reason."""
+        low = self.closed_intake != self.dispatch.closed_by_hand
+        return not (self.stopping or low or self.is_stuck()) and self.arrays.has_room()
+
     def _assign(self) -> None:
         if self.stopping or self.is_stuck():
             return
@@ -285,7 +303,7 @@ class Reactor:
             return
         batch = self._batch
         try:
-            self._prepare(batch)
+            self._preparation.prepare(batch, self.apply)
             if batch.needs_sync:
                 self.room.sync()
             if len(batch):
@@ -301,25 +319,6 @@ class Reactor:
         self._settle_at = boot_s() + (0.0 if eager else SETTLE_S)
         self._settle()
 
-    def _prepare(self, batch: Batch) -> None:
-        """Give what is to be delivered its trailer, and others what they need of it; one sync for all."""
-        for effect in batch.deliveries():
-            batch.needs_sync = True
-            try:
-                self.delivery.prepare(effect.task)
-                self._before_delivery(effect.task)
-            except FileNotFoundError:
-                continue  # repeated, and delivered already
-            except BadResultFile as error:
-                log.error("not delivered %s", fields(task=effect.task.id, why=error.what))
-                batch.withdraw(effect)
-            except OSError as error:
-                raise disk_full(error) from error
-
-    def _before_delivery(self, task: Task) -> None:
-        for other, event in self.waits.before_delivery(boot_s(), task):
-            self.apply(other, event)
-
     def _stuck(self, why: str) -> None:
         """The disk is full: keep the batch, free the ballast, try again; nothing is lost."""
         if not self._retry_at:
@@ -329,7 +328,7 @@ class Reactor:
 
     def _settle(self) -> None:
         for task in self._fresh:
-            self.intake.settle_inputs(task)
+            self.intake.provisions.settle(task)
         self._fresh = []
         self.waits.committed()
         replies, self._replies = self._replies, []

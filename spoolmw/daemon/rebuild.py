@@ -3,17 +3,24 @@
 The sources, in this order: `done.log` says what ended and how; `results/` holds what ended
 without the log's knowing; what then is left in `active/` is open. A staged result that
 `done.log` names was decided but not moved: it is delivered by the next start.
+
+The elements of an array have no files of their own, but their ids tell of which array and which
+element they are. Those of an array that is open and of which log or results tell the end get a
+row, so the array, adopted by the next start, passes over them; all others are made again.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from spoolmw.daemon import saved
+from spoolmw.daemon import regather, saved
 from spoolmw.daemon.claims import Place
 from spoolmw.daemon.recovery import active_files, read_head
 from spoolmw.errors import BadResultFile, BadTaskFile
+from spoolmw.format.arrays import element_spec, family
 from spoolmw.format.resultfile import body_bytes, read_trailer
 from spoolmw.format.taskfile import TaskFile
 from spoolmw.model.events import Submitted
@@ -38,47 +45,73 @@ def rebuild(layout: Layout) -> dict[str, object]:
     """
     fresh = layout.journal.with_name(f"{layout.journal.name}.new")
     _remove(fresh)  # of a rebuild that was killed
-    changes, counts = _found(layout)
+    found = _Gathering(layout)
+    found.gather()
     journal = Journal.open(fresh)
-    journal.commit(changes, now_boot=0.0, boot_id="")
+    journal.commit(found.changes, now_boot=0.0, boot_id="")
     journal.close()
     # Whole at its name or not there: a start with an empty journal would throw staged results away.
     aside = _move_aside(layout)
     fresh.rename(layout.journal)
     sync_folder(layout.journal.parent)
-    return {**counts, "old_journal": str(aside or ""), "problems": []}
+    return {**found.counts, "old_journal": str(aside or ""), "problems": []}
 
 
-def _found(layout: Layout) -> tuple[list[Changed], dict[str, object]]:
-    """The tasks that ended, and how many are open or under way."""
-    done = donelog.read(layout.done_log)
-    counts = {"ended": 0, "delivering": 0, "open": 0, "left_to_adopt": 0}
-    changes: list[Changed] = []
-    seen: set[TaskId] = set()
-    seq = 0
-    for path, task_id, box, dropped in active_files(layout):
-        place = Place(str(path), task_id, box, dropped)
-        seen.add(task_id)
+class _Gathering:
+    """What the spool tells of every task: those that ended, and how many are open."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._done = donelog.read(layout.done_log)
+        self._families = regather.families(self._done)
+        self._staged = {name.partition(".")[0] for name in os.listdir(layout.stage)}
+        self.counts = {"ended": 0, "delivering": 0, "open": 0, "left_to_adopt": 0}
+        self.changes: list[Changed] = []
+
+    def gather(self) -> None:
+        """Go through `active/`, then through what of the log is left."""
+        seen: set[TaskId] = set()
+        for path, task_id, box, dropped in active_files(self._layout):
+            seen.add(task_id)
+            seen.update(self._file(Place(str(path), task_id, box, dropped)))
+        for task_id, told in self._done.items():
+            if task_id not in seen and told.state in STATES:
+                place = Place("", task_id, told.box, told.result_name)
+                task = _ended(place, Spec(name=told.result_name), told)
+                self._enter(saved.kept(saved.taken_up(self._layout, task)))
+
+    def _file(self, place: Place) -> list[TaskId]:
+        """The task of a file in `active/`, and of an array those elements that ended; their ids."""
         parsed = _parse(place)
-        ended = done.get(task_id) or _delivered(layout, place, parsed)
-        if parsed is None or ended is None or ended.state not in STATES:
-            counts["left_to_adopt" if parsed is None else "open"] += 1
-            continue  # adopted, with its markers, by the next start
-        seq += 1
-        task = _ended(place, parsed.spec, ended, seq)
-        staged = _staged(layout, task_id)
+        told = self._done.get(place.id) or _delivered(self._layout, place, parsed)
+        if parsed is None:
+            self.counts["left_to_adopt"] += 1
+            return []
+        elements: list[regather.Found] = []
+        if parsed.spec.array is not None:
+            kin = self._families.get(family(place.id), {})
+            elements = regather.ended_elements(self._layout, place, parsed, kin)
+        for found in elements:
+            spec = element_spec(parsed.spec, found.element.index)
+            task = _ended(place._replace(id=found.id), spec, found.told)
+            task = replace(task, element=found.element)
+            self._enter(saved.taken_up(self._layout, task))
+        if told is None or told.state not in STATES:
+            self.counts["open"] += 1  # adopted, with its markers, by the next start
+        else:
+            task = _ended(place, parsed.spec, told)
+            task = replace(task, tally=regather.tally_of(parsed, elements))
+            self._enter(saved.taken_up(self._layout, task))
+        return [found.id for found in elements]
+
+    def _enter(self, task: Task) -> None:
+        """The task as it ended, or as it was just before its result was moved."""
+        task = replace(task, seq=len(self.changes) + 1)
+        staged = _staged(self._layout, task.id) if task.id in self._staged else None
         if staged is not None:
             task = _delivering(task, staged)
-        counts["delivering" if staged else "ended"] += 1
-        changes.append(_entered(saved.taken_up(layout, task)))
-    for task_id, ended in done.items():
-        if task_id not in seen and ended.state in STATES:
-            seq += 1
-            place = Place("", task_id, ended.box, ended.result_name)
-            task = _ended(place, Spec(name=ended.result_name), ended, seq)
-            changes.append(_entered(saved.kept(saved.taken_up(layout, task))))
-            counts["ended"] += 1
-    return changes, dict(counts)
+        self.counts["ended" if staged is None else "delivering"] += 1
+        self.changes.append(_entered(task))
 
 
 def _remove(journal: Path) -> None:
@@ -127,11 +160,11 @@ def _delivered(layout: Layout, place: Place, parsed: TaskFile | None) -> Done | 
     )
 
 
-def _ended(place: Place, spec: Spec, done: Done, seq: int) -> Task:
+def _ended(place: Place, spec: Spec, done: Done) -> Task:
     if done.key and not spec.key:
         spec = Spec(name=spec.name, key=done.key)
     return Task(
-        seq=seq,
+        seq=0,
         id=place.id,
         box=done.box,
         dropped=place.dropped,
@@ -170,15 +203,8 @@ def _delivering(task: Task, staged: Path) -> Task:
     by_daemon = rest == "end"
     ending = task.ending
     assert ending is not None
-    return Task(
-        seq=task.seq,
-        id=task.id,
-        box=task.box,
-        dropped=task.dropped,
-        result_name=task.result_name,
-        spec=task.spec,
-        predecessors=task.predecessors,
-        submitted_at=task.submitted_at,
+    return replace(
+        task,
         state=TaskState.DELIVERING,
         attempt=0 if by_daemon else int(attempt),
         ending=Ending(

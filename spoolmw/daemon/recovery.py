@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spoolmw.daemon import claims, saved
+from spoolmw.daemon.arrays import found_again
 from spoolmw.daemon.attempts import daemon_died
 from spoolmw.daemon.claims import Place
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
@@ -116,6 +117,9 @@ class Recovery:
             return None
         if task is None:
             return None  # refused, or there is no room for it now
+        if task.tally is not None:  # a journal that was rebuilt knows some of its elements
+            counts = self._reactor.journal.elements.counts(task.id)
+            task = found_again(task, counts)
         self._reactor.submit(saved.taken_up(self._layout, task))
         log.info("adopted %s", fields(task=task.id, name=task.spec.name))
         return task
@@ -124,7 +128,7 @@ class Recovery:
         """A hold or a cancel that was asked for outlives the journal in a file beside the task's."""
         reactor = self._reactor
         for task_id, mark in markers.found(self._layout):
-            task = reactor.table.get(task_id)
+            task = reactor.table.get(task_id) or self._early(task_id)
             if task is None or task.state in FINAL:
                 continue
             event = (
@@ -133,7 +137,15 @@ class Recovery:
                 else Cancelled(at=boot_s(), wall=wall_s())
             )
             if task.state is not TaskState.HELD or mark is markers.Mark.CANCEL:
-                reactor.apply(task, event)
+                for each in (*reactor.arrays.concerned(task, event), task):
+                    reactor.apply(each, event)
+
+    def _early(self, task_id: TaskId) -> Task | None:
+        """The element that a marker means: its array has not come to it (again)."""
+        element = self._reactor.arrays.make_early(task_id)
+        if element is not None:
+            self._reactor.enter(element)
+        return element
 
     # -- what a crash left lying about ---------------------------------------------------------
 

@@ -14,19 +14,18 @@ from dataclasses import dataclass
 
 from spoolmw.agents.contract import Agent
 from spoolmw.daemon import view
+from spoolmw.daemon.changes import Changes
 from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.comeback import Comeback
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.dispatch import PAUSED
 from spoolmw.daemon.housekeeping import Housekeeping
 from spoolmw.daemon.logs import fields, log
-from spoolmw.daemon.picking import Args, answer, find, the_task, the_tasks, who
+from spoolmw.daemon.picking import Args, find, the_task, why_unmade
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.errors import AgentError, JournalCorrupt, SpoolmwError
-from spoolmw.model.events import Cancelled, Event, Held, Released, Reprioritised
 from spoolmw.model.ids import AgentName
 from spoolmw.model.task import FINAL, Task, TaskState
-from spoolmw.spooldir import markers
 
 READS = frozenset({"status", "agents", "why", "tail", "progress"})
 
@@ -52,16 +51,16 @@ class Requests:
     def __init__(self, reactor: Reactor, daemon: Daemon) -> None:
         self._reactor = reactor
         self._daemon = daemon
-        comeback = Comeback(reactor)
+        comeback, changes = Comeback(reactor), Changes(reactor)
         self._verbs: dict[str, Callable[[Args, Peer], object]] = {
             "status": lambda _args, _peer: view.status(reactor, daemon.kinds),
             "agents": lambda _args, _peer: {"agents": view.agents(reactor, daemon.kinds)},
             "why": self._why,
             "tail": self._tail,
-            "cancel": self._cancel,
-            "hold": self._hold,
-            "release": self._release,
-            "prio": self._prio,
+            "cancel": changes.cancel,
+            "hold": changes.hold,
+            "release": changes.release,
+            "prio": changes.prio,
             "retry": comeback.retry,
             "brought": comeback.brought,
             "progress": comeback.progress,
@@ -102,6 +101,8 @@ class Requests:
     # -- what is ------------------------------------------------------------------------------
 
     def _why(self, args: Args, _peer: Peer) -> object:
+        if (unmade := why_unmade(self._reactor, args.get("id"))) is not None:
+            return unmade
         task = the_task(self._reactor, args.get("id"))
         first = find(self._reactor, task.twin_of) if task.twin_of is not None else None
         awaited = self._reactor.waits.verdicts.why(task)
@@ -137,66 +138,6 @@ class Requests:
             "running": task.lease is not None,
             "attempt": task.attempt,
         }
-
-    # -- what changes tasks --------------------------------------------------------------------
-
-    def _cancel(self, args: Args, peer: Peer) -> object:
-        event = Cancelled(at=boot_s(), wall=wall_s(), by=who(peer))
-        spare_running = bool(args.get("waiting_only"))
-        return self._each(args, event, markers.Mark.CANCEL, spare_running=spare_running)
-
-    def _hold(self, args: Args, peer: Peer) -> object:
-        return self._each(
-            args, Held(at=boot_s(), wall=wall_s(), by=who(peer)), markers.Mark.HOLD
-        )
-
-    def _release(self, args: Args, peer: Peer) -> object:
-        return self._each(args, Released(at=boot_s(), by=who(peer)), None)
-
-    def _prio(self, args: Args, peer: Peer) -> object:
-        priority = args.get("priority")
-        if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 10**6:
-            raise SpoolmwError("prio takes a whole number from -1000000 to 1000000.")
-        event = Reprioritised(at=boot_s(), priority=priority, by=who(peer))
-        return self._each(args, event, None)
-
-    def _each(
-        self,
-        args: Args,
-        event: Event,
-        mark: markers.Mark | None,
-        *,
-        spare_running: bool = False,
-    ) -> object:
-        results = []
-        for task in the_tasks(self._reactor, args):
-            if spare_running and task.state is TaskState.RUNNING:
-                results.append(answer(task, ok=False, text="it is running"))
-                continue
-            if task.state in FINAL:
-                results.append(answer(task, ok=False, text=f"it ended as {task.state.value}"))
-                continue
-            after = self._reactor.apply(task, event)
-            changed = after is not task
-            if changed:
-                self._mark(after, event, mark)
-                if after.waits and isinstance(event, Released):
-                    self._reactor.waits.look_again(after)
-            text = after.state.value if changed else f"it is {after.state.value} already"
-            results.append(answer(after, ok=changed, text=text))
-        return {"results": results}
-
-    def _mark(self, task: Task, event: Event, mark: markers.Mark | None) -> None:
-        """What the user wants stands beside the task's file too, should the journal be lost."""
-        layout = self._reactor.intake.layout
-        self._reactor.sync_first()
-        try:
-            if mark is not None:
-                markers.put(layout, task.id, mark)
-            elif isinstance(event, Released):
-                markers.clear(layout, task.id)
-        except OSError as error:  # the journal knows it anyway
-            log.warning("no marker %s", fields(task=task.id, why=error))
 
     # -- what changes the daemon ---------------------------------------------------------------
 

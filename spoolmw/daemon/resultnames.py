@@ -22,17 +22,29 @@ class ResultNames:
         """The name of a new task's result: `base`, with the id behind it where that is taken."""
         if base.endswith(task_id):
             return base
-        return f"{base}.{task_id}" if self._is_taken(box, base) else base
+        return f"{base}.{task_id}" if self.is_taken(box, base) else base
 
     def choose_again(self, task: Task) -> str:
         """A name for the next result of a task that ended: its old one, where that is free now."""
         base = default_result_name(task.dropped)
+        again = task.attempt + 1
+        if task.element is not None:
+            base = task.result_name.partition(f".{task.id}")[0]
+        elif task.tally is not None:  # it has no attempts that would be counted
+            again = self._free_number(task, base)
         name = self.choose(task.id, task.box, base)
-        if not self._is_taken(task.box, name):
+        if not self.is_taken(task.box, name):
             return name
-        return f"{base}.{task.id}.{task.attempt + 1}"
+        return f"{base}.{task.id}.{again}"
 
-    def _is_taken(self, box: str, name: str) -> bool:
+    def _free_number(self, array: Task, base: str) -> int:
+        numbers = range(2, 1_000_000)
+        return next(
+            n for n in numbers if not self.is_taken(array.box, f"{base}.{array.id}.{n}")
+        )
+
+    def is_taken(self, box: str, name: str) -> bool:
+        """Whether a result in this box can have this name no more."""
         place = f"{self._results}{box}/{name}"
         return (
             (box, name) in self._table.names

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Task, TaskState
+from spoolmw.spooldir.inputs import digests_of
 from spoolmw.spooldir.layout import Layout
 
 
@@ -26,6 +27,9 @@ class Table:
             Counter()
         )  #: whose values others take, and how many of them
         self.states: Counter[TaskState] = Counter()
+        self.elements: dict[TaskId, dict[TaskId, None]] = {}  #: of each open array, in order
+        self.open_elements = 0  #: of all arrays
+        self.growing: dict[TaskId, None] = {}  #: arrays of which more is to become tasks
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -50,10 +54,20 @@ class Table:
             self._rename(before, after)
         if before is not None and before.twin_of is not None and after.twin_of is None:
             self._part(before, before.twin_of)
+        if after.tally is not None:
+            self._grow(after)
         if after.state in FINAL:
             self._leave(after)
         else:
             self.tasks[after.id] = after
+
+    def _grow(self, array: Task) -> None:
+        tally = array.tally
+        assert tally is not None
+        if array.state is TaskState.EXPANDING and (tally.unmade or tally.again >= 0):
+            self.growing[array.id] = None
+        else:
+            self.growing.pop(array.id, None)
 
     def _states(self, before: Task | None, after: Task) -> None:
         old = before.state if before is not None else None
@@ -69,20 +83,32 @@ class Table:
             self.keys[task.spec.key] = task.id  # the newest: the next one waits for it
         if task.twin_of is not None:
             self.twins.setdefault(task.twin_of, set()).add(task.id)
+        if task.element is not None:
+            self.elements.setdefault(task.element.array, {})[task.id] = None
+            self.open_elements += 1
+        elif task.tally is not None:
+            self.elements.setdefault(task.id, {})
 
     def hold_inputs(self, task: Task) -> None:
-        """Count what `task` needs, files and values: of open tasks, and ended ones that may be retried."""
-        for item in task.spec.files.inputs:
-            self.inputs[item.digest] += 1
+        """Count what `task` needs, files and values: of open tasks, and ended ones that may be retried.
+
+        An array counts for all its elements.
+        """
+        if task.element is not None:
+            return
+        for digest in digests_of(task.spec):
+            self.inputs[digest] += 1
         for taken in task.spec.takes:
             self.values[taken] += 1
 
     def drop_inputs(self, task: Task) -> None:
         """`task` needs its inputs no more: it is done, or pruned."""
-        for item in task.spec.files.inputs:
-            self.inputs[item.digest] -= 1
-            if self.inputs[item.digest] <= 0:
-                del self.inputs[item.digest]
+        if task.element is not None:
+            return
+        for digest in digests_of(task.spec):
+            self.inputs[digest] -= 1
+            if self.inputs[digest] <= 0:
+                del self.inputs[digest]
         for taken in task.spec.takes:
             self.values[taken] -= 1
             if self.values[taken] <= 0:
@@ -90,9 +116,11 @@ class Table:
 
     def unneeded(self, task: Task, layout: Layout) -> Iterator[str]:
         """The inputs and values of `task` that no other task needs, as paths."""
-        for item in task.spec.files.inputs:
-            if item.digest not in self.inputs:
-                yield f"{layout.inputs}/{item.digest}"
+        if task.element is not None:
+            return
+        for digest in digests_of(task.spec):
+            if digest not in self.inputs:
+                yield f"{layout.inputs}/{digest}"
         for taken in task.spec.takes:
             if taken not in self.values:
                 yield f"{layout.values}/{taken}"
@@ -114,5 +142,10 @@ class Table:
         self.names.pop((task.box, task.result_name), None)
         if task.spec.key and self.keys.get(task.spec.key) == task.id:
             del self.keys[task.spec.key]
+        if task.element is not None:
+            self.elements.get(task.element.array, {}).pop(task.id, None)
+            self.open_elements -= 1
+        elif task.tally is not None:
+            self.elements.pop(task.id, None)
         if task.state is TaskState.DONE:
             self.drop_inputs(task)

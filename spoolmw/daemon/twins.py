@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from spoolmw.daemon.deliver import Copied, Delivery
 from spoolmw.daemon.logs import fields, log
+from spoolmw.format.resultfile import daemon_body
 from spoolmw.model.events import TwinEnded
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Blame, Cause, Ending, Task, TaskState
@@ -77,6 +79,8 @@ def _event(now: float, first: Task, copied: Copied | None) -> TwinEnded:
             at=now, first=first, copied=False, body_bytes=0, digest="", files=False
         )
     digest = first.ending.digest if first.ending is not None else ""
+    if not digest:  # of an array: the daemon wrote it
+        digest = hashlib.sha256(daemon_body(first)).hexdigest()
     return TwinEnded(
         at=now,
         first=first,

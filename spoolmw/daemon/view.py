@@ -23,6 +23,7 @@ def status(reactor: Reactor, kinds: Mapping[str, str]) -> Row:
         "spool": str(reactor.intake.layout.root),
         "started_at": reactor.started_at,
         "tasks": tasks,
+        "unmade": reactor.arrays.unmade(),
         "intake": {"open": not reactor.closed_intake, "reason": reactor.closed_intake},
         "draining": reactor.dispatch.draining,
         "agents": agents(reactor, kinds),

@@ -63,6 +63,34 @@ def dump_call(
         raise _not_picklable(call, problem, stand_in) from problem
 
 
+def dump_function(function: Callable[..., Any]) -> bytes:
+    """The function of an array of calls; raises `NotPicklable`."""
+    let_own_code_travel()
+    try:
+        if travels_by_name(function):
+            return pickle.dumps(function, _PROTOCOL)
+        return remembered(function, _pickle) or _pickle(function)
+    except StandsForTask:
+        raise _uses_a_task(function) from None
+    except Exception as problem:  # as above
+        raise _not_picklable((function, (), {}), problem, None) from problem
+
+
+def dump_args(function: Callable[..., Any], args: Sequence[Any]) -> bytes:
+    """The arguments of one of its calls; raises `NotPicklable`, naming the culprit.
+
+    `StandsForTask` where one stands for the value of another task: such a call travels alone.
+    """
+    try:
+        if all(map(_is_plain, args)):
+            return pickle.dumps(tuple(args), _PROTOCOL)
+        return _pickle(tuple(args))
+    except StandsForTask:
+        raise
+    except Exception as problem:  # as above
+        raise _not_picklable((function, tuple(args), {}), problem, None) from problem
+
+
 class Packed:
     """Stands for a function whose pickle is known; unpickled, it is the function."""
 
@@ -115,6 +143,15 @@ def _uses_a_task(function: Callable[..., Any]) -> NotPicklable:
 
 def _all_plain(values: Iterable[object]) -> bool:
     return all(type(value) in PLAIN_TYPES for value in values)
+
+
+def _is_plain(value: object, depth: int = 3) -> bool:
+    """A plain value, or a list or tuple of such: the standard pickle does as well as cloudpickle."""
+    if type(value) in PLAIN_TYPES:
+        return True
+    if depth and type(value) in (list, tuple):
+        return all(_is_plain(each, depth - 1) for each in value)  # type: ignore[attr-defined]
+    return False
 
 
 def _not_picklable(call: Call, problem: Exception, stand_in: StandIn | None) -> NotPicklable:

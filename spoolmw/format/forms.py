@@ -97,7 +97,7 @@ def read_script(data: bytes) -> Written:
 
 
 _LINE = re.compile(r"#SPOOLMW[ \t]+([A-Za-z0-9_.-]+)[ \t]*=[ \t]*(\S.*)")
-_BARE = re.compile(r"([A-Za-z0-9_+./:@-]+)[ \t]*(?:#.*)?")
+_BARE = re.compile(r"([A-Za-z0-9_+./:@,-]+)[ \t]*(?:#.*)?")
 
 
 def _setting(line: str) -> tuple[Path, object]:
@@ -114,7 +114,9 @@ def _value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError, ValueError):
-        bare = _BARE.fullmatch(text)  # 2GB, 10m, /usr/bin/python3: as nobody quotes in a shell
+        bare = _BARE.fullmatch(
+            text
+        )  # 2GB, 10m, 1,3-5, /usr/bin/python3: as nobody quotes in a shell
     if bare is None:
         raise BadForm(
             f"{shown(text)} is not a value", "texts with spaces or signs need double quotes"

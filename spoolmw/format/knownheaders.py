@@ -74,4 +74,5 @@ def like(spec: Spec, *, name: str, run: Run) -> Spec:
         retry=spec.retry,
         checkpoint=spec.checkpoint,
         place=spec.place,
+        array=spec.array,
     )

@@ -15,9 +15,10 @@ from functools import partial
 from itertools import chain
 from typing import Any, cast
 
+from spoolmw.format.arrayheader import ACCEPTED_ARRAY, ARRAY, check_array, named_input
 from spoolmw.format.ids import is_task_id
 from spoolmw.format.keyed import Reader, Unfit, nearest, read_table, shown, unknown_key
-from spoolmw.format.names import input_problem, path_problem
+from spoolmw.format.names import path_problem
 from spoolmw.format.units import describe
 from spoolmw.format.values import (
     checked,
@@ -151,10 +152,6 @@ def _state_files(raw: object) -> object:
     return patterns
 
 
-def _named_input(raw: object) -> object:
-    return Input(str(checked(input_problem, "an input file")(raw)))
-
-
 def _predecessor(raw: object) -> object:
     return sys.intern(cast(str, text(most=512)(raw)))
 
@@ -177,7 +174,7 @@ RUN: Mapping[str, Reader] = {
     "result": one_of("auto", "safe", "pickle"),
 }
 FILES: Mapping[str, Reader] = {
-    "inputs": list_of(_named_input),
+    "inputs": list_of(named_input),
     "outputs": list_of(checked(path_problem, "an output pattern")),
 }
 ACCEPTED_FILES: Mapping[str, Reader] = {**FILES, "inputs": list_of(_digested_input)}
@@ -235,7 +232,7 @@ PLAIN: Mapping[str, Reader] = {
     "after_failed": one_of("fail", "hold"),
     "takes": _once(_task_id),
 }
-KNOWN = (*PLAIN, *SECTIONS)
+KNOWN = (*PLAIN, *ARRAY, *SECTIONS)
 
 
 def _short_forms() -> dict[str, str]:
@@ -261,14 +258,19 @@ def read_spec(tree: Mapping[str, object], *, name: str, accepted: bool = False) 
     for key, raw in tree.items():
         if key in SECTIONS:
             fields[key] = _section(key, raw, accepted=accepted)
-        elif key in PLAIN:
-            try:
-                fields[key] = PLAIN[key](raw)
-            except Unfit as problem:
-                raise problem.below(key) from None
-        else:
+            continue
+        readers = PLAIN if key in PLAIN else ACCEPTED_ARRAY if accepted else ARRAY
+        if key not in readers:
             raise _unknown(key)
-    return Spec(**fields)
+        try:
+            value = readers[key](raw)
+        except Unfit as problem:
+            raise problem.below(key) from None
+        fields["array" if key in ARRAY else key] = value
+    spec = Spec(**fields)
+    if spec.array is not None:
+        check_array(spec, tree)
+    return spec
 
 
 def _section(key: str, raw: object, *, accepted: bool) -> object:

@@ -72,7 +72,7 @@ def _read_task(data: bytes, size: int, dropped: str, *, accepted: bool) -> TaskF
     except (Unfit, BadForm) as problem:
         _refuse(dropped, problem, line=2)
     if not (
-        accepted or spec.files.inputs or spec.after
+        accepted or spec.files.inputs or spec.after or _has_file(spec)
     ):  # what only the daemon may write stays outside
         remember(data[: offset - 1], spec)
     return TaskFile(
@@ -86,6 +86,10 @@ def _read_task(data: bytes, size: int, dropped: str, *, accepted: bool) -> TaskF
         line,
         own.get("predecessors", ()),
     )
+
+
+def _has_file(spec: Spec) -> bool:
+    return spec.array is not None and spec.array.file is not None
 
 
 def _header_line(data: bytes, size: int, dropped: str) -> bytes:
@@ -134,7 +138,7 @@ def _check_length(said: int, there: int, dropped: str) -> None:
 
 
 _BODY = {
-    "codec": one_of("pickle", "script"),
+    "codec": one_of("pickle", "calls", "script"),
     "bytes": whole(1, 2**50),
     "sha256": matching(r"[0-9a-f]{64}", "a sha256 in hexadecimal digits"),
 }
@@ -250,10 +254,16 @@ def _check_run(spec: Spec, body: Body) -> None:
         )
     if not spec.run.command and not body.codec:
         raise Unfit("nothing to run is named", 'add [run] command = ["./fold", "17"]', ("run",))
-    if body.codec and spec.files.outputs:
-        raise Unfit("a Python call has no output files", "return a value", ("files", "outputs"))
     if body.codec:
-        _check_checkpoint(spec.checkpoint)
+        _check_call(spec, body)
+
+
+def _check_call(spec: Spec, body: Body) -> None:
+    if spec.files.outputs:
+        raise Unfit("a Python call has no output files", "return a value", ("files", "outputs"))
+    _check_checkpoint(spec.checkpoint)
+    if body.codec == "calls" and (spec.array is None or _has_file(spec)):
+        raise Unfit("calls are the elements of an array", 'add array = "0-99"', ("array",))
 
 
 def _check_checkpoint(wish: Checkpoint) -> None:

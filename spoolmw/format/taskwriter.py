@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from spoolmw.format.taskrecord import DAEMON_KEYS, MAGIC, OWN_KEYS, TaskFile
 from spoolmw.model.ids import TaskId
-from spoolmw.model.spec import Input
+from spoolmw.model.spec import Array, Input
 
 #: Keys that `canonical` writes anew.
-_RESOLVED = (*OWN_KEYS, *DAEMON_KEYS, "name", "files")
+_RESOLVED = (*OWN_KEYS, *DAEMON_KEYS, "name", "files", "array_file")
 
 
 def write(header: Mapping[str, object], body: bytes, *, codec: str = "pickle") -> bytes:
@@ -55,6 +55,7 @@ def canonical(  # noqa: PLR0913  # what acceptance resolves is so much
     inputs: Sequence[Input] = (),
     body_sha256: str = "",
     predecessors: Sequence[TaskId] = (),
+    array: Array | None = None,
 ) -> bytes:
     """Magic line and header of the copy in `active/`, resolved; the body follows unchanged.
 
@@ -79,6 +80,9 @@ def canonical(  # noqa: PLR0913  # what acceptance resolves is so much
         files["inputs"] = [_input_tree(each) for each in inputs]
     if files:
         tree["files"] = files
+    if array is not None and array.file is not None:
+        [(_, lines, _)] = array.ranges
+        tree["array_file"] = {**_input_tree(array.file), "lines": lines}
     return MAGIC + json.dumps(tree).encode() + b"\n"
 
 

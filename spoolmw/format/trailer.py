@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as _quoted
 
-from spoolmw.model.task import Ending, Ran, Task, TaskState
+from spoolmw.model.task import Ending, Ran, Tally, Task, TaskState
 
 VERSION = 1
 MAGIC = b"SPOOLMW-RESULT 1\n"
@@ -81,7 +81,7 @@ def _time(seconds: float) -> str:
 def daemon_body(task: Task) -> bytes:
     """Header without a value, for a task whose last attempt left no result file."""
     ending = _ending(task)
-    header = {
+    header: dict[str, object] = {
         "task": task.id,
         "name": task.spec.name,
         "attempt": task.attempt,
@@ -100,7 +100,20 @@ def daemon_body(task: Task) -> bytes:
         "python": "",
         "host": "",
     }
+    if task.tally is not None:
+        header["elements"] = elements_of(task.tally)
     return MAGIC + json.dumps(header).encode() + b"\n"
+
+
+def elements_of(tally: Tally) -> dict[str, int]:
+    """How many elements of an array ended how; those that never were made are `skipped`."""
+    return {
+        "total": tally.total,
+        "done": tally.done,
+        "failed": tally.failed,
+        "cancelled": tally.cancelled,
+        "skipped": tally.skipped,
+    }
 
 
 def _ending(task: Task) -> Ending:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.model.spec import Spec
+from spoolmw.model.task import Element
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Launch:
     spec: Spec
     memory_bytes: int = 0  #: limit of this attempt (may be more than `spec` asked for); 0: none
     since: int = 0  #: checkpoints of attempts below this number do not count
+    element: Element | None = None  #: which part of an array; `path` is then the array's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -186,12 +186,32 @@ class Reprioritised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retried:
-    """The user wants a failed or cancelled task to run once more; its next result has a name of its own."""
+    """The user wants a failed or cancelled task to run once more; its next result has a name of its own.
+
+    Of an array `elements` says which of those that ended are taken up: "all" that did not
+    succeed, "failed" ones, or "none" (somebody opens one of them by name).
+    """
 
     at: float
     result_name: str
     by: str = ""
     fresh: bool = False  #: from the start: the checkpoints that there are go
+    elements: str = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advanced:
+    """Elements of an array were made or ended in this tick: what that adds to its tally."""
+
+    at: float
+    made: int = 0
+    early: int = 0  #: made out of turn; below zero: their turn came
+    offset: int | None = None  #: where the next line begins
+    done: int = 0  #: these three are below zero for elements that were opened again
+    failed: int = 0
+    cancelled: int = 0
+    again: int | None = None  #: how far a retry is; -1: it is through
+    broken: str = ""  #: why the rest cannot be made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +246,7 @@ Event = (
     | Reprioritised
     | Retried
     | Brought
+    | Advanced
     | NameTaken
     | Delivered
 )

@@ -89,8 +89,20 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    """Which elements a task stands for: the indexes of `ranges`, one after the other.
+
+    A range is (first, last, step), each above the one before it. The lines of a `file` are the
+    indexes 1 to their number; of a file that is not accepted yet nobody knows how many.
+    """
+
+    ranges: tuple[tuple[int, int, int], ...] = ()
+    file: Input | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """The bytes behind the header: `codec` is "pickle" (a call), "script", or "" (none)."""
+    """The bytes behind the header: a call ("pickle"), the calls of an array ("calls"), "script", or ""."""
 
     codec: str = ""
     size_bytes: int = 0
@@ -118,3 +130,4 @@ class Spec:
     retry: Retry = field(default_factory=Retry)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     place: Place = field(default_factory=Place)
+    array: Array | None = None  #: of an array; its elements have none

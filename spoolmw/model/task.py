@@ -15,6 +15,7 @@ class TaskState(Enum):
     WAITING = "waiting"  #: for its predecessors, or for the first task with the same key
     QUEUED = "queued"  #: ready; waits for a slot, or for `not_before`
     HELD = "held"  #: by the user, until released
+    EXPANDING = "expanding"  #: an array: its elements run, further ones are made as room comes
     RUNNING = "running"  #: an attempt holds a lease on an agent
     DELIVERING = "delivering"  #: the end is decided; the result file is on its way
     DONE = "done"  #: delivered as success
@@ -69,6 +70,7 @@ class Cause(Enum):
     SHUTDOWN = "shutdown"  #: the daemon stopped and the grace period ended
     SUPERSEDED = "superseded"  #: an earlier attempt reported after all
     PREDECESSOR = "predecessor"  #: a task that it was to run after failed or was cancelled
+    ELEMENTS = "elements"  #: not all elements of an array succeeded
     GONE = "gone"  #: a file that the task needs, or the result it was to copy, was taken away
 
 
@@ -138,9 +140,60 @@ class Ending:
     copy_of: TaskId | None = None  #: the result is a copy of this task's (same key)
 
 
+@dataclass(frozen=True, slots=True)
+class Element:
+    """Which part of an array a task is."""
+
+    array: TaskId
+    position: int  #: from 0, in the order in which elements are made
+    index: int  #: as the user counts: `{index}`
+    line: str | None = None  #: of the array's file: `{line}`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How far an array is: numbers only, so that a million elements weigh as much as one.
+
+    The elements at positions below `made` are tasks, or were; so are `early` ones above, which
+    somebody named before it was their turn.
+    """
+
+    total: int
+    made: int = 0
+    early: int = 0
+    skipped: int = 0  #: given up before they were made: the array was cancelled
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    offset: int = (
+        0  #: where in the array's file the line of the element `made` begins, in bytes
+    )
+    again: int = (
+        -1
+    )  #: position from which on a retry of ended elements goes on; -1: there is none
+    again_all: bool = False  #: it takes up cancelled elements too, not only failed ones
+    again_fresh: bool = False  #: it takes them up without their checkpoints
+    note: str = ""  #: why elements were skipped
+    name: str = (
+        ""  #: what its elements' results begin with, where its own has another name by now
+    )
+    broken: bool = False  #: not by the user's will
+    adopted: bool = False  #: the journal was lost: its elements may have left checkpoints
+
+    @property
+    def unmade(self) -> int:
+        """Elements that are still to become tasks."""
+        return self.total - self.made - self.early - self.skipped
+
+    @property
+    def open(self) -> int:
+        """Elements that are tasks and have not ended."""
+        return self.made + self.early - self.done - self.failed - self.cancelled
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A task and its one replica.
+    """A task and its one replica; or an array, which has a `tally` and no attempts of its own.
 
     `attempt` counts launches; it is also the fencing token. `lease` is set exactly in
     RUNNING, `ending` exactly in DELIVERING and the final states.
@@ -169,6 +222,8 @@ class Task:
     since: int = 0  #: checkpoints of attempts below this number do not count (`retry --fresh`)
     waits: bool = False  #: for its predecessors; only in WAITING and HELD
     predecessors: tuple[TaskId, ...] = ()  #: beside `spec.after`; "" where nobody is known yet
+    element: Element | None = None  #: of an element; its file is its array's
+    tally: Tally | None = None  #: of an array
 
     @property
     def attempt_id(self) -> AttemptId:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from spoolmw.model.effects import Effect
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import Ending, Lease, Ran, Saved, Task, TaskState
+from spoolmw.model.task import Ending, Lease, Ran, Saved, Tally, Task, TaskState
 
 Step = tuple[Task, tuple[Effect, ...]]
 """What an event makes of a task, and what the world must then be told to do."""
@@ -46,6 +46,8 @@ _saved = _slot["saved"]
 _since = _slot["since"]
 _waits = _slot["waits"]
 _predecessors = _slot["predecessors"]
+_element = _slot["element"]
+_tally = _slot["tally"]
 
 
 def become(  # noqa: PLR0913
@@ -67,6 +69,7 @@ def become(  # noqa: PLR0913
     since: int | None = None,
     waits: bool = False,
     predecessors: tuple[TaskId, ...] | None = None,
+    tally: Tally | None = None,
 ) -> Task:
     """`task` in `state`; None keeps a field, but ends `lease`, `ending`, `twin_of` and `waits`."""
     after = _new(Task)
@@ -77,6 +80,8 @@ def become(  # noqa: PLR0913
     _spec(after, task.spec)
     _body_sha256(after, task.body_sha256)
     _submitted_at(after, task.submitted_at)
+    _element(after, task.element)
+    _tally(after, task.tally if tally is None else tally)
     _state(after, state)
     _lease(after, lease)
     _ending(after, ending)
@@ -94,3 +99,8 @@ def become(  # noqa: PLR0913
     _since(after, task.since if since is None else since)
     _result_name(after, task.result_name if result_name is None else result_name)
     return after
+
+
+def ready_state(task: Task) -> TaskState:
+    """Where a task stands that waits for nothing: an array expands, any other wants a slot."""
+    return TaskState.QUEUED if task.tally is None else TaskState.EXPANDING

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from spoolmw.model.effects import Deliver, Discard, Effect, Stop
 from spoolmw.model.events import Cancelled, Lost, PredecessorsEnded, Reported, TwinEnded
 from spoolmw.model.ids import AttemptId, TaskId
-from spoolmw.model.task import Blame, Cause, Ending, Task, TaskState
+from spoolmw.model.task import Blame, Cause, Ending, Tally, Task, TaskState
 from spoolmw.rules import history as past
 from spoolmw.rules.become import Step, become
 
@@ -110,6 +110,30 @@ def of_missing_copy(first: Task) -> Ending:
         message=f"Task {first.id} had the same key and was delivered{when} as"
         f" {where}{first.result_name}.result, but who consumed that result took it away,"
         " so there is nothing to copy. `spoolmw-ctl retry` runs this task once more.",
+    )
+
+
+def of_array(tally: Tally) -> Ending:
+    """All elements of an array ended: DONE when all succeeded, else CANCELLED or FAILED as it was."""
+    unwanted = tally.cancelled + tally.skipped
+    counts = {"done": tally.done, "failed": tally.failed, "cancelled": unwanted}
+    told = ", ".join(f"{number} {how}" for how, number in counts.items() if number)
+    elements = f"{tally.total} element{'s' * (tally.total != 1)}: {told}"
+    message = f"{tally.note}; {elements}" if tally.note else elements
+    if tally.done == tally.total:
+        return Ending(
+            state=TaskState.DONE, cause=Cause.FINISHED, blame=Blame.NONE, message=message
+        )
+    if tally.broken:
+        return Ending(
+            state=TaskState.FAILED, cause=Cause.GONE, blame=Blame.USER, message=message
+        )
+    if tally.failed and not tally.note:
+        return Ending(
+            state=TaskState.FAILED, cause=Cause.ELEMENTS, blame=Blame.TASK, message=message
+        )
+    return Ending(
+        state=TaskState.CANCELLED, cause=Cause.CANCELLED, blame=Blame.USER, message=message
     )
 
 

@@ -169,9 +169,8 @@ def why(  # noqa: PLR0913  # what a task may wait for is so much
             return awaited or _why_waiting(task, first)
         case TaskState.HELD:
             return _why_held(task, awaited)
-        case TaskState.RUNNING:
-            agent = task.lease.agent if task.lease else "?"
-            return f"does not wait: attempt {task.attempt} runs on {agent}"
+        case TaskState.RUNNING | TaskState.EXPANDING:
+            return _why_under_way(task)
         case TaskState.DELIVERING:
             return "does not wait: its end is decided and the result is being delivered"
         case TaskState.DONE | TaskState.FAILED | TaskState.CANCELLED:
@@ -190,6 +189,21 @@ def _why_held(task: Task, awaited: str) -> str:
 def _why_waiting(task: Task, first: Task | None) -> str:
     state = f", which is {first.state.value}" if first is not None else ""
     return f"waits for the task before it with the same key, {task.twin_of}{state}"
+
+
+def _why_under_way(task: Task) -> str:
+    """Where it runs; of an array, which has no slot of its own to wait for, how far it is."""
+    tally = task.tally
+    if tally is None:
+        agent = task.lease.agent if task.lease else "?"
+        return f"does not wait: attempt {task.attempt} runs on {agent}"
+    ended = tally.total - tally.unmade - tally.open
+    told = f"{ended} of {_count(tally.total, 'element')} ended, {tally.open} open"
+    if tally.unmade:
+        return f"does not wait: {told}, {tally.unmade} follow as these end"
+    if tally.note:
+        return f"{tally.note}; waits for the end of what is open: {told}"
+    return f"does not wait: {told}"
 
 
 def _why_queued(

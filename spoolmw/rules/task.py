@@ -1,7 +1,8 @@
 """The task's state machine: what an event makes of a task, and what the world must be told.
 
 Rule 1: whatever changes a task's state stands in one table, `TRANSITIONS`, and in this file, but
-for what it waits for (`rules.waiting`) and how it ends (`rules.endings`).
+for what it waits for (`rules.waiting`), what an array does as a whole (`rules.array`) and how it
+ends (`rules.endings`).
 Rule 2: no clock and no chance: `event.at` is the only "now", `event.jitter` the only luck.
 Rule 3: what `step` orders is owed by the state it leads to, so a crash before an order is
 carried out loses nothing: `owed` repeats it. `Stop` alone is not owed: an attempt without a
@@ -19,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from spoolmw.errors import IllegalTransition
 from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
 from spoolmw.model.events import (
+    Advanced,
     Assigned,
     Brought,
     Cancelled,
@@ -40,7 +42,7 @@ from spoolmw.model.events import (
 )
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.task import FINAL, Blame, Cause, Lease, Outcome, Task, TaskState
-from spoolmw.rules import endings, saving, waiting, wishes
+from spoolmw.rules import array, endings, saving, waiting, wishes
 from spoolmw.rules import history as past
 from spoolmw.rules.become import Step, become
 from spoolmw.rules.endings import deliver
@@ -55,6 +57,7 @@ from spoolmw.rules.retry import (
 WAITING = TaskState.WAITING
 QUEUED = TaskState.QUEUED
 HELD = TaskState.HELD
+EXPANDING = TaskState.EXPANDING
 RUNNING = TaskState.RUNNING
 DELIVERING = TaskState.DELIVERING
 DONE = TaskState.DONE
@@ -84,7 +87,7 @@ def owed(task: Task) -> tuple[Effect, ...]:
     """What the world must be told again after a crash, read off the state alone."""
     discards = tuple(Discard(attempt) for attempt in past.unwanted(task))
     match task.state:
-        case TaskState.WAITING | TaskState.QUEUED | TaskState.HELD:
+        case TaskState.WAITING | TaskState.QUEUED | TaskState.HELD | TaskState.EXPANDING:
             return (*saving.owed(task), *discards)
         case TaskState.RUNNING:
             return (Start(task), *saving.owed(task), *discards)
@@ -106,7 +109,8 @@ def is_late(task: Task, event: Event) -> bool:
         return task.twin_of is None or event.first.id != task.twin_of
     if isinstance(event, Resolved | PredecessorsEnded):
         return not task.waits
-    return is_ignored(task.state, type(event))
+    is_no_array = isinstance(event, Advanced) and task.tally is None
+    return is_no_array or is_ignored(task.state, type(event))
 
 
 def is_ignored(state: TaskState, kind: type[Event]) -> bool:
@@ -217,6 +221,8 @@ def _lose(task: Task, event: Lost | Reported, history: past.History) -> Step:
 
 def _cancel(task: Task, event: Cancelled) -> Step:
     """The user's will: a running attempt is stopped, and a result that says so is delivered."""
+    if task.tally is not None:
+        return array.cancel(task, event)
     ending = endings.of_cancel(event)
     if task.lease is None:
         return deliver(task, ending, task.history)
@@ -257,15 +263,20 @@ class Rule(NamedTuple):
 
 #: The whole machine. docs/states.md is generated from this table.
 TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
-    (WAITING, TwinEnded): Rule(waiting.hear_of_twin, (DELIVERING, QUEUED, WAITING)),
+    (WAITING, TwinEnded): Rule(waiting.hear_of_twin, (DELIVERING, QUEUED, EXPANDING, WAITING)),
     (WAITING, Resolved): Rule(waiting.resolve, (WAITING,)),
     (WAITING, PredecessorsEnded): Rule(
-        waiting.hear_of_predecessors, (QUEUED, WAITING, DELIVERING, HELD)
+        waiting.hear_of_predecessors, (QUEUED, EXPANDING, WAITING, DELIVERING, HELD)
     ),
     (WAITING, Held): Rule(_hold, (HELD,)),
     (WAITING, Brought): Rule(saving.bring, (WAITING,)),
     (WAITING, Reprioritised): Rule(wishes.reprioritise, (WAITING,)),
     (WAITING, Cancelled): Rule(_cancel, (DELIVERING,)),
+    (EXPANDING, Advanced): Rule(array.advance, (EXPANDING, DELIVERING)),
+    (EXPANDING, Held): Rule(_hold, (HELD,)),
+    (EXPANDING, Reprioritised): Rule(wishes.reprioritise, (EXPANDING,)),
+    (EXPANDING, Retried): Rule(array.retry, (EXPANDING,)),
+    (EXPANDING, Cancelled): Rule(_cancel, (EXPANDING, DELIVERING)),
     (QUEUED, Assigned): Rule(_assign, (RUNNING,)),
     (QUEUED, Reported): Rule(_report_late, (DELIVERING,)),
     (QUEUED, Held): Rule(_hold, (HELD,)),
@@ -276,10 +287,11 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     (HELD, Resolved): Rule(waiting.resolve, (HELD,)),
     (HELD, PredecessorsEnded): Rule(waiting.hear_of_predecessors, (HELD, DELIVERING)),
     (HELD, Reported): Rule(_report_late, (DELIVERING,)),
-    (HELD, Released): Rule(wishes.release, (QUEUED, WAITING)),
+    (HELD, Advanced): Rule(array.advance, (HELD, DELIVERING)),
+    (HELD, Released): Rule(wishes.release, (QUEUED, EXPANDING, WAITING)),
     (HELD, Brought): Rule(saving.bring, (HELD,)),
     (HELD, Reprioritised): Rule(wishes.reprioritise, (HELD,)),
-    (HELD, Cancelled): Rule(_cancel, (DELIVERING,)),
+    (HELD, Cancelled): Rule(_cancel, (DELIVERING, EXPANDING)),
     (RUNNING, Started): Rule(_begin, (RUNNING,)),
     (RUNNING, Resumed): Rule(saving.resume, (RUNNING,)),
     (RUNNING, Checkpointed): Rule(saving.checkpoint, (RUNNING,)),
@@ -291,9 +303,9 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     (DELIVERING, NameTaken): Rule(_rename, (DELIVERING,)),
     (DELIVERING, Delivered): Rule(_finish, (DONE, FAILED, CANCELLED)),
     (FAILED, Brought): Rule(saving.bring, (FAILED,)),
-    (FAILED, Retried): Rule(wishes.retry, (QUEUED, WAITING)),
+    (FAILED, Retried): Rule(wishes.retry, (QUEUED, WAITING, EXPANDING)),
     (CANCELLED, Brought): Rule(saving.bring, (CANCELLED,)),
-    (CANCELLED, Retried): Rule(wishes.retry, (QUEUED, WAITING)),
+    (CANCELLED, Retried): Rule(wishes.retry, (QUEUED, WAITING, EXPANDING)),
 }
 
 #: Facts that our own delivery tells; told again when the task has ended, they are late.

@@ -11,11 +11,10 @@ from spoolmw.model.events import PredecessorsEnded, Resolved, TwinEnded
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Blame, Cause, Task, TaskState
 from spoolmw.rules import endings
-from spoolmw.rules.become import Step, become
+from spoolmw.rules.become import Step, become, ready_state
 from spoolmw.rules.endings import deliver
 
 WAITING = TaskState.WAITING
-QUEUED = TaskState.QUEUED
 HELD = TaskState.HELD
 DONE = TaskState.DONE
 FAILED = TaskState.FAILED
@@ -34,10 +33,10 @@ def hear_of_twin(task: Task, event: TwinEnded) -> Step:
 
 
 def _ready(task: Task, *, twin_of: TaskId | None = None, waits: bool = False) -> Task:
-    """The task with one thing less to wait for: in the queue when that was the last one."""
+    """The task with one thing less to wait for: ready when that was the last one."""
     if task.state is HELD:
         return become(task, HELD, twin_of=twin_of, waits=waits)
-    state = WAITING if waits or twin_of is not None else QUEUED
+    state = WAITING if waits or twin_of is not None else ready_state(task)
     return become(task, state, twin_of=twin_of, waits=waits)
 
 

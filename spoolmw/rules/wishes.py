@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from spoolmw.model.events import Released, Reprioritised, Retried
 from spoolmw.model.task import Task, TaskState
-from spoolmw.rules import saving
-from spoolmw.rules.become import Step, become
+from spoolmw.rules import array, saving
+from spoolmw.rules.become import Step, become, ready_state
 
 
 def release(task: Task, event: Released) -> Step:
     """The user lets it go on: to its place in the queue, or to wait for other tasks."""
     waits = task.waits or task.twin_of is not None
-    state = TaskState.WAITING if waits else TaskState.QUEUED
+    state = TaskState.WAITING if waits else ready_state(task)
     return become(task, state, twin_of=task.twin_of, waits=task.waits), ()
 
 
@@ -30,6 +30,8 @@ def reprioritise(task: Task, event: Reprioritised) -> Step:
 
 def retry(task: Task, event: Retried) -> Step:
     """Once more, as if new; from its newest checkpoint if not fresh. Attempts are counted on."""
+    if task.tally is not None:
+        return array.retry(task, event)
     waits = bool(task.spec.after)
     after = become(
         task,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from . import wire
-from .order import DEFAULT_OUTPUT_BYTES, attempt_of
+from .order import DEFAULT_OUTPUT_BYTES, Element, attempt_of, split
 
 
 class Kind:
@@ -71,7 +71,11 @@ class Attempt:
 
     @property
     def path(self) -> str:
-        return self.packet.split("\n", 2)[2]
+        return split(self.packet.split("\n", 2)[2])[0]
+
+    @property
+    def element(self) -> Optional[Element]:
+        return split(self.packet.split("\n", 2)[2])[1]
 
     def encoded(self) -> bytes:
         """The packet as a worker gets it."""

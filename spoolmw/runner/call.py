@@ -10,10 +10,11 @@ import importlib
 import pickle
 import sys
 import traceback
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 from . import arguments, results, safe
 from .limits import Around
+from .order import Element
 from .results import Ended
 
 _PROTOCOL = 5
@@ -22,10 +23,29 @@ Body = Union[bytes, bytearray]
 Load = Callable[[Body], Any]
 
 
-def run(body: Body, wish: str, around: Around, load: Load = pickle.loads) -> Ended:
-    """Run the call in `body`; the value is encoded as `wish` says ("auto", "safe", "pickle")."""
+class Packed(NamedTuple):
+    """A call as it travelled: a pickle of function and arguments, or of an array's arguments only."""
+
+    body: Body
+    function: bytes = b""  #: a pickle, where the body has the arguments only
+    element: Optional[Element] = None  #: the function gets its line or index as first argument
+    unpack: Load = pickle.loads  #: puts in what stands for the values of other tasks
+
+    def load(self) -> Tuple[Callable[..., Any], Sequence[Any], Dict[str, Any]]:
+        """Function, arguments and keyword arguments; raises whatever the submitter's classes do."""
+        if self.function:
+            return pickle.loads(self.function), pickle.loads(self.body), {}  # noqa: S301  our trade
+        function, args, kwargs = self.unpack(self.body)
+        if self.element is not None:
+            line = self.element.line
+            args = (self.element.index if line is None else line, *args)
+        return function, args, kwargs
+
+
+def run(packed: Packed, wish: str, around: Around) -> Ended:
+    """Run a call; the value is encoded as `wish` says ("auto", "safe", "pickle")."""
     try:
-        function, args, kwargs = load(body)  # that is the worker's trade
+        function, args, kwargs = packed.load()
     except arguments.Gone as error:
         return results.failed("gone", str(error))
     except BaseException as error:  # noqa: BLE001  whatever the submitter's own classes raise

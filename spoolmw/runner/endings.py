@@ -14,6 +14,7 @@ from typing import Any, Dict
 from . import command, outputs, reading, results
 from .attempt import Attempt, Verdict
 from .crew import Death, Member
+from .order import name_of
 from .results import Ended
 
 
@@ -119,9 +120,10 @@ def _write(attempt: Attempt, member: Member, ended: Ended) -> Dict[str, Any]:
 
 def _name(spool: str, attempt: Attempt) -> str:
     try:
-        return reading.read(f"{spool}/{attempt.path}").header.get("name") or ""
+        header = reading.read_header(f"{spool}/{attempt.path}")
     except (OSError, reading.Damaged):
         return ""
+    return name_of(header, attempt.element)
 
 
 def remove_staged(attempt: Attempt, spool: str) -> None:

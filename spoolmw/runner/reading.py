@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import Any, Dict, NamedTuple, Union
+from typing import Any, Dict, NamedTuple, Tuple, Union
 
 MAGIC = b"SPOOLMW-TASK 1\n"
 _FIRST_READ = 32 << 10
@@ -24,21 +24,38 @@ class Damaged(Exception):
 class TaskFile(NamedTuple):
     header: Dict[str, Any]
     body: Union[bytes, bytearray]
+    function: bytes = b""  #: of an array of calls; the body then has the arguments only
+
+
+def read_header(path: str) -> Dict[str, Any]:
+    """Only the header; raises as `read` does."""
+    fd = os.open(path, _READ_FLAGS)
+    try:
+        data, end = begin(fd)
+    finally:
+        os.close(fd)
+    return header_in(data, end)
+
+
+def begin(fd: int) -> Tuple[bytes, int]:
+    """The beginning of a file, and where in it its header ends."""
+    data = os.read(fd, _FIRST_READ)
+    end = data.find(b"\n", len(MAGIC))
+    while end < 0 and len(data) < _MAX_HEADER:
+        more = os.read(fd, _MAX_HEADER)
+        if not more:
+            break
+        data += more
+        end = data.find(b"\n", len(MAGIC))
+    return data, end
 
 
 def read(path: str) -> TaskFile:
     """The whole task; raises Damaged, or OSError when the file is not there."""
     fd = os.open(path, _READ_FLAGS)
     try:
-        data = os.read(fd, _FIRST_READ)
-        end = data.find(b"\n", len(MAGIC))
-        while end < 0 and len(data) < _MAX_HEADER:
-            more = os.read(fd, _MAX_HEADER)
-            if not more:
-                break
-            data += more
-            end = data.find(b"\n", len(MAGIC))
-        header = _header(data, end)
+        data, end = begin(fd)
+        header = header_in(data, end)
         told = header.get("body") or {}
         body = _body(fd, data, end + 1, int(told.get("bytes", 0)))
     finally:
@@ -49,7 +66,8 @@ def read(path: str) -> TaskFile:
     return TaskFile(header, body)
 
 
-def _header(data: bytes, end: int) -> Dict[str, Any]:
+def header_in(data: bytes, end: int) -> Dict[str, Any]:
+    """The header in the beginning of a file. Raises Damaged."""
     if not data.startswith(MAGIC) or end < 0:
         raise Damaged("the task file has no header of version 1")
     try:

@@ -23,6 +23,7 @@ from . import (
     arguments,
     call,
     command,
+    elements,
     limits,
     order,
     outputs,
@@ -69,6 +70,7 @@ class Worker:
         desk.set_up(f"{setup.spool}/checkpoints", sock.send)
         self._now = _open_now(f"{setup.spool}/tmp/output/{setup.name}.now")
         self._around = Surroundings(scratch, setup.umask)
+        self._source = elements.Source()
 
     def serve(self) -> None:
         """Run what comes until the runner is gone."""
@@ -85,8 +87,8 @@ class Worker:
         self._mark(told.attempt)
         name = ""
         try:
-            task = reading.read(self._active + told.path)
-            name = task.header.get("name") or ""
+            task = self._read(told)
+            name = order.name_of(task.header, told.element)
             ended = self._execute(told, task)
         except reading.Damaged as error:
             ended = results.failed("codec", str(error))
@@ -96,6 +98,12 @@ class Worker:
             ended = results.failed("launch", f"the attempt could not be set up: {error!r}")
         self._finish(told, name, ended, started)
 
+    def _read(self, told: Order) -> reading.TaskFile:
+        path = self._active + told.path
+        if told.element is None:
+            return reading.read(path)
+        return self._source.task(path, told.element)
+
     def _execute(self, told: Order, task: reading.TaskFile) -> Ended:
         header = task.header
         run: Dict[str, Any] = header.get("run") or {}
@@ -103,10 +111,12 @@ class Worker:
             "SPOOLMW_TASK": told.attempt[:32],
             "SPOOLMW_ATTEMPT": told.attempt.rpartition(".")[2],
             "SPOOLMW_TOKEN": told.token,
-            "SPOOLMW_NAME": header.get("name") or "",
+            "SPOOLMW_NAME": order.name_of(header, told.element),
             "SPOOLMW_CPUS": str(told.cpus),
         }
         env: Dict[str, str] = run.get("env") or {}
+        if told.element is not None:
+            env = {**env, **elements.variables(told.element)}
         if told.devices:
             env = {"CUDA_VISIBLE_DEVICES": ",".join(told.devices), **env}
         inputs = (header.get("files") or {}).get("inputs")
@@ -119,12 +129,11 @@ class Worker:
             return results.failed("interpreter", wrong)
         self._around.enter(own, env)
         desk.order = told
-        around, wish = limits.Around(told), run.get("result") or "auto"
+        packed = call.Packed(task.body, task.function, told.element)
         if "takes" in header:
             taken = arguments.Arguments(self._values, header["takes"])
-            ended = call.run(task.body, wish, around, taken.load)
-        else:
-            ended = call.run(task.body, wish, around)
+            packed = packed._replace(unpack=taken.load)
+        ended = call.run(packed, run.get("result") or "auto", limits.Around(told))
         if os.getpid() != self._pid:
             _end_as_a_fork()
         desk.clear()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spoolmw.errors import BadTaskFile
 from spoolmw.format.names import escape, path_problem
-from spoolmw.model.spec import Input
+from spoolmw.model.spec import Input, Spec
 from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.publish import rename_noreplace, write_all
 
@@ -55,6 +55,16 @@ def take(
         elif name not in found and not any(have.startswith(f"{name}/") for have in found):
             raise _missing(name, folder)
     return tuple(found[name] for name in sorted(found))
+
+
+def digests_of(spec: Spec) -> tuple[str, ...]:
+    """The contents below `inputs/` that a task needs: its input files, and an array's file."""
+    if not spec.files.inputs and spec.array is None:
+        return ()
+    digests = tuple(item.digest for item in spec.files.inputs)
+    if spec.array is not None and spec.array.file is not None:
+        digests += (spec.array.file.digest,)
+    return digests
 
 
 def drop_halves(layout: Layout) -> None:

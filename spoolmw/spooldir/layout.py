@@ -14,6 +14,7 @@ from pathlib import Path
 
 from spoolmw.errors import BadSpool
 from spoolmw.model.ids import TaskId
+from spoolmw.model.task import Task
 from spoolmw.spooldir.publish import rename_noreplace
 
 #: Folders that others may have to reach, with a group configured.
@@ -99,6 +100,12 @@ def active_name(task_id: TaskId, box: str, dropped: str) -> str:
     A box may not have a `~` in its name (`format.names` sees to it); a dropped name may.
     """
     return f"{task_id[-2:]}/{task_id}~{box}~{dropped}"
+
+
+def active_of(task: Task) -> str:
+    """Where in `active/` the file of `task` lies; the elements of an array share their array's."""
+    owner = task.id if task.element is None else task.element.array
+    return active_name(owner, task.box, task.dropped)
 
 
 def parse_active(name: str) -> tuple[TaskId, str, str] | None:

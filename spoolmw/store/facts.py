@@ -11,6 +11,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from spoolmw.model.events import (
+    Advanced,
     Assigned,
     Brought,
     Cancelled,
@@ -45,6 +46,8 @@ def facts_text(events: Sequence[Event], after: Task) -> str:
 def _submitted(event: Submitted, after: Task) -> str:
     task = event.task
     text = '{"fact":"submitted"'
+    if task.tally is not None:
+        text += f',"elements":{task.tally.total}'
     if task.twin_of is not None:
         text += f',"twin":"{task.twin_of}"'
     if task.spec.after:
@@ -126,8 +129,10 @@ def _reprioritised(event: Reprioritised, after: Task) -> str:
 
 
 def _retried(event: Retried, after: Task) -> str:
-    name, fresh = quoted(event.result_name), ',"fresh":true' if event.fresh else ""
-    return f'{{"fact":"retried","result_name":{name},"by":{quoted(event.by)}{fresh}}}'
+    name, more = quoted(event.result_name), ',"fresh":true' if event.fresh else ""
+    if after.tally is not None:
+        more += f',"elements":{quoted(event.elements)}'
+    return f'{{"fact":"retried","result_name":{name},"by":{quoted(event.by)}{more}}}'
 
 
 def _brought(event: Brought, after: Task) -> str:
@@ -136,6 +141,10 @@ def _brought(event: Brought, after: Task) -> str:
         f'{{"fact":"brought","checkpoint":"{saved.attempt}-{saved.sequence}",'
         f'"bytes":{saved.size_bytes},"saved_at":{saved.saved_at!r},"by":{quoted(event.by)}}}'
     )
+
+
+def _advanced(event: Advanced, after: Task) -> str:
+    return f'{{"fact":"advanced","broken":{quoted(event.broken)}}}'
 
 
 def _name_taken(event: NameTaken, after: Task) -> str:
@@ -164,6 +173,7 @@ WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Reprioritised: _reprioritised,
     Retried: _retried,
     Brought: _brought,
+    Advanced: _advanced,
     NameTaken: _name_taken,
     Delivered: _delivered,
 }

@@ -25,6 +25,7 @@ from spoolmw.model.events import Event
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task
 from spoolmw.store import schema
+from spoolmw.store.elements import Elements
 from spoolmw.store.facts import facts_text
 from spoolmw.store.rows import (
     NUMBERS,
@@ -64,6 +65,7 @@ class Journal:
         self.path = path
         #: The number for the next task; whoever accepts tasks counts on from here.
         self.next_seq = 1
+        self.elements = Elements(path, db.conn)
         self._db = db
         self._conn = db.conn
         self._commits = 0

@@ -12,7 +12,7 @@ CREATE TABLE states (
 
 -- create_states_rows: What the numbers mean.
 INSERT INTO states VALUES (0, 'waiting'), (1, 'queued'), (2, 'held'), (3, 'running'),
-  (4, 'delivering'), (5, 'done'), (6, 'failed'), (7, 'cancelled');
+  (4, 'delivering'), (5, 'done'), (6, 'failed'), (7, 'cancelled'), (-1, 'expanding');
 
 -- create_tasks: The state of every task. These rows are what counts.
 CREATE TABLE tasks (
@@ -43,7 +43,11 @@ CREATE TABLE tasks (
   since        INTEGER NOT NULL DEFAULT 0,
   waits        INTEGER NOT NULL DEFAULT 0,
   after        TEXT,
-  CHECK (state BETWEEN 0 AND 7),
+  array        TEXT,
+  position     INTEGER,
+  element      TEXT,
+  tally        TEXT,
+  CHECK (state BETWEEN -1 AND 7),
   CHECK ((state = 3) = (lease IS NOT NULL)),
   CHECK ((state >= 4) = (ending IS NOT NULL)),
   CHECK (state <> 0 OR twin_of IS NOT NULL OR waits = 1),
@@ -69,6 +73,17 @@ CREATE INDEX tasks_by_key ON tasks (key) WHERE key <> '';
 -- create_successors: The tasks that came with an `after`.
 CREATE INDEX successors ON tasks (seq) WHERE after IS NOT NULL;
 
+-- create_tasks_of_files: Tasks that have a file of their own: a list of them need not go through
+-- the elements of every array.
+CREATE INDEX tasks_of_files ON tasks (seq) WHERE array IS NULL;
+
+-- create_arrays: The arrays among them.
+CREATE INDEX arrays ON tasks (seq) WHERE tally IS NOT NULL;
+
+-- create_unsuccessful_elements: What a retry of an array goes through.
+CREATE INDEX unsuccessful_elements ON tasks (array, position)
+WHERE array IS NOT NULL AND state >= 6;
+
 -- create_events: The story of each task. History only: it may be pruned.
 CREATE TABLE events (
   task  INTEGER NOT NULL,
@@ -83,14 +98,14 @@ CREATE TABLE events (
 INSERT INTO tasks (
   seq, id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at, updated_at,
   priority, state, attempt, failures, losses, not_before, memory_bytes,
-  lease, ending, history, twin_of, waits, after
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+  lease, ending, history, twin_of, waits, after, array, position, element, tally
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- update_task: A transition that may have changed anything but what was asked for.
 UPDATE tasks SET
   result_name = ?, updated_at = ?, priority = ?, state = ?, attempt = ?, failures = ?,
   losses = ?, not_before = ?, memory_bytes = ?, lease = ?, ending = ?, history = ?, twin_of = ?,
-  waits = ?, after = ?, result_kept = 1
+  waits = ?, after = ?, tally = ?, result_kept = 1
 WHERE seq = ?;
 
 -- update_saved: The newest checkpoint, or from which attempt on they count.
@@ -98,6 +113,12 @@ UPDATE tasks SET saved = ?, since = ? WHERE seq = ?;
 
 -- update_state: A transition that changed nothing but the state (delivered).
 UPDATE tasks SET updated_at = ?, state = ? WHERE seq = ?;
+
+-- migrate_check_of_states: There is one more state. What the table holds stays as it is, so only
+-- its text changes (SQLite's own way to loosen a CHECK).
+UPDATE sqlite_schema SET sql =
+  replace(sql, 'CHECK (state BETWEEN 0 AND 7)', 'CHECK (state BETWEEN -1 AND 7)')
+WHERE type = 'table' AND name = 'tasks';
 
 -- insert_event: What happened to one task in one tick.
 INSERT INTO events (task, n, wall, state, facts) VALUES (?, ?, ?, ?, ?);
@@ -142,13 +163,39 @@ SELECT id, after FROM tasks INDEXED BY successors WHERE after IS NOT NULL ORDER 
 -- failed_successors: The failed tasks among those that came with an `after`.
 SELECT * FROM tasks INDEXED BY successors WHERE after IS NOT NULL AND state = 6 ORDER BY seq;
 
+-- owners_of_ids: Of these ids (a JSON list), those that some task has, and whose elements they are.
+SELECT id, array FROM tasks WHERE id IN (SELECT value FROM json_each(?));
+
+-- element_counts: How the elements of one array that have rows stand.
+SELECT state, count(*) FROM tasks
+WHERE id >= :low AND id < :high AND array = :array GROUP BY state;
+
+-- elements_to_retry: Ended elements of an array, from a position on, in order.
+SELECT * FROM tasks INDEXED BY unsuccessful_elements
+WHERE array = :array AND position >= :position AND state >= 6
+  AND (state = 6 OR :all) ORDER BY position LIMIT :most;
+
+-- array_of: The array that has an id in common with its elements, but for six digits.
+SELECT * FROM tasks WHERE id >= :low AND id < :high AND tally IS NOT NULL
+  AND substr(id, 19) = :rest LIMIT 1;
+
+-- arrays_named: The arrays that have this name, or whose result has it; the newest first.
+SELECT * FROM tasks INDEXED BY arrays
+WHERE tally IS NOT NULL AND (name = :text OR result_name = :text) ORDER BY seq DESC;
+
+-- open_arrays: Arrays that have not ended.
+SELECT * FROM tasks INDEXED BY arrays WHERE tally IS NOT NULL AND state < 5 ORDER BY seq;
+
 -- shift_backoffs: Another boot: its clock starts anew, what remains of a backoff is still to pass.
 UPDATE tasks SET not_before = max(0, not_before - :then) + :now
 WHERE not_before > 0 AND state < 5;
 
--- ended_before: Tasks that ended before a moment.
+-- ended_before: Tasks that ended before a moment; the elements of an array that goes on stay.
 SELECT * FROM tasks
-WHERE state >= 5 AND result_kept IN (0, 1) AND updated_at < :before LIMIT :most;
+WHERE state >= 5 AND result_kept IN (0, 1) AND updated_at < :before
+  AND (array IS NULL OR array NOT IN (
+    SELECT id FROM tasks INDEXED BY arrays WHERE tally IS NOT NULL AND state < 5))
+LIMIT :most;
 
 -- ended_with_results: Tasks that ended before a moment and whose results were not seen to yet.
 SELECT * FROM tasks
@@ -161,8 +208,10 @@ UPDATE tasks SET result_kept = 0 WHERE id = ?;
 SELECT states.name, count(*) FROM tasks INDEXED BY ended_tasks
 JOIN states ON states.state = tasks.state WHERE tasks.state >= 5 GROUP BY tasks.state;
 
--- retryable: Ended tasks that can run once more and may need input files or values for it.
-SELECT * FROM tasks WHERE state >= 6 AND (spec LIKE '%"inputs"%' OR after IS NOT NULL) ORDER BY seq;
+-- retryable: Ended tasks that can run once more and may need input files or values for it. Those of
+-- elements are their array's.
+SELECT * FROM tasks INDEXED BY retryable_tasks WHERE state >= 6 AND array IS NULL
+  AND (spec LIKE '%"inputs"%' OR spec LIKE '%"array"%' OR after IS NOT NULL) ORDER BY seq;
 
 -- forget_story: Everything that happened to an ended task.
 DELETE FROM events WHERE task = (SELECT seq FROM tasks WHERE id = ? AND state >= 5);
@@ -179,10 +228,20 @@ SELECT * FROM tasks WHERE state < 5
   AND (:state IS NULL OR state = :state) AND (:box IS NULL OR box = :box)
   AND (:name IS NULL OR name = :name) AND (:key IS NULL OR key = :key)
 
--- list_all: The same among all tasks.
+-- list_all: The same among all tasks but the elements of arrays.
+SELECT * FROM tasks INDEXED BY tasks_of_files WHERE array IS NULL
+  AND (:state IS NULL OR state = :state)
+  AND (:box IS NULL OR box = :box) AND (:name IS NULL OR name = :name)
+  AND (:key IS NULL OR key = :key)
+
+-- list_every: The same among all tasks, with the elements of arrays.
 SELECT * FROM tasks WHERE (:state IS NULL OR state = :state)
   AND (:box IS NULL OR box = :box) AND (:name IS NULL OR name = :name)
   AND (:key IS NULL OR key = :key)
+
+-- list_elements: The same among the elements of one array.
+SELECT * FROM tasks WHERE id >= :low AND id < :high AND array = :array
+  AND (:state IS NULL OR state = :state)
 
 -- list_by_key: The same among the tasks with one key.
 SELECT * FROM tasks WHERE key = :key AND key <> ''
@@ -201,10 +260,12 @@ SELECT * FROM (
 ) ORDER BY updated_at DESC LIMIT :limit;
 
 -- ids_between: Tasks whose ids begin with a text (`:high` is what comes after all of them).
-SELECT id FROM tasks WHERE id >= :low AND id < :high ORDER BY id;
+SELECT id FROM tasks WHERE id >= :low AND id < :high ORDER BY id LIMIT 1000;
 
--- ids_named: Tasks that have this name, or whose result has it; the newest first.
-SELECT id FROM tasks WHERE name = :text OR result_name = :text ORDER BY seq DESC;
+-- ids_named: Tasks that have this name, or whose result has it; the newest first. (The elements of
+-- arrays are found by their array's name.)
+SELECT id FROM tasks INDEXED BY tasks_of_files
+WHERE array IS NULL AND (name = :text OR result_name = :text) ORDER BY seq DESC;
 
 -- story_of: What happened to one task, in order.
 SELECT events.wall, events.state, events.facts FROM events
@@ -226,5 +287,6 @@ FROM tasks, json_each(tasks.history) AS ran
 WHERE tasks.history IS NOT NULL
 GROUP BY agent, host ORDER BY agent, host;
 
--- all_files: What each task has in the spool.
-SELECT id, box, dropped, state, spec FROM tasks ORDER BY seq;
+-- all_files: What each task has in the spool; an element has nothing of its own.
+SELECT id, box, dropped, state, spec FROM tasks INDEXED BY tasks_of_files
+WHERE array IS NULL ORDER BY seq;

@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from spoolmw.format.arrays import element_id, element_position, position_of, split_name
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import FINAL, Ran, Task
+from spoolmw.model.task import FINAL
+from spoolmw.spooldir.inputs import digests_of
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.store.reading import open_journal, unreadable
-from spoolmw.store.rows import NUMBERS, STATES, task_of
+from spoolmw.store.records import task_record, unmade_record
+from spoolmw.store.rows import NUMBERS, STATES, elements_between, task_of
 from spoolmw.store.specs import spec_of
 from spoolmw.store.sql import QUERIES
 from spoolmw.store.story import told
@@ -25,6 +27,7 @@ from spoolmw.store.story import told
 #: The shortest beginning of an id that names a task.
 SHORTEST_PREFIX = 4
 _OPEN_BELOW = NUMBERS["done"]
+_NO_STATE = 99  #: a number that no state has
 
 
 class FileRow(NamedTuple):
@@ -73,7 +76,7 @@ class Reports:
         found = {state.value: 0 for state in STATES}
         return found | dict(self._rows("open_counts")) | dict(self._rows("ended_counts"))
 
-    def tasks(
+    def tasks(  # noqa: PLR0913  # each of them may be wished for alone
         self,
         *,
         state: str | None = None,
@@ -82,18 +85,48 @@ class Reports:
         key: str | None = None,
         limit: int | None = None,
         newest: bool = False,
+        elements: bool = True,
     ) -> Iterator[dict[str, Any]]:
-        """Tasks in order of acceptance, or newest first; `state` may also be "open"."""
-        number = None if state in (None, "open") else NUMBERS.get(str(state), -1)
-        is_open = state == "open" or (number is not None and 0 <= number < _OPEN_BELOW)
-        query = "list_by_key" if key else "list_open" if is_open else "list_all"
-        order = " ORDER BY seq DESC LIMIT :limit" if newest else " ORDER BY seq LIMIT :limit"
+        """Tasks in order of acceptance, or newest first; `state` may also be "open".
+
+        Without `elements` an array is one task, and those of its elements are left out.
+        """
+        number = None if state in (None, "open") else NUMBERS.get(str(state), _NO_STATE)
+        is_open = state == "open" or (number is not None and number < _OPEN_BELOW)
+        query = "list_by_key" if key else "list_open" if is_open else "list_every"
+        if not elements and query == "list_every":
+            query = "list_all"
+        more = " AND array IS NULL" if query == "list_open" and not elements else ""
+        order = f"{more} ORDER BY seq{' DESC' if newest else ''} LIMIT :limit"
         wanted = {"state": number, "box": box, "name": name, "key": key or None}
         wanted["limit"] = -1 if limit is None else limit
         for row in self._run(QUERIES[query] + order, wanted):
             record = task_record(task_of(row), updated_at=row[10])
             if state != "open" or record["state"] not in _FINAL_NAMES:
                 yield record
+
+    def elements(
+        self,
+        array: str,
+        *,
+        state: str | None = None,
+        limit: int | None = None,
+        newest: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """The elements of an array that were made, in their order or the last ones first."""
+        number = None if state in (None, "open") else NUMBERS.get(str(state), _NO_STATE)
+        wanted = {**elements_between(TaskId(array)), "array": array, "state": number}
+        wanted["limit"] = -1 if limit is None else limit
+        is_open = f" AND state < {_OPEN_BELOW}" if state == "open" else ""
+        order = f" ORDER BY position{' DESC' if newest else ''} LIMIT :limit"
+        for row in self._run(QUERIES["list_elements"] + is_open + order, wanted):
+            yield task_record(task_of(row), updated_at=row[10])
+
+    def open_arrays(self) -> list[dict[str, Any]]:
+        """The arrays that have not ended, in order of acceptance."""
+        return [
+            task_record(task_of(row), updated_at=row[10]) for row in self._rows("open_arrays")
+        ]
 
     def recent(self, *, box: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
         """The tasks that ended last, the newest first."""
@@ -104,6 +137,16 @@ class Reports:
         """Everything about one task; None when the journal does not know it."""
         for row in self._rows("get_task", (task_id,)):
             return task_record(task_of(row), updated_at=row[10])
+        return self._unmade(task_id)
+
+    def _unmade(self, task_id: str) -> dict[str, Any] | None:
+        """What an element will be whose turn has not come; None: it is none of any array."""
+        bounds = {**elements_between(TaskId(task_id)), "rest": task_id[18:]}
+        for row in self._rows("array_of", bounds):
+            array = task_of(row)
+            position = element_position(array.id, task_id)
+            if array.tally and position is not None and position < array.tally.total:
+                return unmade_record(array, position, updated_at=row[10])
         return None
 
     def story(self, task_id: str) -> list[dict[str, Any]]:
@@ -126,7 +169,21 @@ class Reports:
         if keyed:
             good = (task for task in keyed if task.state.value not in ("failed", "cancelled"))
             return [next(good, keyed[-1]).id]
-        return [TaskId(row[0]) for row in self._rows("ids_named", {"text": text})]
+        named = [TaskId(row[0]) for row in self._rows("ids_named", {"text": text})]
+        return named + self._elements_named(text)
+
+    def _elements_named(self, text: str) -> list[TaskId]:
+        """The elements that ARRAY.INDEX means, also those whose turn has not come."""
+        parts = split_name(text)
+        found = []
+        for row in self._rows("arrays_named", {"text": parts[0]}) if parts else ():
+            array = task_of(row)
+            if array.spec.array is None or parts is None:
+                continue
+            position = position_of(array.spec.array, parts[1])
+            if position is not None:
+                found.append(element_id(array.id, position))
+        return found
 
     def predecessors(self) -> Iterator[tuple[TaskId, list[TaskId]]]:
         """Each task that is to run after others, in order of acceptance, with those that are known."""
@@ -144,12 +201,13 @@ class Reports:
     def files(self) -> Iterator[FileRow]:
         """What every task has, or had, in `active/` and `inputs/`."""
         for task_id, box, dropped, state, spec in self._rows("all_files"):
-            inputs = spec_of(spec, dropped, "").files.inputs if '"inputs"' in spec else ()
             yield FileRow(
                 task_id,
                 STATES[state].value,
                 active_name(task_id, box, dropped),
-                tuple(item.digest for item in inputs),
+                digests_of(spec_of(spec, dropped, ""))
+                if "inputs" in spec or "array" in spec
+                else (),
                 state < _OPEN_BELOW,
             )
 
@@ -173,74 +231,3 @@ class Reports:
 
 
 _FINAL_NAMES = frozenset(state.value for state in FINAL)
-
-
-def task_record(task: Task, *, updated_at: float) -> dict[str, Any]:
-    """A task as `show --json` prints it. Times are wall clock, in seconds since 1970."""
-    last = task.history[-1] if task.history else None
-    lease, ending = task.lease, task.ending
-    here = lease or last
-    return {
-        "id": task.id,
-        "name": task.spec.name,
-        "key": task.spec.key,
-        "box": task.box,
-        "state": task.state.value,
-        "priority": task.priority,
-        "seq": task.seq,
-        "dropped": task.dropped,
-        "result": _result(task),
-        "submitted_at": task.submitted_at,
-        "updated_at": updated_at,
-        "started_at": (lease.started_at or lease.assigned_at) if lease else _started(last),
-        "ended_at": None if lease else _ended(task, last, updated_at),
-        "agent": here.agent if here else "",
-        "host": here.host if here else "",
-        "slot": here.slot if here else "",
-        "attempt": task.attempt,
-        "failures": task.failures,
-        "losses": task.losses,
-        "message": ending.message if ending else last.message if last else "",
-        "cause": ending.cause.value if ending else last.cause.value if last else "",
-        "blame": ending.blame.value if ending else last.blame.value if last else "",
-        "exit_code": last.exit_code if last else None,
-        "digest": ending.digest if ending else "",
-        "twin_of": task.twin_of,
-        "saved": asdict(task.saved) if task.saved else None,
-        "since": task.since,
-        "waits": task.waits,
-        "predecessors": list(task.predecessors),
-        "attempts": [attempt_record(ran) for ran in task.history],
-        "spec": spec_record(task),
-    }
-
-
-def _result(task: Task) -> str:
-    folder = f"results/{task.box}" if task.box else "results"
-    return f"{folder}/{task.result_name}.result"
-
-
-def _started(last: Ran | None) -> float | None:
-    return (last.started_at or None) if last else None
-
-
-def _ended(task: Task, last: Ran | None, updated_at: float) -> float | None:
-    if last is not None and last.ended_at:
-        return last.ended_at
-    return updated_at if task.state in FINAL else None
-
-
-def attempt_record(ran: Ran) -> dict[str, Any]:
-    """One ended attempt."""
-    record = asdict(ran)
-    for field in ("outcome", "cause", "blame"):
-        record[field] = record[field].value
-    return record
-
-
-def spec_record(task: Task) -> dict[str, Any]:
-    """What was asked for, all sections, with the defaults filled in."""
-    record = asdict(task.spec)
-    record["run"]["env"] = dict(task.spec.run.env)
-    record["resources"]["memory_bytes"] = task.memory_bytes or task.spec.resources.memory_bytes
-    return record

@@ -13,18 +13,21 @@ from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import (
     Blame,
     Cause,
+    Element,
     Ending,
     Lease,
     Outcome,
     Ran,
     Saved,
+    Tally,
     Task,
     TaskState,
 )
-from spoolmw.store.specs import after_text, spec_of, spec_text, with_after
+from spoolmw.store.specs import after_text, changed_fields, spec_of, spec_text, with_after
 
 Row = tuple[Any, ...]
 
+_NO_TALLY = Tally(total=0)
 #: The states by their number in the journal, as the table `states` has them.
 STATES = (
     TaskState.WAITING,
@@ -35,9 +38,11 @@ STATES = (
     TaskState.DONE,
     TaskState.FAILED,
     TaskState.CANCELLED,
+    TaskState.EXPANDING,  # the last one: its number is -1, with the open ones below 5
 )
 #: Their numbers by name: a look-up by an enum's member would hash in Python.
 NUMBERS = {state.value: number for number, state in enumerate(STATES)}
+NUMBERS[TaskState.EXPANDING.value] = -1
 _BY_NAME = {state.value: state for state in STATES}
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _CAUSES = {cause.value: cause for cause in Cause}
@@ -53,8 +58,18 @@ def insert_row(task: Task, now: float) -> Row:
         NUMBERS[task.state._value_], task.attempt, task.failures, task.losses, task.not_before,
         task.memory_bytes, lease_text(task.lease), ending_text(task.ending),
         history_text(task.history), task.twin_of, int(task.waits),
-        after_text(task) if spec.after else None,
+        after_text(task) if spec.after else None, *_array_columns(task),
     )  # fmt: skip
+
+
+def _array_columns(task: Task) -> tuple[str | None, int | None, str | None, str | None]:
+    element = task.element
+    if element is None:
+        return None, None, None, tally_text(task.tally)
+    text = f"[{element.index}]"
+    if element.line is not None:
+        text = f"[{element.index},{quoted(element.line)}]"
+    return element.array, element.position, text, None
 
 
 def update_row(task: Task, now: float) -> Row:
@@ -63,7 +78,8 @@ def update_row(task: Task, now: float) -> Row:
         task.result_name, now, task.priority, NUMBERS[task.state._value_], task.attempt, task.failures,
         task.losses, task.not_before, task.memory_bytes, lease_text(task.lease),
         ending_text(task.ending), history_text(task.history), task.twin_of, int(task.waits),
-        after_text(task) if task.spec.after else None, task.seq,
+        after_text(task) if task.spec.after else None,
+        None if task.tally is None else tally_text(task.tally), task.seq,
     )  # fmt: skip
 
 
@@ -83,6 +99,7 @@ def only_state_changed(before: Task, after: Task) -> bool:
         and before.twin_of == after.twin_of
         and before.waits is after.waits
         and before.predecessors is after.predecessors
+        and before.tally is after.tally
     )
 
 
@@ -91,7 +108,8 @@ def task_of(row: Sequence[Any]) -> Task:
     (
         seq, task_id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at,
         _, priority, state, attempt, failures, losses, not_before, memory_bytes,
-        lease, ending, history, twin_of, _, saved, since, waits, after, *_,
+        lease, ending, history, twin_of, _, saved, since, waits, after,
+        array, position, element, tally, *_,
     ) = row  # fmt: skip
     known = spec_of(spec, dropped if name == dropped else sys.intern(name), key)
     predecessors: tuple[TaskId, ...] = ()
@@ -121,6 +139,8 @@ def task_of(row: Sequence[Any]) -> Task:
         since=since,
         waits=bool(waits),
         predecessors=predecessors,
+        element=Element(array, position, *json.loads(element)) if array else None,
+        tally=_tally_of(tally) if tally else None,
     )
 
 
@@ -195,6 +215,17 @@ def attempt_of(text: str) -> AttemptId:
     return AttemptId(TaskId(task), int(replica), int(attempt))
 
 
+def tally_text(tally: Tally | None) -> str | None:
+    """How far an array is, as a JSON object without what is zero."""
+    if tally is None:
+        return None
+    return json.dumps(changed_fields(tally, _NO_TALLY) | {"total": tally.total})
+
+
+def _tally_of(text: str) -> Tally:
+    return Tally(**json.loads(text))
+
+
 def history_text(history: tuple[Ran, ...]) -> str | None:
     """The ended attempts as a JSON list of lists."""
     if not history:
@@ -237,6 +268,11 @@ def _ran_of(  # noqa: PLR0913, PLR0917  # one argument for each element of the l
         cpu_s=cpu_s,
         memory_bytes=memory_bytes,
     )
+
+
+def elements_between(array: TaskId) -> dict[str, str]:
+    """Bounds of the ids that an array's elements have: those that were made in its millisecond."""
+    return {"low": array[:12], "high": f"{array[:12]}g"}
 
 
 def tasks_of(rows: Iterable[Sequence[Any]]) -> list[Task]:

@@ -38,12 +38,25 @@ def _let_tasks_wait(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
+def _arrays(db: sqlite_utils.Database) -> None:
+    """From 3 to 4: tasks may be arrays, or elements of one."""
+    for column in ("array TEXT", "position INTEGER", "element TEXT", "tally TEXT"):
+        db.execute(f"ALTER TABLE tasks ADD COLUMN {column}")
+    db.execute("INSERT INTO states VALUES (-1, 'expanding')")
+    for name in ("tasks_of_files", "arrays", "unsuccessful_elements"):
+        db.execute(QUERIES[f"create_{name}"])
+    db.execute("PRAGMA writable_schema = ON")
+    db.execute(QUERIES["migrate_check_of_states"])
+    db.execute("PRAGMA writable_schema = RESET")
+
+
 #: "spmw": tells our database from any other.
 APPLICATION_ID = 0x73706D77
 #: What brings a journal from this version to the next one.
 MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {
     1: _add_checkpoints,
     2: _let_tasks_wait,
+    3: _arrays,
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import (
+    Array,
     Checkpoint,
     Files,
     Input,
@@ -38,7 +39,7 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 _DEFAULTS = {name: kind() for name, kind in _SECTIONS.items()}
 
-_Decoded = tuple[int, Run, Files, Resources, Limits, Retry, Checkpoint, Place]
+_Decoded = tuple[int, Run, Files, Resources, Limits, Retry, Checkpoint, Place, Array | None]
 _encoded: dict[tuple[int, ...], tuple[str, Spec]] = {}
 _decoded: dict[str, _Decoded] = {}
 _afters: dict[str, tuple[Any, tuple[TaskId, ...], Any, str]] = {}
@@ -71,6 +72,7 @@ def spec_text(spec: Spec) -> str:
     key = (
         spec.priority, id(spec.run), id(spec.files), id(spec.resources),
         id(spec.limits), id(spec.retry), id(spec.checkpoint), id(spec.place),
+        id(spec.array),
     )  # fmt: skip
     known = _encoded.get(key)
     if known is not None:
@@ -79,7 +81,10 @@ def spec_text(spec: Spec) -> str:
     for name, default in _DEFAULTS.items():
         section = getattr(spec, name)
         if section != default:
-            tree[name] = _changed_fields(section, default)
+            tree[name] = changed_fields(section, default)
+    if spec.array is not None:
+        file = spec.array.file
+        tree["array"] = [spec.array.ranges, file and _input_list(file)]
     text = json.dumps(tree, separators=(",", ":"))
     if len(_encoded) >= MOST_CACHED:
         _encoded.clear()
@@ -87,7 +92,8 @@ def spec_text(spec: Spec) -> str:
     return text
 
 
-def _changed_fields(section: Any, default: Any) -> dict[str, Any]:
+def changed_fields(section: Any, default: Any) -> dict[str, Any]:
+    """The fields of a record that are not as in `default`."""
     fields = ((name, getattr(section, name)) for name in section.__slots__)
     return {
         name: [_input_list(item) for item in value] if name == "inputs" else value
@@ -108,7 +114,7 @@ def spec_of(text: str, name: str, key: str) -> Spec:
         if len(_decoded) >= MOST_CACHED:
             _decoded.clear()
         _decoded[text] = known
-    priority, run, files, resources, limits, retry, checkpoint, place = known
+    priority, run, files, resources, limits, retry, checkpoint, place, array = known
     return Spec(
         name=name,
         key=key,
@@ -120,13 +126,24 @@ def spec_of(text: str, name: str, key: str) -> Spec:
         retry=retry,
         checkpoint=checkpoint,
         place=place,
+        array=array,
     )
 
 
 def _decode_spec(text: str) -> _Decoded:
     tree = json.loads(text)
-    made = [_section(kind, tree.get(name)) for name, kind in _SECTIONS.items()]
-    return (tree.get("priority", 0), *made)
+    made: list[Any] = [_section(kind, tree.get(name)) for name, kind in _SECTIONS.items()]
+    run, files, resources, limits, retry, checkpoint, place = made
+    array = _array(*tree["array"]) if "array" in tree else None
+    priority = tree.get("priority", 0)
+    return priority, run, files, resources, limits, retry, checkpoint, place, array
+
+
+def _array(ranges: list[list[int]], file: list[Any] | None) -> Array:
+    return Array(
+        ranges=tuple((first, last, step) for first, last, step in ranges),
+        file=Input(*file) if file else None,
+    )
 
 
 def _section(kind: type[Any], fields: dict[str, Any] | None) -> Any:

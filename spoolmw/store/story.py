@@ -25,9 +25,10 @@ def told(
 
 
 def _submitted(fact: Fact, ran: Fact) -> str:
+    array = f"an array of {fact['elements']} elements" if fact.get("elements") else ""
     twin = f"waits for task {fact['twin']}, which has its key" if fact.get("twin") else ""
     after = f"runs after {', '.join(fact['after'])}" if fact.get("after") else ""
-    return "; ".join(part for part in (twin, after) if part)
+    return "; ".join(part for part in (array, twin, after) if part)
 
 
 def _assigned(fact: Fact, ran: Fact) -> str:
@@ -89,12 +90,23 @@ def _reprioritised(fact: Fact, ran: Fact) -> str:
     return f"priority {fact['priority']} {_by(fact, ran)}".rstrip()
 
 
+def _advanced(fact: Fact, ran: Fact) -> str:
+    return str(fact.get("broken", ""))
+
+
 def _renamed(fact: Fact, ran: Fact) -> str:
     return f"its result will be {fact['result_name']}.result {_by(fact, ran)}".rstrip()
 
 
 def _retried(fact: Fact, ran: Fact) -> str:
-    return f"{'from the start; ' if fact.get('fresh') else ''}{_renamed(fact, ran)}"
+    which = {
+        "all": "all that did not succeed",
+        "failed": "the failed ones",
+        "none": "one by name",
+    }
+    elements = which.get(str(fact.get("elements", "")), "")
+    told = f"{_renamed(fact, ran)}{f', elements: {elements}' if elements else ''}"
+    return f"{'from the start; ' if fact.get('fresh') else ''}{told}"
 
 
 def _brought(fact: Fact, ran: Fact) -> str:
@@ -119,5 +131,6 @@ TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
     "reprioritised": _reprioritised,
     "retried": _retried,
     "brought": _brought,
+    "advanced": _advanced,
     "name_taken": _renamed,
 }

@@ -15,12 +15,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from spoolmw.format.arrays import element_id, indexes_from
 from spoolmw.format.resultfile import trailer_line
 from spoolmw.format.taskfile import TaskFile, read_header
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.spec import Spec
 from spoolmw.model.task import Blame, Cause, Ending, Outcome, Ran, Task, TaskState
-from spoolmw.runner import call, results
+from spoolmw.runner import call, calls, results
 from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.publish import append_trailer
 
@@ -86,12 +87,35 @@ class AnsweringMachine:
             return  # taken back
         parsed = read_header(data[:65536], size=len(data), dropped=path.name)
         self.seen.append(parsed)
+        if parsed.body.codec == "calls":
+            self._answer_array(box, path.name, parsed, data)
+            return
         ended = self._run_call(parsed, data[parsed.body_offset :])
         self.deliver(box, path.name, parsed, ended, result_name=result_name)
 
+    def _answer_array(self, box: str, dropped: str, parsed: TaskFile, data: bytes) -> None:
+        """Run each element of an array of calls, then tell of the whole."""
+        file = self.layout.active / dropped
+        file.write_bytes(data)
+        body, stem = parsed.body, dropped.removesuffix(".task")
+        source = calls.Calls(
+            os.open(file, os.O_RDONLY), parsed.body_offset, body.size_bytes, body.sha256
+        )
+        assert parsed.id is not None
+        assert parsed.spec.array is not None
+        for position, index in enumerate(indexes_from(parsed.spec.array, 0)):
+            item = source.item(position)
+            packed = call.Packed(item.args, item.function)
+            ended = call.run(packed, parsed.spec.run.result, Around())  # type: ignore[arg-type]
+            element = a_parsed_task(element_id(parsed.id, position), f"t.{index}")
+            self.deliver(box, dropped, element, ended, result_name=f"{stem}.{index}")
+        source.close()
+        file.unlink()
+        self.deliver(box, dropped, parsed, results.Ended())
+
     def _run_call(self, parsed: TaskFile, body: bytes) -> results.Ended:
         if parsed.body.codec == "pickle":
-            return call.run(body, parsed.spec.run.result, Around())  # type: ignore[arg-type]
+            return call.run(call.Packed(body), parsed.spec.run.result, Around())  # type: ignore[arg-type]
         ended = results.Ended()
         ended.files, ended.exit_code = [{"name": "out.csv", "bytes": 2, "sha256": ""}], 0
         return ended

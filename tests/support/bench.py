@@ -22,14 +22,15 @@ LAB = AgentName("lab")
 class Bench:
     """A daemon's parts without its threads: a test moves it on by `ticks`."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, config: Config = CONFIG) -> None:
+        self.config = config
         self.layout = prepare(home / "spool")
         self.answers: list[object] = []
         self.start()
 
     def start(self) -> None:
         """Start, also again after `close`."""
-        self.parts = Parts(self.layout, CONFIG)
+        self.parts = Parts(self.layout, self.config)
         self.parts.start()
         self.parts.serve(reload=list, stop=lambda: None)
         agent = self.parts.agents[LAB]

@@ -23,7 +23,7 @@ def a_view(**changed: Any) -> dict[str, Any]:
         "spool": "/spool", "daemon": {"pid": 1}, "tasks": tasks, "incoming": 0, "rejected": 0,
         "intake": {"open": True, "reason": ""}, "draining": False, "agents": [],
         "disk": {"free_bytes": 10**9}, "warnings": [], "open": 0, "ended": 0, "per_s": None,
-        "eta_s": None, "running": [], "recent": [],
+        "eta_s": None, "running": [], "recent": [], "arrays": [], "unmade": 0,
     }  # fmt: skip
     return view | changed
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from spoolmw import config
+from spoolmw.format.arrayheader import ARRAY
 from spoolmw.format.schema import PLAIN, SECTIONS
 from spoolmw.format.taskfile import read_header
 
@@ -42,7 +43,11 @@ def test_the_documented_configuration_is_accepted() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    [*PLAIN, *(f"[{name}] {key}" for name, (_, _, keys) in SECTIONS.items() for key in keys)],
+    [
+        *PLAIN,
+        *ARRAY,
+        *(f"[{name}] {key}" for name, (_, _, keys) in SECTIONS.items() for key in keys),
+    ],
 )
 def test_every_header_key_is_on_its_page(key: str) -> None:
     assert f"| `{key}` |" in (DOCS / "taskfile.md").read_text()

@@ -16,7 +16,17 @@ from spoolmw.model.events import (
 )
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.spec import Place, Resources, Retry, Spec
-from spoolmw.model.task import Blame, Cause, Ending, Lease, Outcome, Saved, Task, TaskState
+from spoolmw.model.task import (
+    Blame,
+    Cause,
+    Ending,
+    Lease,
+    Outcome,
+    Saved,
+    Tally,
+    Task,
+    TaskState,
+)
 from spoolmw.rules.placement import Room
 
 TASK = TaskId("0193a0000000" + "1" * 20)
@@ -85,6 +95,13 @@ def a_spec_after(*words: str, after_failed: str = "fail") -> Spec:
 
 def a_held_task(**changes: Any) -> Task:
     return a_task(state=TaskState.HELD, **changes)
+
+
+def an_array(total: int = 3, **changes: Any) -> Task:
+    """An array that was accepted. Named numbers go into its tally."""
+    numbers = {name: changes.pop(name) for name in Tally.__slots__ if name in changes}
+    tally = Tally(total=total, **numbers)
+    return a_task(**{"state": TaskState.EXPANDING, "tally": tally, **changes})
 
 
 def a_running_task(attempt: int = 1, **changes: Any) -> Task:

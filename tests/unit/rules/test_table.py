@@ -12,6 +12,7 @@ import pytest
 from spoolmw.errors import IllegalTransition
 from spoolmw.model.effects import Deliver, Discard, Effect, Start, Stop
 from spoolmw.model.events import (
+    Advanced,
     Assigned,
     Brought,
     Cancelled,
@@ -29,7 +30,17 @@ from spoolmw.model.events import (
     TwinEnded,
 )
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import FINAL, Blame, Cause, Outcome, Saved, Task, TaskState
+from spoolmw.model.task import (
+    FINAL,
+    Blame,
+    Cause,
+    Element,
+    Outcome,
+    Saved,
+    Tally,
+    Task,
+    TaskState,
+)
 from spoolmw.rules.become import become
 from spoolmw.rules.history import unwanted
 from spoolmw.rules.task import TRANSITIONS, is_late, owed, step
@@ -52,12 +63,15 @@ from tests.unit.rules.builders import (
     a_successor,
     a_task,
     a_waiting_task,
+    an_array,
     an_attempt,
     an_ended_task,
     the_first_ended,
     the_predecessors_succeeded,
     token,
 )
+
+FAILED, CANCELLED = TaskState.FAILED, TaskState.CANCELLED
 
 #: One task in each state, and some in which an older attempt could still report.
 TASKS = [
@@ -83,6 +97,16 @@ TASKS = [
     *(an_ended_task(state) for state in sorted(FINAL, key=str)),
     an_ended_task(TaskState.FAILED, spec=a_spec_after(), predecessors=(FIRST,)),
     an_ended_task(TaskState.CANCELLED, spec=a_spec_after(), predecessors=(FIRST,)),
+    an_array(),
+    an_array(made=3, done=2),
+    an_array(made=3, done=3, state=TaskState.HELD),
+    an_array(made=3, done=2, state=TaskState.HELD),
+    an_array(state=TaskState.WAITING, twin_of=FIRST),
+    an_array(state=TaskState.WAITING, waits=True, spec=a_spec_after(), predecessors=(FIRST,)),
+    *(
+        an_ended_task(state, tally=Tally(total=3, made=3, failed=3))
+        for state in (FAILED, CANCELLED)
+    ),
 ]
 
 #: One event of each kind, and each kind of report, for the attempts 1 to 3.
@@ -111,6 +135,9 @@ EVENTS: list[Event] = [
     Retried(at=NOW, result_name="again"),
     Retried(at=NOW, result_name="again", fresh=True),
     Brought(at=NOW, saved=Saved(0, 1, WALL, 5)),
+    Advanced(at=NOW, made=1),
+    Advanced(at=NOW, done=1),
+    Advanced(at=NOW, broken="its file is gone"),
     NameTaken(at=NOW, result_name="other"),
     Delivered(at=NOW),
 ]
@@ -180,6 +207,8 @@ def test_becoming_carries_every_field_over() -> None:
         predecessors=(FIRST,),
         saved=a_checkpoint(2, 2),
         since=2,
+        tally=Tally(total=1),
+        element=Element(FIRST, 0, 1),
     )
     after = become(task, task.state, lease=task.lease)
     assert after == task

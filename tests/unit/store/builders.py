@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from spoolmw.format.arrays import element_id, element_spec
 from spoolmw.model.events import Assigned, Delivered, Event, Lost, Reported, Submitted
 from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.spec import (
+    Array,
     Checkpoint,
     Files,
     Input,
@@ -18,7 +20,18 @@ from spoolmw.model.spec import (
     Run,
     Spec,
 )
-from spoolmw.model.task import Blame, Cause, Ending, Lease, Outcome, Ran, Task, TaskState
+from spoolmw.model.task import (
+    Blame,
+    Cause,
+    Element,
+    Ending,
+    Lease,
+    Outcome,
+    Ran,
+    Tally,
+    Task,
+    TaskState,
+)
 from spoolmw.store.journal import Changed, Journal
 
 LOCAL = AgentName("local")
@@ -63,8 +76,32 @@ def a_full_spec(**fields: Any) -> Spec:
             asked=True, every_s=60.0, exit_code=3, files=("state.*",), keep=True
         ),
         "place": Place(agents=("local", "ssh"), interpreter="/x", python="3.9", platform="p"),
+        "array": Array(ranges=((1, 3, 1), (10, 90, 20)), file=Input("lines", "f" * 64, 9)),
     }
     return Spec(**(given | fields))
+
+
+def an_array(number: int = 1, total: int = 3, **fields: Any) -> Task:
+    """An array that was accepted, and no element of which was made."""
+    given: dict[str, Any] = {
+        "state": TaskState.EXPANDING,
+        "result_name": "sweep",
+        "spec": Spec(name="sweep", array=Array(ranges=((1, total, 1),))),
+        "tally": Tally(total=total),
+    }
+    return a_task(number, **(given | fields))
+
+
+def an_element(array: Task, position: int, *, seq: int, **fields: Any) -> Task:
+    """One of its elements."""
+    given: dict[str, Any] = {
+        "id": element_id(array.id, position),
+        "dropped": array.dropped,
+        "result_name": f"{array.result_name}.{position + 1}",
+        "spec": element_spec(array.spec, position + 1),
+        "element": Element(array.id, position, position + 1),
+    }
+    return a_task(seq, **(given | fields))
 
 
 def a_lease() -> Lease:

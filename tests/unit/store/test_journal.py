@@ -415,7 +415,7 @@ def test_every_field_of_the_model_has_a_place_in_the_journal() -> None:
 
     `waits` and `predecessors` are looked at in `test_after.py`.
     """
-    assert len(fields(Task)) == 23
+    assert len(fields(Task)) == 25
     assert {field.name for field in fields(Task)} >= {"lease", "ending", "history", "twin_of"}
     assert {outcome.value for outcome in Outcome} == {"success", "error", "lost", "stopped"}
     assert done(a_task()).state is TaskState.DONE

@@ -120,7 +120,7 @@ class TestTasks:
         with Reports.open(some.path) as reports:
             assert reports.counts() == {
                 "waiting": 0, "queued": 1, "held": 0, "running": 1, "delivering": 0,
-                "done": 1, "failed": 1, "cancelled": 0,
+                "done": 1, "failed": 1, "cancelled": 0, "expanding": 0,
             }  # fmt: skip
 
     @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ class TestTasks:
             rows = {row.id: row for row in reports.files()}
         assert rows[an_id(1)].path == f"00/{an_id(1)}~~noop-1.task"
         assert not rows[an_id(1)].is_open
-        assert rows[an_id(3)].inputs == ("c" * 64, "e" * 64)
+        assert rows[an_id(3)].inputs == ("c" * 64, "e" * 64, "f" * 64)
         assert rows[an_id(3)].is_open
 
     def test_a_whole_journal_has_nothing_to_complain_of(self, some: Journal) -> None:

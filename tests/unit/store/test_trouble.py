@@ -18,7 +18,7 @@ from spoolmw.model.task import Saved
 from spoolmw.store import schema
 from spoolmw.store.journal import Changed, Journal
 from spoolmw.store.reports import Reports
-from tests.unit.store.builders import a_task, commit, submitted
+from tests.unit.store.builders import a_task, an_array, commit, submitted
 
 ROOT = Path(__file__).parents[3]
 
@@ -161,6 +161,16 @@ class TestVersions:
         filled(fresh, 1)
         assert columns == journal_columns(fresh)
 
+    def test_a_journal_of_version_1_takes_arrays_after_that(self, path: Path) -> None:
+        filled(path, 2)
+        made_version_1(path)
+        journal = Journal.open(path)
+        commit(journal, submitted(an_array(9)))
+        journal.close()
+        again = Journal.open(path)
+        assert [task.state.value for task in again.load()] == ["queued", "queued", "expanding"]
+        again.close()
+
     def test_who_only_reads_says_what_to_do_with_an_older_one(self, path: Path) -> None:
         filled(path, 3)
         made_version_1(path)
@@ -233,7 +243,7 @@ import os, sys
 from pathlib import Path
 from spoolmw.errors import DiskFull
 from spoolmw.store.journal import Journal
-from tests.unit.store.builders import a_task, commit, submitted
+from tests.unit.store.builders import a_task, an_array, commit, submitted
 path = Path(sys.argv[1]) / "spoolmw.db"
 ballast = path.with_name("ballast")
 journal = Journal.open(path)
@@ -269,7 +279,7 @@ from dataclasses import replace
 from pathlib import Path
 from spoolmw.errors import JournalLost
 from spoolmw.store.journal import Journal
-from tests.unit.store.builders import a_task, commit, submitted
+from tests.unit.store.builders import a_task, an_array, commit, submitted
 try:
     journal = Journal.open(Path(sys.argv[1]))
     for n in range(2, 10):
