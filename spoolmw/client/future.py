@@ -165,9 +165,10 @@ class SpoolTask(Future[Any]):
             remove_result(self.result_file)
 
     def _let_predecessors_go(self) -> None:
-        predecessors, self.predecessors = self.predecessors, ()
-        for task in predecessors:
-            task.let_go(self.id)
+        if self.predecessors:
+            predecessors, self.predecessors = self.predecessors, ()
+            for task in predecessors:
+                task.let_go(self.id)
 
     def __reduce__(self) -> NoReturn:
         raise StandsForTask(
