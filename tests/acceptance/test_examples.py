@@ -104,7 +104,7 @@ def test_genetic(served: Daemon) -> None:
 def test_diffusion_gives_the_same_answer_though_its_worker_is_killed(
     served: Daemon,
 ) -> None:
-    options = ("--walkers", "100", "--steps", "4000", "--every", "0.1s")
+    options = ("--walkers", "100", "--steps", "40000", "--every", "0.1s")
     program = [sys.executable, EXAMPLES / "diffusion.py", "--spool", served.spool, *options]
     text = [str(part) for part in program]
     saved = served.spool / "checkpoints"
