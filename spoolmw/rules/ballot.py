@@ -1,0 +1,294 @@
+"""The vote on one task: its replicas together, from the first placement to the canonical result.
+
+Rule 1: pure; one event in, the new ballot, effects and marks out. Whoever commits the ballot
+commits the marks with it, so each result counts once in its host's record.
+Rule 2: effects are owed by the state: `owed` repeats them after a crash. Only `Stop` is not: an
+attempt without a lease shows up as an orphan.
+Rule 3: results are compared when there are as many as the quorum needs and at least one is new.
+While a validation is under way nothing else is decided; its answer must name its round.
+Rule 4: the end is decided once. What reports later is compared with the canonical result, for
+its host's record only. Where nothing was agreed nobody knows who was right: no host is marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from spoolmw.model.effects import Discard
+from spoolmw.model.events import Cancelled, Lost, Reported, Started
+from spoolmw.model.host import Mark
+from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.redundancy import Redundancy
+from spoolmw.model.replica import (
+    Accepted,
+    Ballot,
+    DeadlinePassed,
+    FoundUnfit,
+    GivenUp,
+    Granted,
+    Judged,
+    JudgingFailed,
+    Launch,
+    Phase,
+    Placed,
+    Replica,
+    ReplicaState,
+    Verdict,
+)
+from spoolmw.model.spec import Retry
+from spoolmw.rules import closing, quorum
+from spoolmw.rules import replica as one
+from spoolmw.rules.closing import Effect, Marks, Step
+from spoolmw.rules.course import go_on, order
+from spoolmw.rules.retry import backoff_s
+
+JUDGING_BACKOFF_S: Final = 10.0  #: the pause before a validation is tried again; doubles
+JUDGINGS_AT_MOST: Final = 8  #: that come to nothing in a row; then the fault is the validator's
+
+Event = (
+    Placed
+    | Started
+    | Reported
+    | Lost
+    | DeadlinePassed
+    | Judged
+    | JudgingFailed
+    | Accepted
+    | Granted
+    | GivenUp
+    | Cancelled
+)
+
+
+def opened(task: TaskId, wish: Redundancy, retry: Retry | None = None) -> Ballot:
+    """The ballot of an accepted task, with its first replicas.
+
+    Where trust may spare some (`adaptive`), that is one, until it is known where it runs.
+    """
+    ballot = Ballot(task=task, wish=wish, retry=retry or Retry())
+    return closing.grown(ballot, 1 if wish.adaptive else wish.target)
+
+
+def step(ballot: Ballot, event: Event) -> Step:
+    """What `event` makes of `ballot`; the very same record where it changes nothing."""
+    return HANDLERS[type(event)](ballot, event)
+
+
+def owed(ballot: Ballot) -> tuple[Effect, ...]:
+    """What the world must be told again after a crash, read off the state alone."""
+    effects: tuple[Effect, ...] = tuple(
+        Launch(each) for each in ballot.replicas if each.lease is not None
+    )
+    if ballot.asked:
+        effects += (order(ballot),)
+    return effects + tuple(Discard(each) for each in unwanted(ballot))
+
+
+def unwanted(ballot: Ballot) -> tuple[AttemptId, ...]:
+    """The attempts whose files in `stage/` nobody can want any more."""
+    found: list[AttemptId] = []
+    for each in ballot.replicas:
+        keep = (
+            ballot.phase is not Phase.AGREED
+            or each.number == ballot.canonical
+            or each.state is ReplicaState.REPORTED
+        )
+        found += one.unwanted(each, keep=keep)
+    return tuple(found)
+
+
+# What happens to one replica
+
+
+def _place(ballot: Ballot, event: Placed) -> Step:
+    """A slot was found. Now it is known whether one replica will do."""
+    others = [
+        each
+        for each in ballot.replicas
+        if each.number != event.replica and each.state is not ReplicaState.FAILED
+    ]
+    alone = ballot.wish.adaptive and event.trusted and not others
+    ballot = replace(ballot, alone=alone)
+    after, effects = one.step(ballot.replicas[event.replica], event, ballot.retry)
+    assert after.state is ReplicaState.RUNNING
+    if ballot.wish.deadline_s:
+        after = replace(after, until=event.at + ballot.wish.deadline_s)
+        effects = (Launch(after),)
+    return go_on(closing.put(ballot, after), event.at, effects)
+
+
+def _hear(ballot: Ballot, event: Started | Reported | Lost | DeadlinePassed) -> Step:
+    """An agent says something of an attempt, or nothing until its deadline."""
+    number = event.attempt.replica
+    if event.attempt.task != ballot.task or not 0 <= number < len(ballot.replicas):
+        return Step(ballot)
+    before = ballot.replicas[number]
+    after, orders = one.step(before, event, ballot.retry)
+    effects: tuple[Effect, ...] = orders
+    if after is before:
+        return Step(ballot, effects)
+    marks: Marks = ((number, Mark.SILENT),) if isinstance(event, DeadlinePassed) else ()
+    ballot = closing.put(ballot, after)
+    if after.overdue or after.state not in (ReplicaState.RUNNING, ReplicaState.REPORTED):
+        ballot = replace(ballot, alone=False)  # trust was in one host, and it did not deliver
+    if isinstance(event, Reported) and after.state is ReplicaState.REPORTED:
+        ballot, dropped = _of_one_platform(ballot, after, event.at)
+        effects += dropped
+    return go_on(ballot, event.at, effects, marks)
+
+
+def _of_one_platform(
+    ballot: Ballot, new: Replica, at: float
+) -> tuple[Ballot, tuple[Effect, ...]]:
+    """The first result fixes the class; a result of another platform cannot be compared."""
+    platform = new.spot.platform if new.spot is not None else ""
+    if not ballot.wish.alike or platform == ballot.platform:
+        return ballot, ()
+    if not ballot.platform:
+        return replace(ballot, platform=platform), ()
+    why = (
+        f"it ran on {platform or 'an unknown platform'}, the first result on {ballot.platform}"
+    )
+    return closing.dropped(ballot, new, why, at, closed=True)
+
+
+# What the validator says
+
+
+def _judged(ballot: Ballot, event: Judged) -> Step:
+    """Classes for the results that were asked for; an answer to an older question is late."""
+    if not ballot.asked or event.round != ballot.round:
+        return Step(ballot)
+    if not _is_whole(event, ballot.asked):
+        why = "the validator's answer does not fit what it was asked"
+        return _judging_failed(
+            ballot, JudgingFailed(at=event.at, round=event.round, message=why)
+        )
+    asked = ballot.asked
+    ballot = replace(ballot, asked=(), judge_failures=0, judge_after=0.0)
+    if ballot.phase is Phase.AGREED:
+        return _compared(ballot, event, asked)
+    ballot = replace(ballot, phase=Phase.OPEN, classes=event.classes)
+    effects: tuple[Effect, ...] = ()
+    for number, why in event.unfit:
+        unfit = FoundUnfit(at=event.at, message=why)
+        ballot, more = closing.applied(ballot, number, unfit)
+        effects += more
+    if not any(each.state is ReplicaState.REPORTED for each in ballot.replicas):
+        ballot = replace(ballot, platform="")  # no result is left that fixed it
+    return go_on(ballot, event.at, effects)
+
+
+def _is_whole(event: Judged, asked: Collection[int]) -> bool:
+    """Whether each result that was asked for stands in one class, or is unfit."""
+    found = [number for each in event.classes for number in each.members]
+    found += [number for number, _ in event.unfit]
+    sound = all(
+        each.centre in each.members and set(each.near) <= set(asked) for each in event.classes
+    )
+    return sound and sorted(found) == sorted(asked)
+
+
+def _compared(ballot: Ballot, event: Judged, asked: Sequence[int]) -> Step:
+    """Late results beside the canonical one: for their hosts' records only."""
+    same: set[int] = set()
+    for each in event.classes:
+        if ballot.canonical in each.members:
+            same |= {*each.members, *(each.near if each.centre == ballot.canonical else ())}
+    effects: tuple[Effect, ...] = ()
+    marks: Marks = ()
+    for number in asked:
+        if number != ballot.canonical:
+            verdict = Verdict.VALID if number in same else Verdict.INVALID
+            ballot, more, mark = closing.sentenced(ballot, number, verdict, event.at)
+            effects, marks = effects + more, marks + mark
+    return go_on(ballot, event.at, effects, marks)
+
+
+def _judging_failed(ballot: Ballot, event: JudgingFailed) -> Step:
+    """It is tried again where that may help; else the fault is the validator's, not a replica's."""
+    if not ballot.asked or event.round != ballot.round:
+        return Step(ballot)
+    failures = ballot.judge_failures + 1
+    if event.transient and failures < JUDGINGS_AT_MOST:
+        pause_s = backoff_s(JUDGING_BACKOFF_S, failures, event.jitter)
+        ballot = replace(
+            ballot,
+            round=ballot.round + 1,
+            judge_failures=failures,
+            judge_after=event.at + pause_s,
+        )
+        return Step(ballot, (order(ballot),))
+    asked = ballot.asked
+    ballot = replace(ballot, asked=(), judge_failures=0, judge_after=0.0)
+    if ballot.phase is not Phase.AGREED:
+        return closing.end(ballot, Phase.GIVEN_UP, event.message, event.at, fault=True)
+    effects: tuple[Effect, ...] = ()
+    for number in asked:
+        if number != ballot.canonical:
+            why = "it came late and could not be compared"
+            ballot, more = closing.dropped(
+                ballot, ballot.replicas[number], why, event.at, closed=True
+            )
+            effects += more
+    return go_on(ballot, event.at, effects)
+
+
+# What somebody decides by hand
+
+
+def _accept(ballot: Ballot, event: Accepted) -> Step:
+    if ballot.phase in (Phase.AGREED, Phase.WITHDRAWN):
+        return Step(ballot)
+    if not 0 <= event.replica < len(ballot.replicas):
+        return Step(ballot)
+    if ballot.replicas[event.replica].staged is None:
+        return Step(ballot)
+    known = {number: each for each in ballot.classes for number in each.members}
+    own = known.get(event.replica)
+    valid = {event.replica, *(own.members if own is not None else ())}
+    by = f" by {event.by}" if event.by else ""
+    done = closing.agree(
+        replace(ballot, asked=(), alone=False, message=f"accepted{by}"),
+        quorum.Agreed(event.replica, tuple(sorted(valid)), tuple(sorted(known.keys() - valid))),
+        event.at,
+    )
+    return go_on(done.ballot, event.at, done.effects, done.marks)
+
+
+def _grant(ballot: Ballot, event: Granted) -> Step:
+    if ballot.phase in (Phase.AGREED, Phase.WITHDRAWN) or event.replicas < 1:
+        return Step(ballot)
+    phase = Phase.OPEN if ballot.phase is Phase.GIVEN_UP else ballot.phase
+    ballot = replace(
+        ballot, phase=phase, extra=ballot.extra + event.replicas, message="", fault=False
+    )
+    return go_on(closing.grown(ballot, event.replicas), event.at)
+
+
+def _give_up(ballot: Ballot, event: GivenUp) -> Step:
+    by = f" by {event.by}" if event.by else ""
+    return closing.end(ballot, Phase.GIVEN_UP, f"failed{by}", event.at)
+
+
+def _withdraw(ballot: Ballot, event: Cancelled) -> Step:
+    by = f" by {event.by}" if event.by else ""
+    return closing.end(ballot, Phase.WITHDRAWN, f"cancelled{by}", event.at)
+
+
+#: What answers to each kind of event.
+HANDLERS: Final[dict[type[Event], Callable[[Ballot, Any], Step]]] = {
+    Placed: _place,
+    Started: _hear,
+    Reported: _hear,
+    Lost: _hear,
+    DeadlinePassed: _hear,
+    Judged: _judged,
+    JudgingFailed: _judging_failed,
+    Accepted: _accept,
+    Granted: _grant,
+    GivenUp: _give_up,
+    Cancelled: _withdraw,
+}

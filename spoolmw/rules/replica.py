@@ -1,0 +1,334 @@
+"""One replica's state machine: what an event makes of it, and what the world must be told.
+
+Rule 1: all transitions stand in one table, `TRANSITIONS`; no clock and no chance.
+Rule 2: what comes too late, twice or with a wrong token changes nothing.
+Rule 3: a missed deadline ends no attempt. The replica is replaced, and its room stays taken, but
+if it reports after all while the vote is open, that is a vote as any other (BOINC: "no reply").
+Rule 4: an attempt that was lost or dropped keeps its token in the history, unless it is proven
+dead or the vote is closed: its late success counts, or is compared for its host's record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from spoolmw.errors import IllegalTransition
+from spoolmw.model.effects import Discard, Stop
+from spoolmw.model.events import Lost, Reported, Started
+from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.replica import (
+    DeadlinePassed,
+    Dropped,
+    FoundUnfit,
+    Launch,
+    Placed,
+    Replica,
+    ReplicaState,
+    Sentenced,
+    Verdict,
+)
+from spoolmw.model.spec import Retry
+from spoolmw.model.task import Blame, Cause, Lease, Outcome, Ran
+from spoolmw.rules.history import HISTORY_AT_MOST, agent_faults_in_a_row
+from spoolmw.rules.retry import AGENT_BACKOFF_S, LOSSES_AT_MOST, backoff_s, is_named
+
+PENDING = ReplicaState.PENDING
+RUNNING = ReplicaState.RUNNING
+REPORTED = ReplicaState.REPORTED
+VALID = ReplicaState.VALID
+INVALID = ReplicaState.INVALID
+FAILED = ReplicaState.FAILED
+CANCELLED = ReplicaState.CANCELLED
+
+Event = Placed | Started | Reported | Lost | DeadlinePassed | Sentenced | FoundUnfit | Dropped
+Effect = Launch | Stop | Discard
+Step = tuple[Replica, tuple[Effect, ...]]
+
+
+def step(replica: Replica, event: Event, retry: Retry) -> Step:
+    """What `event` makes of `replica`; the very same record where it changes nothing."""
+    if is_late(replica, event):
+        return replica, _left_behind(replica, event)
+    rule = TRANSITIONS.get((replica.state, type(event)))
+    if rule is None:
+        raise IllegalTransition(
+            f"Replica {replica.number} of task {replica.task} is {replica.state.value}:"
+            f" {type(event).__name__} cannot happen to it.",
+            why="This is a bug in spoolmw: an event reached a state where it has no meaning.",
+            fix="Please report it, with the output of `spoolmw-ctl votes` for this task.",
+        )
+    return rule.apply(replica, event, retry)
+
+
+def is_late(replica: Replica, event: Event) -> bool:
+    """Whether `event` comes too late or twice, is forged, or wants what is so already."""
+    match event:
+        case Reported():
+            return not (_is_own(replica, event) or _is_late_success(replica, event))
+        case Started() | Lost() | DeadlinePassed():
+            if isinstance(event, DeadlinePassed) and replica.overdue:
+                return True
+            return replica.lease is None or event.attempt != replica.attempt_id
+        case Placed():
+            return False
+        case _:
+            return (replica.state, type(event)) not in TRANSITIONS
+
+
+def is_ignored(state: ReplicaState, kind: type[Event]) -> bool:
+    """Whether any event of this kind changes nothing in `state`; without a rule else, it is a bug."""
+    return (state, kind) not in TRANSITIONS and kind is not Placed
+
+
+def may_still_report(replica: Replica, attempt: int, token: str) -> bool:
+    """Whether a success of this lost or dropped attempt would still be taken."""
+    return any(ran.attempt == attempt and ran.token == token != "" for ran in replica.history)
+
+
+def unwanted(replica: Replica, *, keep: bool) -> tuple[AttemptId, ...]:
+    """The attempts whose files in `stage/` nobody can want any more, oldest first.
+
+    `keep` says whether the result that the replica reported is still needed.
+    """
+    wanted = {ran.attempt for ran in replica.history if ran.token}
+    if replica.staged is not None and keep:
+        wanted.add(replica.staged.attempt)
+    if replica.lease is not None:
+        wanted.add(replica.attempt)
+    return tuple(
+        AttemptId(replica.task, replica.number, attempt)
+        for attempt in range(1, replica.attempt + 1)
+        if attempt not in wanted
+    )
+
+
+def _is_own(replica: Replica, event: Reported) -> bool:
+    lease = replica.lease
+    return (
+        lease is not None and event.attempt == replica.attempt_id and event.token == lease.token
+    )
+
+
+def _is_late_success(replica: Replica, event: Reported) -> bool:
+    return (
+        event.outcome is Outcome.SUCCESS
+        and event.attempt == replica.attempt_id._replace(attempt=event.attempt.attempt)
+        and replica.staged is None
+        and may_still_report(replica, event.attempt.attempt, event.token)
+    )
+
+
+def _left_behind(replica: Replica, event: Event) -> tuple[Effect, ...]:
+    """The file that came with a late report and that nobody wants; a forged one has none."""
+    if not isinstance(event, Reported) or event.attempt not in unwanted(replica, keep=True):
+        return ()
+    return (Discard(event.attempt),)
+
+
+# The rules
+
+
+def _place(replica: Replica, event: Placed, retry: Retry) -> Step:
+    """A slot was found: a new attempt gets its number, its token and its deadline."""
+    after = replace(
+        replica,
+        state=RUNNING,
+        attempt=replica.attempt + 1,
+        lease=Lease(agent=event.agent, token=event.token, assigned_at=event.wall),
+        spot=event.spot,
+    )
+    return after, (Launch(after),)
+
+
+def _begin(replica: Replica, event: Started, retry: Retry) -> Step:
+    """The agent says that the attempt really runs, and where."""
+    assert replica.lease is not None
+    lease = replace(
+        replica.lease, started_at=event.started_at, host=event.host, slot=event.slot
+    )
+    return replace(replica, lease=lease), ()
+
+
+def _report(replica: Replica, event: Reported, retry: Retry) -> Step:
+    """The running attempt, or an earlier one after all, ended: a vote, a repetition or a failure."""
+    if not _is_own(replica, event):
+        return _report_late(replica, event, retry)
+    after = _ended(replica, _ran(replica, event))
+    if event.outcome is Outcome.SUCCESS:
+        after = _voted(after, event)
+        return after, tuple(Discard(each) for each in unwanted(after, keep=True))
+    if event.blame is not Blame.TASK:
+        return _after_loss(after, event)
+    failures = replica.failures + 1
+    after = replace(after, failures=failures, losses=0)
+    again = replica.failures < retry.max and is_named(retry, event.cause, event.exit_code)
+    if again and not replica.overdue:
+        pause_s = backoff_s(retry.backoff_s, failures, event.jitter)
+        after = replace(after, state=PENDING, not_before=event.at + pause_s)
+    else:
+        after = replace(after, state=FAILED, message=event.message or event.cause.value)
+    return after, (Discard(event.attempt),)
+
+
+def _report_late(replica: Replica, event: Reported, retry: Retry) -> Step:
+    """An attempt that was given up succeeded after all; a newer one is stopped."""
+    effects: tuple[Effect, ...] = ()
+    after = replica
+    if replica.lease is not None:
+        effects = (Stop(replica.lease.agent, replica.attempt_id),)
+        why = f"attempt {event.attempt.attempt} reported after all"
+        ran = _stopped(replica, event.at, Cause.SUPERSEDED, why)
+        after = _ended(replica, replace(ran, token=""))
+    history = tuple(
+        replace(_ran(replica, event), agent=ran.agent)
+        if ran.attempt == event.attempt.attempt
+        else ran
+        for ran in after.history
+    )
+    after = _voted(replace(after, history=history), event)
+    return after, effects + tuple(Discard(each) for each in unwanted(after, keep=True))
+
+
+def _lose(replica: Replica, event: Lost, retry: Retry) -> Step:
+    """The attempt is gone without a result: a free repetition, but for the third in a row."""
+    return _after_loss(_ended(replica, _ran(replica, event)), event)
+
+
+def _after_loss(after: Replica, event: Lost | Reported) -> Step:
+    counts = event.counts if isinstance(event, Lost) else True
+    losses = after.losses + counts
+    after = replace(after, losses=losses)
+    discards = tuple(Discard(each) for each in unwanted(after, keep=True))
+    if after.overdue or (counts and losses >= LOSSES_AT_MOST):
+        return replace(
+            after, state=FAILED, message=event.message or event.cause.value
+        ), discards
+    pause_s = 0.0
+    if event.blame is Blame.AGENT:
+        faults = agent_faults_in_a_row(after.history)
+        pause_s = backoff_s(AGENT_BACKOFF_S, faults, event.jitter)
+    return replace(after, state=PENDING, not_before=event.at + pause_s), discards
+
+
+def _overstay(replica: Replica, event: DeadlinePassed, retry: Retry) -> Step:
+    """It has not reported in time: another is made in its place, and it may go on."""
+    return replace(replica, overdue=True), ()
+
+
+def _sentence(replica: Replica, event: Sentenced, retry: Retry) -> Step:
+    """Its result was compared; what is inconclusive may be compared again."""
+    state = {Verdict.VALID: VALID, Verdict.INVALID: INVALID}.get(event.verdict, REPORTED)
+    return replace(replica, state=state, verdict=event.verdict), ()
+
+
+def _refuse(replica: Replica, event: FoundUnfit, retry: Retry) -> Step:
+    """What it returned is no result at all."""
+    assert replica.staged is not None
+    after = replace(replica, state=FAILED, staged=None, message=event.message)
+    return after, (Discard(replica.staged),)
+
+
+def _drop(replica: Replica, event: Dropped, retry: Retry) -> Step:
+    """It is not needed any more: what runs is stopped, what waits is never launched."""
+    effects: tuple[Effect, ...] = ()
+    after = replica
+    if replica.lease is not None:
+        effects = (Stop(replica.lease.agent, replica.attempt_id),)
+        after = _ended(replica, _stopped(replica, event.at, Cause.SUPERSEDED, event.message))
+    if event.closed:
+        history = tuple(replace(ran, token="") for ran in after.history)
+        after = replace(after, history=history)
+    after = replace(after, state=CANCELLED, staged=None, message=event.message)
+    return after, effects + tuple(Discard(each) for each in unwanted(after, keep=False))
+
+
+def _voted(replica: Replica, event: Reported) -> Replica:
+    """The replica with its result; of its attempts no other counts any more."""
+    return replace(
+        replica,
+        history=tuple(replace(ran, token="") if ran.token else ran for ran in replica.history),
+        state=REPORTED,
+        staged=event.attempt,
+        body_bytes=event.body_bytes,
+        digest=event.digest,
+        files=event.files,
+        losses=0,
+        message="",
+    )
+
+
+def _ended(replica: Replica, ran: Ran) -> Replica:
+    """The replica without its lease, and with one attempt more in its history."""
+    history = (*replica.history[1 - HISTORY_AT_MOST :], ran)
+    return replace(replica, lease=None, history=history)
+
+
+def _ran(replica: Replica, event: Reported | Lost) -> Ran:
+    """The attempt as the history tells it; a loss that is not proven dead may yet report."""
+    lease = replica.lease or Lease(agent=AgentName(""), token="", assigned_at=0.0)
+    ran = Ran(
+        attempt=event.attempt.attempt,
+        agent=lease.agent,
+        outcome=Outcome.LOST,
+        cause=event.cause,
+        blame=event.blame,
+        message=event.message,
+        host=event.host or lease.host,
+        slot=event.slot or lease.slot,
+        started_at=event.started_at or lease.started_at,
+        ended_at=event.ended_at,
+    )
+    if isinstance(event, Lost):
+        return ran if event.dead else replace(ran, token=lease.token)
+    return replace(
+        ran,
+        outcome=event.outcome,
+        exit_code=event.exit_code,
+        cpu_s=event.cpu_s,
+        memory_bytes=event.memory_bytes,
+    )
+
+
+def _stopped(replica: Replica, at: float, cause: Cause, message: str) -> Ran:
+    """The running attempt as one that we stop; it may yet report. Its end is not known: 0."""
+    lease = replica.lease
+    assert lease is not None
+    return Ran(
+        attempt=replica.attempt,
+        agent=lease.agent,
+        outcome=Outcome.STOPPED,
+        cause=cause,
+        blame=Blame.NONE,
+        message=message,
+        host=lease.host,
+        slot=lease.slot,
+        started_at=lease.started_at or lease.assigned_at,
+        token=lease.token,
+    )
+
+
+class Rule(NamedTuple):
+    """What an event does in a state, as the function's docstring says, and where it leads."""
+
+    apply: Callable[[Replica, Any, Retry], Step]
+    to: tuple[ReplicaState, ...]
+
+
+#: The whole machine.
+TRANSITIONS: Final[dict[tuple[ReplicaState, type[Event]], Rule]] = {
+    (PENDING, Placed): Rule(_place, (RUNNING,)),
+    (PENDING, Reported): Rule(_report, (REPORTED,)),
+    (PENDING, Dropped): Rule(_drop, (CANCELLED,)),
+    (RUNNING, Started): Rule(_begin, (RUNNING,)),
+    (RUNNING, Reported): Rule(_report, (REPORTED, PENDING, FAILED)),
+    (RUNNING, Lost): Rule(_lose, (PENDING, FAILED)),
+    (RUNNING, DeadlinePassed): Rule(_overstay, (RUNNING,)),
+    (RUNNING, Dropped): Rule(_drop, (CANCELLED,)),
+    (REPORTED, Sentenced): Rule(_sentence, (VALID, INVALID, REPORTED)),
+    (REPORTED, FoundUnfit): Rule(_refuse, (FAILED,)),
+    (REPORTED, Dropped): Rule(_drop, (CANCELLED,)),
+    (FAILED, Reported): Rule(_report, (REPORTED,)),
+    (CANCELLED, Reported): Rule(_report, (REPORTED,)),
+}

@@ -1,0 +1,399 @@
+"""The vote on one task, from the first placement to its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from spoolmw.model.effects import Discard, Stop
+from spoolmw.model.events import Cancelled
+from spoolmw.model.host import Mark
+from spoolmw.model.redundancy import Validator
+from spoolmw.model.replica import (
+    Accepted,
+    DeadlinePassed,
+    GivenUp,
+    Granted,
+    Judge,
+    JudgingFailed,
+    Launch,
+    Phase,
+)
+from spoolmw.model.task import Cause
+from spoolmw.rules import independence
+from spoolmw.rules.ballot import JUDGINGS_AT_MOST, owed, step
+from tests.unit.rules.ballots import (
+    BY_SIGNAL,
+    a_ballot,
+    a_class,
+    a_judgement,
+    a_loss,
+    a_placement,
+    a_spot,
+    a_success,
+    a_wish,
+    after,
+    all_reported,
+    an_error,
+    an_id,
+    placed,
+    states,
+)
+from tests.unit.rules.builders import LOCAL, NOW, TASK
+
+
+def test_a_task_begins_with_as_many_replicas_as_its_target() -> None:
+    assert states(a_ballot(a_wish(2, target=3))) == ["pending"] * 3
+
+
+def test_results_are_compared_as_soon_as_they_are_enough() -> None:
+    ballot = after(placed(a_ballot()), a_success(0))
+    assert ballot.phase is Phase.OPEN
+    done = step(ballot, a_success(1))
+    assert done.ballot.phase is Phase.JUDGING
+    assert done.effects == (Judge(TASK, 1, (0, 1)),)
+
+
+def test_an_agreement_has_verdicts_and_marks() -> None:
+    ballot = all_reported(a_ballot())
+    done = step(ballot, a_judgement(ballot, a_class(0, 1)))
+    assert done.ballot.phase is Phase.AGREED
+    assert done.ballot.canonical == 0
+    assert states(done.ballot) == ["valid", "valid"]
+    assert done.marks == ((0, Mark.VALID), (1, Mark.VALID))
+    assert done.effects == (Discard(an_id(1)),)
+
+
+def test_a_disagreement_makes_a_third_and_all_are_compared_again() -> None:
+    ballot = all_reported(a_ballot())
+    ballot = after(ballot, a_judgement(ballot, a_class(0), a_class(1)))
+    assert (ballot.phase, states(ballot)) == (Phase.OPEN, ["reported", "reported", "pending"])
+    ballot = all_reported(ballot)
+    assert ballot.asked == (0, 1, 2)
+    done = step(ballot, a_judgement(ballot, a_class(0), a_class(1, 2)))
+    assert done.ballot.canonical == 1
+    assert done.marks == ((0, Mark.INVALID), (1, Mark.VALID), (2, Mark.VALID))
+
+
+def test_what_is_superfluous_is_stopped_and_never_launched() -> None:
+    ballot = a_ballot(a_wish(2, target=4))
+    ballot = after(ballot, *(a_placement(each) for each in range(3)))
+    ballot = after(ballot, a_success(0), a_success(1))
+    done = step(ballot, a_judgement(ballot, a_class(0, 1)))
+    assert states(done.ballot) == ["valid", "valid", "cancelled", "cancelled"]
+    assert Stop(LOCAL, an_id(2)) in done.effects
+    assert not any(isinstance(each, Launch) for each in done.effects)
+
+
+def test_a_replica_that_failed_or_was_late_is_replaced() -> None:
+    ballot = placed(a_ballot())
+    ballot = after(ballot, an_error(0))
+    assert states(ballot) == ["failed", "running", "pending"]
+    ballot = after(placed(ballot), DeadlinePassed(at=NOW, attempt=an_id(1)))
+    assert states(ballot) == ["failed", "running", "running", "pending"]
+
+
+def test_a_deadline_is_set_when_an_attempt_is_placed() -> None:
+    ballot = placed(a_ballot(a_wish(deadline_s=3600.0)))
+    assert [each.until for each in ballot.replicas] == [NOW + 3600] * 2
+
+
+def test_a_missed_deadline_is_on_the_hosts_record_at_once() -> None:
+    done = step(placed(a_ballot()), DeadlinePassed(at=NOW, attempt=an_id(1)))
+    assert done.marks == ((1, Mark.SILENT),)
+
+
+def test_a_late_result_counts_while_the_vote_is_open() -> None:
+    ballot = after(placed(a_ballot()), DeadlinePassed(at=NOW, attempt=an_id(0)))
+    ballot = after(placed(ballot), a_success(1), a_success(0))
+    assert (ballot.phase, ballot.asked) == (Phase.JUDGING, (0, 1))
+
+
+def test_after_the_decision_it_is_compared_for_its_hosts_record_only() -> None:
+    ballot = placed(a_ballot(a_wish(2, target=3)))
+    ballot = after(ballot, a_success(0), a_success(1))
+    ballot = after(ballot, a_judgement(ballot, a_class(0, 1)))
+    done = step(ballot, a_success(2))
+    assert done.effects == (Judge(TASK, 2, (0, 2)),)
+    end = step(done.ballot, a_judgement(done.ballot, a_class(0), a_class(2)))
+    assert (end.ballot.phase, end.ballot.canonical) == (Phase.AGREED, 0)
+    assert end.marks == ((2, Mark.INVALID),)
+    assert end.effects == (Discard(an_id(2)),)
+
+
+def test_one_that_cannot_be_compared_any_more_is_forgotten() -> None:
+    ballot = placed(a_ballot(a_wish(2, target=3)))
+    ballot = after(ballot, a_success(0), a_success(1))
+    ballot = after(ballot, a_judgement(ballot, a_class(0, 1)), a_success(2))
+    gone = JudgingFailed(at=NOW, round=ballot.round, message="the canonical one is delivered")
+    done = step(ballot, gone)
+    assert (done.marks, states(done.ballot)) == ((), ["valid", "valid", "cancelled"])
+    assert done.ballot.phase is Phase.AGREED
+
+
+def test_too_many_errors_are_the_end_and_it_says_who_returned_what() -> None:
+    ballot = placed(a_ballot(a_wish(max_errors=1)))
+    ballot = placed(after(ballot, an_error(0)))
+    done = step(ballot, an_error(2))
+    assert done.ballot.phase is Phase.GIVEN_UP
+    assert done.ballot.message == ("2 results must agree, at most 0 did; pc00, pc02: oh")
+    assert done.marks == ()
+    assert Stop(LOCAL, an_id(1)) in done.effects
+
+
+def test_a_lost_replica_is_no_error_but_uses_up_the_limit() -> None:
+    ballot = placed(a_ballot(a_wish(limit=3, max_errors=0)))
+    for attempt in (1, 2, 3):
+        ballot = placed(after(ballot, a_loss(0, attempt)))
+    assert states(ballot) == ["failed", "running", "running"]
+    for attempt in (1, 2, 3):
+        ballot = after(placed(ballot), a_loss(1, attempt))
+    assert ballot.phase is Phase.GIVEN_UP
+
+
+def test_a_failure_that_the_user_wants_repeated_is_the_same_replicas() -> None:
+    ballot = placed(a_ballot(retry=BY_SIGNAL))
+    assert states(after(ballot, an_error(0, cause=Cause.SIGNAL))) == ["pending", "running"]
+
+
+def test_a_result_that_is_none_is_replaced_and_marked_when_others_agree() -> None:
+    ballot = all_reported(a_ballot())
+    ballot = after(ballot, a_judgement(ballot, a_class(1), unfit=((0, "torn"),)))
+    assert states(ballot) == ["failed", "reported", "pending"]
+    ballot = all_reported(ballot)
+    done = step(ballot, a_judgement(ballot, a_class(1, 2)))
+    assert set(done.marks) == {(0, Mark.INVALID), (1, Mark.VALID), (2, Mark.VALID)}
+
+
+def test_two_results_of_one_machine_are_one_vote_whatever_its_name() -> None:
+    ballot = a_ballot()
+    first = a_spot(0, host="pc01")
+    again = a_spot(0, host="pc01.lab.example")
+    ballot = after(ballot, a_placement(0, spot=first), a_placement(1, spot=again))
+    ballot = after(ballot, a_success(0), a_success(1))
+    ballot = after(ballot, a_judgement(ballot, a_class(0, 1)))
+    assert states(ballot) == ["reported", "reported", "pending"]
+
+
+# The validator's fault
+
+
+def test_the_validators_fault_ends_the_vote_and_marks_nobody() -> None:
+    ballot = all_reported(a_ballot())
+    done = step(ballot, JudgingFailed(at=NOW, round=1, message="it died of SIGSEGV"))
+    assert (done.ballot.phase, done.ballot.fault) == (Phase.GIVEN_UP, True)
+    assert done.ballot.message == "it died of SIGSEGV"
+    assert done.marks == ()
+    assert states(done.ballot) == ["reported", "reported"]
+    assert done.effects == ()
+
+
+def test_what_is_so_only_now_is_tried_again_later_and_not_for_ever() -> None:
+    ballot = all_reported(a_ballot())
+    for number in range(1, JUDGINGS_AT_MOST):
+        later = JudgingFailed(at=NOW, round=ballot.round, message="busy", transient=True)
+        done = step(ballot, later)
+        ballot = done.ballot
+        (order,) = done.effects
+        assert isinstance(order, Judge)
+        assert order.round == number + 1
+        assert order.not_before > NOW
+    last = JudgingFailed(at=NOW, round=ballot.round, message="busy", transient=True)
+    assert after(ballot, last).fault
+
+
+def test_an_answer_to_an_older_question_is_not_heard() -> None:
+    ballot = all_reported(a_ballot())
+    ballot = after(ballot, a_judgement(ballot, a_class(0), a_class(1)))
+    ballot = all_reported(ballot)
+    late = a_judgement(ballot, a_class(0, 1), round=1)
+    assert step(ballot, late).ballot is ballot
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        (a_class(0),),
+        (a_class(0, 1), a_class(1)),
+        (a_class(0, 1, 2),),
+        (replace(a_class(0, 1), centre=5),),
+    ],
+)
+def test_an_answer_that_does_not_fit_the_question_is_the_validators_fault(
+    classes: tuple[object, ...],
+) -> None:
+    ballot = all_reported(a_ballot())
+    ballot = after(ballot, a_judgement(ballot, *classes))  # type: ignore[arg-type]
+    assert (ballot.phase, ballot.fault) == (Phase.GIVEN_UP, True)
+
+
+# One result is enough
+
+
+def test_a_quorum_of_one_needs_no_validator() -> None:
+    ballot = placed(a_ballot(a_wish(1, target=2)))
+    done = step(ballot, a_success(1))
+    assert (done.ballot.phase, done.ballot.canonical) == (Phase.AGREED, 1)
+    assert done.marks == ((1, Mark.ALONE),)
+    assert states(done.ballot) == ["cancelled", "valid"]
+
+
+def test_but_a_function_that_checks_single_results_is_asked() -> None:
+    wish = a_wish(1, validator=Validator(kind="python"))
+    ballot = after(placed(a_ballot(wish)), a_success(0))
+    assert ballot.phase is Phase.JUDGING
+    done = step(ballot, a_judgement(ballot, a_class(0)))
+    assert done.marks == ((0, Mark.ALONE),)
+
+
+def test_on_a_trusted_host_one_replica_does() -> None:
+    ballot = a_ballot(a_wish(adaptive=True))
+    assert states(ballot) == ["pending"]
+    ballot = after(ballot, a_placement(0, trusted=True))
+    assert states(ballot) == ["running"]
+    done = step(ballot, a_success(0))
+    assert (done.ballot.phase, done.marks) == (Phase.AGREED, ((0, Mark.ALONE),))
+
+
+def test_on_another_the_rest_is_made_at_once() -> None:
+    ballot = after(a_ballot(a_wish(adaptive=True)), a_placement(0, trusted=False))
+    assert states(ballot) == ["running", "pending"]
+
+
+def test_the_next_host_is_asked_anew_when_the_trusted_one_was_lost() -> None:
+    ballot = after(a_ballot(a_wish(adaptive=True)), a_placement(0, trusted=True), a_loss(0))
+    assert states(ballot) == ["pending"]
+    ballot = after(ballot, a_placement(0, 2, trusted=False))
+    assert states(ballot) == ["running", "pending"]
+
+
+def test_a_trusted_host_beside_others_is_one_vote_like_any() -> None:
+    ballot = after(
+        a_ballot(a_wish(adaptive=True)), a_placement(0), a_placement(1, trusted=True)
+    )
+    assert after(ballot, a_success(1)).phase is Phase.OPEN
+
+
+# By hand
+
+
+def test_somebody_may_accept_a_result_where_none_agreed() -> None:
+    ballot = all_reported(a_ballot(a_wish(limit=2)))
+    ballot = after(ballot, a_judgement(ballot, a_class(0), a_class(1)))
+    assert ballot.phase is Phase.GIVEN_UP
+    done = step(ballot, Accepted(at=NOW, replica=1, by="ann"))
+    assert (done.ballot.phase, done.ballot.canonical) == (Phase.AGREED, 1)
+    assert done.ballot.message == "accepted by ann"
+    assert done.marks == ((0, Mark.INVALID), (1, Mark.VALID))
+
+
+def test_only_a_result_that_is_there_can_be_accepted() -> None:
+    ballot = placed(a_ballot())
+    assert step(ballot, Accepted(at=NOW, replica=1)).ballot is ballot
+    assert step(ballot, Accepted(at=NOW, replica=7)).ballot is ballot
+
+
+def test_somebody_may_grant_more_replicas_beyond_the_limit() -> None:
+    ballot = all_reported(a_ballot(a_wish(limit=2)))
+    ballot = after(ballot, a_judgement(ballot, a_class(0), a_class(1)))
+    ballot = all_reported(after(ballot, Granted(at=NOW, replicas=1)))
+    assert after(ballot, a_judgement(ballot, a_class(0, 2), a_class(1))).canonical == 0
+
+
+def test_somebody_may_give_up_or_cancel_and_all_is_stopped() -> None:
+    given_up = step(placed(a_ballot()), GivenUp(at=NOW, by="ann"))
+    assert (given_up.ballot.phase, given_up.ballot.message) == (Phase.GIVEN_UP, "failed by ann")
+    assert given_up.effects[:2] == (Stop(LOCAL, an_id(0)), Discard(an_id(0)))
+    ballot = after(placed(a_ballot()), a_success(0))
+    done = step(ballot, Cancelled(at=NOW, by="ann"))
+    assert (done.ballot.phase, states(done.ballot)) == (
+        Phase.WITHDRAWN,
+        ["cancelled", "cancelled"],
+    )
+    assert Discard(an_id(0)) in done.effects
+
+
+def test_what_is_agreed_stays_agreed() -> None:
+    ballot = all_reported(a_ballot())
+    ballot = after(ballot, a_judgement(ballot, a_class(0, 1)))
+    for event in (
+        Accepted(at=NOW, replica=1),
+        Granted(at=NOW, replicas=1),
+        GivenUp(at=NOW),
+        Cancelled(at=NOW),
+    ):
+        assert step(ballot, event).ballot is ballot
+
+
+# Independence
+
+
+def test_two_replicas_never_share_a_machine() -> None:
+    ballot = after(a_ballot(), a_placement(0))
+    assert not independence.may_run(ballot, 1, a_spot(0, host="another name", slot="7"))
+    assert independence.may_run(ballot, 1, a_spot(1))
+
+
+def test_they_may_share_it_where_only_slots_must_differ() -> None:
+    ballot = after(a_ballot(a_wish(distinct="slot")), a_placement(0))
+    assert independence.may_run(ballot, 1, a_spot(0, slot="2"))
+    assert not independence.may_run(ballot, 1, a_spot(0))
+
+
+def test_or_not_even_an_owner() -> None:
+    ballot = after(a_ballot(a_wish(distinct="owner")), a_placement(0))
+    assert not independence.may_run(ballot, 1, a_spot(1))
+    assert independence.may_run(ballot, 1, a_spot(1, owner="ann"))
+
+
+def test_where_one_failed_none_is_tried_again_but_a_lost_one_has_left() -> None:
+    ballot = placed(a_ballot())
+    failed = after(ballot, an_error(0))
+    assert not independence.may_run(failed, 2, a_spot(0))
+    left = after(ballot, a_loss(0, dead=True))
+    assert independence.may_run(left, 1, a_spot(0))
+    may_report = after(ballot, a_loss(0))
+    assert not independence.may_run(may_report, 1, a_spot(0))
+    assert independence.may_run(may_report, 0, a_spot(0))
+
+
+def test_why_names_what_is_missing_and_what_was_tried() -> None:
+    ballot = all_reported(a_ballot())
+    ballot = after(ballot, a_judgement(ballot, a_class(0), a_class(1)))
+    assert independence.why(ballot, 2) == "needs a third host: tried pc00, pc01"
+
+
+def test_the_first_result_fixes_the_platform_and_others_are_not_compared() -> None:
+    arm, intel = a_spot(0, platform="linux-aarch64"), a_spot(1, platform="linux-x86_64")
+    ballot = a_ballot(a_wish(alike="platform"))
+    ballot = after(ballot, a_placement(0, spot=arm), a_placement(1, spot=intel))
+    ballot = after(ballot, a_success(1))
+    assert ballot.platform == "linux-x86_64"
+    done = step(ballot, a_success(0))
+    assert states(done.ballot) == ["cancelled", "reported", "pending"]
+    assert Discard(an_id(0)) in done.effects
+    assert not independence.may_run(done.ballot, 2, a_spot(2, platform="linux-aarch64"))
+    assert independence.why(done.ballot, 2) == (
+        "needs a third host of platform linux-x86_64: tried pc00, pc01"
+    )
+
+
+def test_a_platform_is_followed_before_its_result_is_there() -> None:
+    ballot = after(
+        a_ballot(a_wish(alike="platform")),
+        a_placement(0, spot=a_spot(0, platform="linux-x86_64")),
+    )
+    assert not independence.may_run(ballot, 1, a_spot(1, platform="linux-aarch64"))
+
+
+# After a crash
+
+
+def test_a_state_owes_what_led_to_it() -> None:
+    ballot = placed(a_ballot(a_wish(2, target=3)))
+    assert owed(ballot) == tuple(Launch(each) for each in ballot.replicas)
+    ballot = after(ballot, a_success(0), a_success(1))
+    assert owed(ballot) == (Launch(ballot.replicas[2]), Judge(TASK, 1, (0, 1)))
+    ballot = after(ballot, a_judgement(ballot, a_class(0, 1)))
+    assert owed(ballot) == (Discard(an_id(1)),)
