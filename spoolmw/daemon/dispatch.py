@@ -31,6 +31,10 @@ class Dispatch:
         room.capacity = event.capacity
         room.trouble = event.reason
 
+    def is_halted(self) -> bool:
+        """Nothing is started until somebody resumes it by hand."""
+        return self.draining or all(room.paused for room in self.rooms.values())
+
     def assign(self, now: float) -> list[tuple[TaskId, AgentName]]:
         """Which ready tasks start where, best first; their room is claimed."""
         self.ready.wake(now)

@@ -38,7 +38,8 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Cause, Task, TaskState
 from spoolmw.rules.task import step
 
-MOVING = (TaskState.QUEUED, TaskState.RUNNING, TaskState.DELIVERING)
+UNDER_WAY = (TaskState.RUNNING, TaskState.DELIVERING)
+MOVING = (TaskState.QUEUED, *UNDER_WAY)
 TICK_EVENTS = 2048  #: agent events handled in one tick
 TICK_FILES = 1024  #: dropped files accepted in one tick
 SETTLE_S = 0.005  #: wait this long for company before a commit that only says "delivered"
@@ -125,8 +126,9 @@ class Reactor:
         return bool(self._batch or self.performer.has_news() or self.waits.is_due())
 
     def idle(self) -> bool:
-        """Nothing is open but what is held or waits for that, and nothing is to be taken or told."""
-        moves = any(self.table.states[state] for state in MOVING) or self.arrays.has_room()
+        """Nothing is open but what waits for somebody's hand, and nothing is to be taken or told."""
+        moving = UNDER_WAY if self.dispatch.is_halted() else MOVING
+        moves = any(self.table.states[state] for state in moving) or self.arrays.has_room()
         quiet = self.wakeup.quiet and not self.intake.is_waiting()
         return not moves and (quiet or bool(self.dispatch.closed_by_hand)) and not self.owes()
 

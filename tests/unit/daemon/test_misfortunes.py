@@ -137,6 +137,16 @@ def test_a_drain_does_not_wait_for_what_is_held_nor_for_its_twins(bench: Bench) 
     bench.until(bench.parts.reactor.idle)
 
 
+@pytest.mark.parametrize("verb", ["pause", "drain"])
+def test_a_drain_does_not_wait_for_what_nobody_may_start(bench: Bench, verb: str) -> None:
+    bench.ask(verb)
+    bench.drop("a.sh")
+    bench.until(lambda: bench.parts.table.states[TaskState.QUEUED] == 1)
+    bench.until(bench.parts.reactor.idle)
+    bench.ask("resume")
+    assert not bench.parts.reactor.idle()
+
+
 def test_a_drain_does_not_wait_for_an_intake_that_is_paused(bench: Bench) -> None:
     bench.ask("pause", intake=True)
     bench.close()
