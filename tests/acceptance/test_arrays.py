@@ -13,7 +13,7 @@ import pytest
 from spoolmw import Spool
 from spoolmw.client.outcome import ArrayResult, CommandResult
 from spoolmw.errors import BadTaskFile, TaskFailed
-from tests.support.daemon import Daemon, header, running, trailer
+from tests.support.daemon import ROOT, Daemon, header, running, trailer
 from tests.support.waiting import wait_until
 
 TWO_SLOTS = '[intake]\nsettle_s = 0.2\n[agents.local]\nkind = "local"\nslots = 2\n'
@@ -45,6 +45,14 @@ def test_a_script_runs_once_for_each_index_with_its_own_result(daemon: Daemon) -
         assert stdout_of(result) == f"{index} sweep.sh.{index} i{index} {{{index}}} none\n"
         assert result.with_suffix(".files").joinpath(f"out-{index}.csv").exists()
     assert len(daemon.results()) == 6
+
+
+def test_the_example_of_an_array(daemon: Daemon) -> None:
+    daemon.drop("sweep", (ROOT / "examples" / "drops" / "array.sh").read_text())
+    assert header(daemon.result("sweep"))["elements"]["done"] == 50  # type: ignore[index]
+    lines = [stdout_of(daemon.result(f"sweep.{seed}")).split() for seed in range(1, 51)]
+    assert [int(seed) for seed, _ in lines] == list(range(1, 51))
+    assert sum(float(share) for _, share in lines) / 50 == pytest.approx(10 / 216, abs=0.01)
 
 
 def test_each_line_of_a_file_is_an_element(daemon: Daemon) -> None:

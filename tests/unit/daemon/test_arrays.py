@@ -11,6 +11,7 @@ import pytest
 
 from spoolmw.config import Arrays
 from spoolmw.daemon.rebuild import rebuild
+from spoolmw.errors import UnknownTask
 from spoolmw.format.arrays import element_id
 from spoolmw.format.resultfile import read_head, read_trailer
 from spoolmw.model.ids import TaskId
@@ -331,6 +332,86 @@ def test_a_twin_of_an_array_that_failed_runs_itself(bench: Bench) -> None:
     assert bench.trailer("a")["state"] == "failed"
     assert bench.trailer("b")["state"] == "done"
     assert bench.delivered("b.2")
+
+
+# Together with `after`
+
+
+def after(words: str, array: str = "") -> str:
+    lines = f"#SPOOLMW after = {words}\n" + (f"#SPOOLMW {array}\n" if array else "")
+    return f"#!/bin/sh\n{lines}true\n"
+
+
+def end_of(bench: Bench, name: str, ended: results.Ended | None = None) -> None:
+    """Let the one attempt of a plain task end."""
+    bench.until(lambda: [each for each in bench.agent.launched if each.spec.name == name])
+    [launch] = [each for each in bench.agent.launched if each.spec.name == name]
+    bench.agent.finish(launch.attempt, ended)
+
+
+def test_an_array_waits_as_a_whole(bench: Bench) -> None:
+    bench.drop("first", "#!/bin/sh\ntrue\n")
+    bench.until(lambda: bench.agent.launched)
+    bench.drop("sweep", after('["first"]', "array = 1-3"))
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING])
+    [array] = bench.parts.table.elements
+    assert "waits for first" in str(bench.ask("why", id=array))
+    assert "is waiting" in str(bench.ask("why", id=element_id(array, 1)))
+    with pytest.raises(UnknownTask, match="element of sweep"):
+        raise bench.ask("cancel", ids=[element_id(array, 1)])  # type: ignore[misc]
+    end_of(bench, "first")
+    bench.until(lambda: bench.parts.table.elements[array])
+    assert sorted(finish(bench)) == [1, 2, 3]
+    assert bench.trailer("sweep")["state"] == "done"
+
+
+def test_an_array_whose_predecessor_failed_fails_as_a_whole_and_can_be_retried(
+    bench: Bench,
+) -> None:
+    bench.drop("first", "#!/bin/sh\ntrue\n")
+    bench.until(lambda: bench.agent.launched)
+    bench.drop("sweep", after('["first"]', "array = 1-3"))
+    bench.until(lambda: bench.parts.table.elements)
+    [array] = bench.parts.table.elements
+    end_of(bench, "first", results.failed("exit", "1"))
+    bench.until(lambda: not bench.parts.table.tasks)
+    assert "first" in str(bench.trailer("sweep")["message"])
+    assert result_names(bench) == ["first.result", "sweep.result"]
+    [answer] = bench.ask("retry", ids=[array])["results"]  # type: ignore[index]
+    assert "would have to be retried first" in answer["text"]
+    answers = bench.ask("retry", ids=[array_of(bench, array).predecessors[0]], successors=True)
+    assert [each["ok"] for each in answers["results"]] == [True, True]  # type: ignore[index]
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    bench.agent.finish(bench.agent.launched[1].attempt)
+    bench.until(lambda: bench.parts.table.elements[array])
+    assert sorted(finish(bench)) == [1, 2, 3]
+    assert array_of(bench, array).state is TaskState.DONE
+
+
+@pytest.mark.parametrize("word", ["sweep", "sweep.3", "sweep.40"])
+def test_a_task_runs_after_an_array_or_one_element_made_or_not(bench: Bench, word: str) -> None:
+    drop(bench)
+    bench.drop("last", after(f'["{word}"]'))
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING])
+    for _ in range(60):
+        launched = [each for each in bench.agent.launched if each.spec.name == "last"]
+        if launched:
+            break
+        for each in bench.agent.sightings():
+            bench.agent.finish(each.attempt)
+        bench.ticks(2)
+    end_of(bench, "last")
+    finish(bench)
+    assert bench.trailer("last")["state"] == "done"
+
+
+def test_a_task_after_an_array_of_which_one_element_failed_fails_too(bench: Bench) -> None:
+    drop(bench, "array = 1-3")
+    bench.drop("last", after('["sweep"]'))
+    bench.until(lambda: bench.parts.table.states[TaskState.WAITING])
+    finish(bench, failing=(2,))
+    bench.until(lambda: bench.delivered("last"))
+    assert "sweep" in str(bench.trailer("last")["message"])
 
 
 # What is refused
