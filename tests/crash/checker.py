@@ -92,7 +92,7 @@ def _delivered(home: Path, found: list[str]) -> Iterator[Delivered]:
 
 
 def _item_problems(home: Path, item: Item, results: list[Delivered]) -> list[str]:
-    lines = acknowledged(home).get(item.name, [])
+    lines = acknowledged(home).get(item.of or item.name, [])
     tried = sum(word == "will" for word, _ in lines)
     acked = sum(word == "done" for word, _ in lines)
     found = []

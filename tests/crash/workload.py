@@ -1,7 +1,7 @@
 """The small workload of the kill sweep, and the client that submits it: a program `(HOME, early|late)`.
 
 All three forms of drops are in it, a task that fails, a twin by key, a name that is taken, a call
-that takes the value of another, and one that runs after a task that fails. The
+that takes the value of another, one that runs after a task that fails, and an array. The
 client writes a line before and a line after each submission into `client.log`: a submission
 whose second line is there was acknowledged. A client that was killed is simply run again; it
 goes on with what was not acknowledged.
@@ -63,6 +63,7 @@ class Item:
     late: bool = False  #: submitted while the daemon runs
     is_twin: bool = False  #: with another one's key
     takes: bool = False  #: the value of another one
+    of: str = ""  #: the array that it is an element of, and submitted with
 
 
 # -- what runs
@@ -156,6 +157,17 @@ def failing_script(item: Item, home: Path) -> str:
     return ""
 
 
+def array(item: Item, home: Path) -> str:
+    text = _SCRIPT.replace("\n", "\n#SPOOLMW array = 1-3\n", 1)
+    text = text.format(name=item.name, home=home) + "echo $SPOOLMW_ARRAY_INDEX\n"
+    _drop(home, f"{item.name}.sh", text)
+    return ""
+
+
+def with_its_array(item: Item, home: Path) -> str:
+    return ""
+
+
 def taken_name(item: Item, home: Path) -> str:
     _drop(home, TAKEN, _SCRIPT.format(name=item.name, home=home) + "echo mine\n")
     return ""
@@ -209,6 +221,8 @@ ITEMS = (
     Item("never", call_after_a_failure, state="failed"),
     Item("script", script, stdout="said\n", files=(("made.txt", "made\n"),)),
     Item("taken", taken_name, stdout="mine\n"),
+    Item("sweep", array),
+    *(Item(f"sweep.{n}", with_its_array, stdout=f"{n}\n", of="sweep") for n in (1, 2, 3)),
     Item("count", toml, stdout="", files=(("words.count", "5\n"),)),
     Item("call-3", call, value=[3, 9, "äää"], late=True),
     Item("exits", failing_script, state="failed", stdout="no\n", late=True),
