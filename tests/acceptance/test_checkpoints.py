@@ -109,6 +109,31 @@ def test_a_killed_task_goes_on_from_its_newest_checkpoint(
     wait_until(lambda: os.listdir(daemon.spool / "checkpoints") == [])
 
 
+def walk_of(index: int, note: str) -> int:
+    return walk(STEPS, f"{note}.{index}", PAUSE_S, -1)
+
+
+@pytest.mark.parametrize("what", ["worker", "all"])
+def test_each_element_of_an_array_goes_on_from_its_own(
+    daemon: Daemon, note: Path, what: str
+) -> None:
+    spool = Spool(daemon.spool).options(checkpoint_every=0, name="walks")
+    run = spool.array(walk_of, [1, 2], str(note))
+    notes = [Path(f"{note}.{index}") for index in (1, 2)]
+    for each in notes:
+        wait_for_step(each, 10)
+    for pid in victims_of(daemon, what):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if what == "all":
+        assert daemon.process is not None
+        daemon.process.wait()
+        daemon.start()
+    assert list(run.values()) == [SUM, SUM]
+    assert all(done_twice(each) <= 1 for each in notes)
+    wait_until(lambda: os.listdir(daemon.spool / "checkpoints") == [])
+
+
 def test_a_restart_of_the_service_costs_no_step(daemon: Daemon, note: Path) -> None:
     task = submit(daemon, note)
     wait_for_step(note, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from spoolmw.runner import results
 from tests.support.bench import CONFIG, Bench
 
 WINDOW = 16
+QUIET_S = 1.0  #: without an end after which nothing more is awaited
 
 
 @pytest.fixture
@@ -56,9 +58,8 @@ def finish(bench: Bench, *, failing: tuple[int, ...] = (), most: int = 10**6) ->
     """Let the attempts that are launched end, and those after them; the indexes that ran."""
     ran: list[int] = []
     done: set[str] = set()
-    idle = 0
-    while idle < 100:  # rounds in which nothing ended
-        idle += 1
+    until = time.monotonic() + QUIET_S
+    while time.monotonic() < until:
         bench.ticks(1)
         for launch in list(bench.agent.launched):
             is_live = any(each.attempt == launch.attempt for each in bench.agent.sightings())
@@ -66,7 +67,7 @@ def finish(bench: Bench, *, failing: tuple[int, ...] = (), most: int = 10**6) ->
                 continue
             assert launch.element is not None
             done.add(str(launch.attempt))
-            idle = 0
+            until = time.monotonic() + QUIET_S
             ran.append(launch.element.index)
             bad = launch.element.index in failing
             bench.agent.finish(launch.attempt, results.failed("exit", "1") if bad else None)
