@@ -30,6 +30,7 @@ from spoolmw.format.ids import new_task_id
 from spoolmw.model.events import Advanced, Cancelled, Event, Held, Released, Reprioritised
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Element, Tally, Task, TaskState
+from spoolmw.rules.array import is_over
 from spoolmw.spooldir.lines import line_at, read_lines
 from spoolmw.store.journal import Journal
 
@@ -82,6 +83,14 @@ class Arrays:
     def ended(self, element: Task) -> None:
         """An element stands in a final state now."""
         self._count(element, 1)
+
+    def moved(self, array: Task) -> None:
+        """An array whose elements all ended while it could not hear of it owes its end.
+
+        So it is when the journal was lost after the last of them, and before that end was told.
+        """
+        if array.state is TaskState.EXPANDING and array.tally and is_over(array.tally):
+            self._of(array.id)
 
     def reopened(self, element: Task) -> None:
         """An element left the final state in which `element` has it."""

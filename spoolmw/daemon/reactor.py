@@ -159,6 +159,7 @@ class Reactor:
             self.waits.ended(after)
             if after.element is not None:
                 self.arrays.ended(after)
+        self.arrays.moved(after)
         return after
 
     def submit(self, task: Task) -> None:
@@ -175,6 +176,7 @@ class Reactor:
         self.dispatch.moved(None, task, now)
         self._batch.note(None, Submitted(at=now, task=task), task, ())
         self.waits.accepted(task)
+        self.arrays.moved(task)
 
     def take_up(self, task: Task) -> None:
         """Enter a task that the journal knows already."""
@@ -182,6 +184,7 @@ class Reactor:
         self.dispatch.moved(None, task, boot_s())
         if task.lease is not None and (room := self.dispatch.rooms.get(task.lease.agent)):
             room.claim(task)
+        self.arrays.moved(task)
 
     def owe(self, effects: Sequence[Effect]) -> None:
         """Take up effects that an earlier daemon committed but may not have performed."""

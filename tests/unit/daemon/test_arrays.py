@@ -520,6 +520,24 @@ def test_a_rebuilt_journal_knows_the_counts_of_an_array_that_ended(bench: Bench)
     assert finish(bench) == [2, 4]
 
 
+def test_an_array_whose_end_was_lost_with_the_journal_ends_again(bench: Bench) -> None:
+    array = drop(bench, "array = 1-5")
+    finish(bench, failing=(2,))
+    name = array_of(bench, array).result_name
+    bench.close()
+    (bench.layout.results / f"{name}.result").unlink()
+    lines = bench.layout.done_log.read_text().splitlines(keepends=True)
+    bench.layout.done_log.write_text("".join(line for line in lines if array not in line))
+    report = rebuild(bench.layout)
+    assert (report["ended"], report["open"]) == (5, 1)
+    bench.start()
+    bench.until(lambda: bench.delivered(name))
+    assert finish(bench) == []
+    tally = array_of(bench, array).tally
+    assert tally is not None
+    assert (tally.total, tally.done, tally.failed, tally.skipped) == (5, 4, 1, 0)
+
+
 def test_what_the_user_wanted_of_it_outlives_the_journal(bench: Bench) -> None:
     array = drop(bench)
     finish(bench, most=2)
