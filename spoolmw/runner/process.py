@@ -169,17 +169,21 @@ def kill_marked(mark: bytes, *, timeout_s: float = 10.0) -> int:
 
 
 def _kill_until_gone(find: Callable[[], Iterable[int]], timeout_s: float) -> int:
+    """Kill what `find` finds until it finds nothing, twice: in the middle of an exec a process
+    has no environment, so nobody knows it for a moment."""
     killed: Set[int] = set()
     until = time.monotonic() + timeout_s
-    while True:
+    clean = 0
+    while clean < 2 and time.monotonic() < until:
         alive = [pid for pid in find() if _lives(pid)]
-        if not alive or time.monotonic() > until:
-            return len(killed)
+        clean = 0 if alive else clean + 1
         for pid in alive:
             if pid not in killed:
                 kill_tree(pid, root_too=True)
                 killed.add(pid)
-        time.sleep(0.002)
+        if clean < 2:
+            time.sleep(0.005)
+    return len(killed)
 
 
 def _left(spool: bytes, inside: str) -> Iterator[int]:
