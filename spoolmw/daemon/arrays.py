@@ -84,13 +84,13 @@ class Arrays:
         """An element stands in a final state now."""
         self._count(element, 1)
 
-    def moved(self, array: Task) -> None:
+    def moved(self, task: Task) -> None:
         """An array whose elements all ended while it could not hear of it owes its end.
 
         So it is when the journal was lost after the last of them, and before that end was told.
         """
-        if array.state is TaskState.EXPANDING and array.tally and is_over(array.tally):
-            self._of(array.id)
+        if task.state is TaskState.EXPANDING and task.tally and is_over(task.tally):
+            self._of(task.id)
 
     def reopened(self, element: Task) -> None:
         """An element left the final state in which `element` has it."""
@@ -269,7 +269,7 @@ class Arrays:
             return None
         array, position = found
         tally, spec = array.tally, array.spec.array
-        news = self._of(array.id)
+        news = self._news.get(array.id) or _News()  # nothing is told where nothing is made
         may = array.state in (TaskState.EXPANDING, TaskState.HELD) and array.twin_of is None
         if not may or tally is None or spec is None or position < tally.made + news.made:
             return None
@@ -280,7 +280,7 @@ class Arrays:
         line = None
         if spec.file is not None:
             line = line_at(self._intake.layout.inputs / spec.file.digest, position)
-        news.early += 1
+        self._of(array.id).early += 1
         element = Element(array.id, position, index_at(spec, position), line)
         return self._task(array, element, task_id)
 

@@ -170,9 +170,8 @@ class Performer:
     def _forget(self, task: Task, table: Table, *, payload: bool) -> None:
         """A done task's file and inputs go; those of a failed one stay for `retry`, until pruned.
 
-        Those of an element are its array's and go with that.
-
-        So do the markers of what was held or cancelled: `done.log` tells of the end by now.
+        An element has none of its own: they are its array's, and go with that. The markers of
+        what was held or cancelled go in any case: `done.log` tells of the end by now.
         """
         if task.state is TaskState.CANCELLED or len(task.history) != 1:
             _tidy(self._unmark, task.id)

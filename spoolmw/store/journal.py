@@ -174,7 +174,9 @@ class Journal:
         now = time.time() if wall is None else wall
         number = self._commits + 1
         inserts, updates, states, events = [], [], [], []
-        saves = [saved_row(each.after) for each in changes if saving_changed(*each[:2])]
+        saves = [
+            saved_row(after) for before, after, _ in changes if saving_changed(before, after)
+        ]
         for before, after, happened in changes:
             if before is None:
                 inserts.append(insert_row(after, now))
