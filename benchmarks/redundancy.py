@@ -26,24 +26,14 @@ from benchmarks.redundancy_theory import Figures, Kind
 from spoolmw.agents.fake import FakeAgent
 from spoolmw.config import AgentConfig
 from spoolmw.model.agent import Launch as AgentLaunch
-from spoolmw.model.effects import Discard, Stop
+from spoolmw.model.effects import Discard, Judge, StartReplica, Stop, Trim
 from spoolmw.model.events import Lost, Reported
 from spoolmw.model.host import HostRecord, Mark
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.redundancy import Redundancy
-from spoolmw.model.replica import (
-    Ballot,
-    Class,
-    DeadlinePassed,
-    Judge,
-    Judged,
-    Launch,
-    Phase,
-    Placed,
-    ReplicaState,
-    Spot,
-)
+from spoolmw.model.replica import Ballot, Class, Phase, ReplicaState, Spot
 from spoolmw.model.spec import Spec
+from spoolmw.model.voting import DeadlinePassed, Judged, Placed
 from spoolmw.rules import ballot as rules
 from spoolmw.rules import independence, trust
 from spoolmw.rules.closing import Effect
@@ -252,7 +242,9 @@ class Simulation:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case Launch(replica):
+            case Trim():
+                pass  # nothing is saved here
+            case StartReplica(replica):
                 assert replica.lease is not None
                 host = self._where[replica.attempt_id]
                 launch = AgentLaunch(

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+from spoolmw.model.attempt import Blame, Cause, Lease
 from spoolmw.model.effects import Effect
 from spoolmw.model.events import Event
 from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import FINAL, Blame, Cause, Ending, Lease, Task, TaskState
+from spoolmw.model.task import FINAL, Ending, Task, TaskState
 from spoolmw.rules.task import TRANSITIONS, is_ignored, owed
 
 PAGE = Path(__file__).with_name("states.md")

@@ -13,8 +13,8 @@ from spoolmw.agents.ledger import Ledger, Loss
 from spoolmw.config import AgentConfig
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
+from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.model.task import Cause
 from spoolmw.runner import checkpoint, outputs, results
 
 _DEFAULT_SLOTS = 2

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from spoolmw.agents import news
 from spoolmw.agents.contract import AgentEvent
 from spoolmw.model.agent import Launch, Sighting
+from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.events import Lost, Reported, Started
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.spec import Limits, Spec
-from spoolmw.model.task import Blame, Cause, Outcome
 from spoolmw.runner.order import Element, lines
 
 _OUTCOMES = {each.value: each for each in Outcome}

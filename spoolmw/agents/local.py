@@ -26,8 +26,8 @@ from spoolmw.agents.ledger import Ledger, Loss
 from spoolmw.config import AgentConfig
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
+from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.model.task import Cause
 from spoolmw.runner import host, outputs, process, wire
 
 _FIRST_PAUSE_S = 0.1  #: before a dead runner is started again; doubles

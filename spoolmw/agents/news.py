@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from spoolmw.model.attempt import Saved
 from spoolmw.model.events import Checkpointed, Progressed, Resumed
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.task import Saved
 
 News = Resumed | Checkpointed | Progressed
 

@@ -10,8 +10,8 @@ from typing import IO, Any
 from spoolmw.ctl.session import Session
 from spoolmw.errors import BadTaskFile
 from spoolmw.format.taskfile import MAGIC, portable, read_header
+from spoolmw.model.attempt import Saved
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import Saved
 from spoolmw.spooldir import checkpointfile as tars
 from spoolmw.spooldir import checkpoints
 from spoolmw.spooldir.checkpointfile import TaskFile

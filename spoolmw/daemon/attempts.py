@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.logs import fields, log
+from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.events import Lost, Reported
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.task import Blame, Cause, Outcome, Task
+from spoolmw.model.task import Task
 
 
 def checked(event: Reported | Lost, delivery: Delivery) -> Reported | Lost:

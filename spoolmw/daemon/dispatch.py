@@ -53,11 +53,10 @@ class Dispatch:
         elif before is not None and before.state is TaskState.QUEUED:
             self.ready.discard(before)
 
-    def memory_limit(self, task: Task) -> int:
-        """The memory limit of the running attempt of `task`, in bytes; 0: none."""
-        assert task.lease is not None
-        room = self.rooms.get(task.lease.agent)
-        return memory_limit(task, room) if room is not None else task.memory_bytes
+    def limit(self, memory_bytes: int, agent: AgentName) -> int:
+        """The limit of an attempt at `agent` that asks for so much, in bytes; 0: none."""
+        room = self.rooms.get(agent)
+        return memory_limit(memory_bytes, room) if room is not None else memory_bytes
 
     def why(self, task: Task, first: Task | None, now: float, *, awaited: str = "") -> str:
         """The one true reason that `task` waits."""

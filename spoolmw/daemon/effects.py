@@ -17,8 +17,20 @@ from spoolmw.daemon.table import Table
 from spoolmw.errors import AgentError
 from spoolmw.format.resultfile import trailer_line
 from spoolmw.model.agent import Launch
-from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop, Trim
+from spoolmw.model.effects import (
+    Deliver,
+    Discard,
+    Effect,
+    Forget,
+    Judge,
+    Score,
+    Start,
+    StartReplica,
+    Stop,
+    Trim,
+)
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.replica import Replica
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import checkpoints, markers
 from spoolmw.spooldir.donelog import DoneLog
@@ -81,6 +93,10 @@ class Performer:
             match effect:
                 case Start(task):
                     self._collect_start(task, table, starts)
+                case StartReplica(replica):
+                    self._collect_replica(replica, table, starts)
+                case Judge() | Score():
+                    raise NotImplementedError
                 case Stop(agent, attempt, is_wanted):
                     stops.setdefault((agent, is_wanted), []).append(attempt)
                 case Deliver(task):
@@ -126,9 +142,30 @@ class Performer:
                 token=task.lease.token,
                 path="active/" + active_of(task),
                 spec=task.spec,
-                memory_bytes=self._dispatch.memory_limit(task),
+                memory_bytes=self._dispatch.limit(task.memory_bytes, task.lease.agent),
                 since=task.since,
                 element=task.element,
+            )
+        )
+
+    def _collect_replica(
+        self, replica: Replica, table: Table, starts: dict[AgentName, list[Launch]]
+    ) -> None:
+        """Only the newest launch counts here too."""
+        task = table.get(replica.task)
+        if task is None or task.ballot is None or replica.lease is None:
+            return
+        now = task.ballot.replicas[replica.number]
+        if now.lease is None or now.attempt != replica.attempt:
+            return
+        starts.setdefault(replica.lease.agent, []).append(
+            Launch(
+                attempt=replica.attempt_id,
+                token=replica.lease.token,
+                path="active/" + active_of(task),
+                spec=task.spec,
+                memory_bytes=self._dispatch.limit(replica.memory_bytes, replica.lease.agent),
+                since=replica.since,
             )
         )
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from spoolmw.daemon.table import Table
 from spoolmw.format.ids import is_task_id
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import FINAL, Blame, Cause, Ending, Task, TaskState
+from spoolmw.model.task import FINAL, Ending, Task, TaskState
 from spoolmw.spooldir import donelog
 from spoolmw.spooldir.donelog import Done
 from spoolmw.store.journal import Journal

@@ -12,9 +12,10 @@ from spoolmw.agents.contract import AttemptEvent
 from spoolmw.daemon import attempts
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.deliver import Delivery
+from spoolmw.model.attempt import Cause
 from spoolmw.model.events import Checkpointed, Lost, Progressed, Reported, Resumed, Started
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import Cause, Task
+from spoolmw.model.task import Task
 
 
 class Progress(NamedTuple):

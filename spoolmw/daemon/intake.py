@@ -32,8 +32,10 @@ from spoolmw.format.ids import new_task_id
 from spoolmw.format.taskfile import Incomplete, TaskFile, default_result_name, read_header
 from spoolmw.format.taskwriter import canonical
 from spoolmw.model.ids import TaskId
+from spoolmw.model.replica import Ballot
 from spoolmw.model.spec import Spec
 from spoolmw.model.task import Tally, Task, TaskState
+from spoolmw.rules.ballot import opened
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.drops import Drop, Drops, Refusal
 from spoolmw.spooldir.layout import Layout, active_name
@@ -286,6 +288,7 @@ class Intake:
             waits=waits,
             predecessors=parsed.predecessors,
             tally=tally,
+            ballot=_ballot(place.id, spec),
         )
 
     def next_number(self) -> int:
@@ -321,3 +324,10 @@ class Intake:
             reject(self.layout, path, item.box, name, error, inputs=folder)
         except OSError as problem:
             self._leave(path, problem)
+
+
+def _ballot(task_id: TaskId, spec: Spec) -> Ballot | None:
+    """The vote of a task that asked for one."""
+    if not spec.redundancy.is_wished:
+        return None
+    return opened(task_id, spec.redundancy, spec.retry, spec.resources.memory_bytes)

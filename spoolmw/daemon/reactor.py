@@ -24,6 +24,7 @@ from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.preparing import Preparation
 from spoolmw.errors import DiskFull, SpoolmwError
 from spoolmw.model.agent import CapacityChanged
+from spoolmw.model.attempt import Cause
 from spoolmw.model.effects import Deliver, Effect
 from spoolmw.model.events import (
     Assigned,
@@ -35,7 +36,7 @@ from spoolmw.model.events import (
     Submitted,
 )
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import FINAL, Cause, Task, TaskState
+from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules.task import step
 
 UNDER_WAY = (TaskState.RUNNING, TaskState.DELIVERING)

@@ -23,10 +23,11 @@ from spoolmw.errors import BadResultFile, BadTaskFile
 from spoolmw.format.arrays import element_spec, family
 from spoolmw.format.resultfile import body_bytes, read_trailer
 from spoolmw.format.taskfile import TaskFile
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import Submitted
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import FINAL, Blame, Cause, Ending, Task, TaskState
+from spoolmw.model.task import FINAL, Ending, Task, TaskState
 from spoolmw.spooldir import donelog
 from spoolmw.spooldir.donelog import Done
 from spoolmw.spooldir.layout import Layout

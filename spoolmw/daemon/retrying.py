@@ -10,9 +10,10 @@ from spoolmw.daemon.picking import answer, find
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.daemon.reopening import open_again
 from spoolmw.errors import BadTaskFile
+from spoolmw.model.attempt import Cause
 from spoolmw.model.events import Released, Retried
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import FINAL, Cause, Task, TaskState
+from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.spooldir import checkpoints, markers
 
 _ENDED = (TaskState.FAILED, TaskState.CANCELLED)

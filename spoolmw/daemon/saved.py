@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
+from spoolmw.model.attempt import Saved
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Checkpoint
-from spoolmw.model.task import Saved, Task, TaskState
+from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import checkpoints
 from spoolmw.spooldir.checkpoints import Found
 from spoolmw.spooldir.layout import Layout

@@ -9,9 +9,10 @@ from dataclasses import replace
 from spoolmw.daemon.deliver import Copied, Delivery
 from spoolmw.daemon.logs import fields, log
 from spoolmw.format.resultfile import daemon_body
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import TwinEnded
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import FINAL, Blame, Cause, Ending, Task, TaskState
+from spoolmw.model.task import FINAL, Ending, Task, TaskState
 from spoolmw.store.journal import Journal
 
 RETRY_S = 1.0  #: between two tries of a copy for which there was no room

@@ -5,8 +5,9 @@ from __future__ import annotations
 from spoolmw.daemon.finder import Finder
 from spoolmw.daemon.table import Table
 from spoolmw.daemon.values import Values
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import PredecessorsEnded
-from spoolmw.model.task import FINAL, Blame, Cause, Task, TaskState
+from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules.waiting import culprit, culprits_blame, value_gone, why_waiting
 
 

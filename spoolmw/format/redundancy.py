@@ -1,6 +1,6 @@
 """Reads the section [redundancy]: its keys strictly, then whether together they can come true.
 
-The section is switched on in `schema.SECTIONS` by one entry, `"redundancy": SECTION`.
+`check_redundancy` then sees whether it fits what else the header asks for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from spoolmw.model.redundancy import (
     Redundancy,
     Validator,
 )
+from spoolmw.model.spec import Spec
 
 #: Replicas of one task, at most.
 MOST_REPLICAS: Final = 100
@@ -157,6 +158,19 @@ def redundancy(**values: Any) -> Redundancy:
         audit=values.get("audit", 0.0),
         alike=values.get("class", ""),
     )
+
+
+def check_redundancy(spec: Spec) -> None:
+    """Refuse what the section cannot mean beside the rest of the header. Raises `Unfit`."""
+    wish = spec.redundancy
+    if spec.array is not None and wish.is_wished:
+        _refuse(
+            "quorum",
+            "an array whose elements are compared is not built yet",
+            "drop its elements as tasks of their own",
+        )
+    if wish.validator.kind == "files" and not (spec.run.command or spec.run.script):
+        _refuse("validator", "a call leaves no files that could be compared", 'write "exact"')
 
 
 def _check_errors(values: Mapping[str, Any], limit: int) -> None:

@@ -12,13 +12,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import chain
 from typing import Any, cast
 
 from spoolmw.format.arrayheader import ACCEPTED_ARRAY, ARRAY, check_array, named_input
 from spoolmw.format.ids import is_task_id
 from spoolmw.format.keyed import Reader, Unfit, nearest, read_table, shown, unknown_key
 from spoolmw.format.names import path_problem
+from spoolmw.format.redundancy import SECTION, check_redundancy
 from spoolmw.format.units import describe
 from spoolmw.format.values import (
     checked,
@@ -42,19 +42,6 @@ from spoolmw.model.spec import (
     Run,
     Spec,
 )
-
-#: What the design has and this version does not do, with its keys: refused, never ignored.
-NOT_BUILT = {
-    "redundancy": (
-        "quorum",
-        "target",
-        "limit",
-        "max_errors",
-        "deadline",
-        "distinct",
-        "validator",
-    ),
-}
 
 #: Tasks that one task may wait for by itself; a header has 64 KiB. More are joined in steps.
 MOST_PREDECESSORS = 1000
@@ -222,6 +209,7 @@ SECTIONS: dict[str, tuple[Callable[..., object], object, Mapping[str, Reader]]] 
     "retry": (Retry, Retry(), RETRY),
     "checkpoint": (partial(Checkpoint, asked=True), Checkpoint(), CHECKPOINT),
     "place": (Place, Place(), PLACE),
+    "redundancy": SECTION,
 }
 #: Keys that stand in no section.
 PLAIN: Mapping[str, Reader] = {
@@ -270,6 +258,8 @@ def read_spec(tree: Mapping[str, object], *, name: str, accepted: bool = False) 
     spec = Spec(**fields)
     if spec.array is not None:
         check_array(spec, tree)
+    if "redundancy" in tree:
+        check_redundancy(spec)
     return spec
 
 
@@ -303,15 +293,8 @@ def _cache_key(label: str, raw: object) -> tuple[str, bytes] | None:
 
 
 def _unknown(key: str) -> Unfit:
-    for section, keys in NOT_BUILT.items():
-        if key == section or key in keys:
-            return Unfit(
-                f'"{key}" is not built yet in this version',
-                "leave it out; it is refused because ignoring it would be worse",
-                (key,),
-            )
     if key in SHORT:
         section = SHORT[key]
         return Unfit(f'"{key}" stands in a section', f"write it into [{section}]", (key,))
-    near = nearest(key, (*KNOWN, *SHORT, *NOT_BUILT, *chain(*NOT_BUILT.values())))
+    near = nearest(key, (*KNOWN, *SHORT))
     return unknown_key(key, (near,) if near else KNOWN)

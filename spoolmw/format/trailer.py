@@ -10,7 +10,8 @@ import json
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as _quoted
 
-from spoolmw.model.task import Ending, Ran, Tally, Task, TaskState
+from spoolmw.model.attempt import Ran
+from spoolmw.model.task import Ending, Tally, Task, TaskState
 
 VERSION = 1
 MAGIC = b"SPOOLMW-RESULT 1\n"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spoolmw.model.attempt import Saved
+from spoolmw.model.host import Mark
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
-from spoolmw.model.task import Saved, Task
+from spoolmw.model.replica import Replica, Spot
+from spoolmw.model.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +66,32 @@ class Forget:
     payload: bool = True
 
 
-Effect = Start | Stop | Deliver | Discard | Trim | Forget
+@dataclass(frozen=True, slots=True)
+class StartReplica:
+    """Launch the newest attempt of a replica on its lease's agent. Idempotent in the attempt's id."""
+
+    replica: Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Compare these results of a task; then `Judged` or `JudgingFailed` follows."""
+
+    task: TaskId
+    round: int
+    replicas: tuple[int, ...]
+    not_before: float = 0.0  #: boot-time clock
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Add a mark to a host's record: in the commit that ordered it, so that it counts once.
+
+    It is therefore owed by no state.
+    """
+
+    spot: Spot
+    mark: Mark
+
+
+Effect = Start | StartReplica | Stop | Judge | Score | Deliver | Discard | Trim | Forget

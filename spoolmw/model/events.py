@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spoolmw.model.attempt import Blame, Cause, Outcome, Saved
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
-from spoolmw.model.task import Blame, Cause, Outcome, Saved, Task
+from spoolmw.model.task import Task
+from spoolmw.model.voting import (
+    Accepted,
+    DeadlinePassed,
+    GivenUp,
+    Granted,
+    Judged,
+    JudgingFailed,
+    Placed,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,4 +259,11 @@ Event = (
     | Advanced
     | NameTaken
     | Delivered
+    | Placed
+    | DeadlinePassed
+    | Judged
+    | JudgingFailed
+    | Accepted
+    | Granted
+    | GivenUp
 )

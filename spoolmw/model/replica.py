@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.attempt import Lease, Ran, Saved
+from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.redundancy import Redundancy
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import Lease, Ran
 
 
 class ReplicaState(Enum):
@@ -101,6 +101,9 @@ class Replica:
     verdict: Verdict = Verdict.INCONCLUSIVE
     message: str = ""  #: why it failed, or was cancelled
     history: tuple[Ran, ...] = ()
+    memory_bytes: int = 0  #: asked for now; grows by `[retry] memory`
+    saved: Saved | None = None  #: the newest checkpoint that was told of and counts
+    since: int = 0  #: checkpoints of attempts below this number do not count
 
     @property
     def attempt_id(self) -> AttemptId:
@@ -123,124 +126,11 @@ class Ballot:
     alone: bool = False  #: the one replica runs on a host that has earned it
     platform: str = ""  #: of the first result, where the wish is `alike`
     extra: int = 0  #: replicas granted by hand, beyond the limit
+    attempts: int = 0  #: number of the attempt that each new replica counts on from (`retry`)
+    fresh: bool = False  #: new replicas begin without the checkpoints of earlier attempts
+    memory_bytes: int = 0  #: that each new replica asks for
     canonical: int | None = None  #: set exactly in AGREED
     judge_after: float = 0.0  #: boot-time clock; the next validation not before
     judge_failures: int = 0  #: validations in a row that came to nothing
     message: str = ""  #: how it ended
     fault: bool = False  #: it ended by the validator's fault
-
-
-# Facts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """A slot was found for a replica; the attempt has its token before anything starts."""
-
-    at: float
-    replica: int
-    agent: AgentName
-    token: str
-    wall: float  #: wall clock of the assignment
-    spot: Spot
-    trusted: bool = False  #: the host has earned it to run a replica alone (`trust.runs_alone`)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlinePassed:
-    """An attempt has not reported in time."""
-
-    at: float
-    attempt: AttemptId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A validation compared the results that it was asked for."""
-
-    at: float
-    round: int
-    classes: tuple[Class, ...]
-    unfit: tuple[tuple[int, str], ...] = ()  #: results that are none, each with the reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgingFailed:
-    """A validation came to nothing: by the validator's own fault, or for now."""
-
-    at: float
-    round: int
-    message: str
-    transient: bool = False  #: it may be otherwise another time (exit code 3, a lost worker)
-    jitter: float = 0.5  #: uniform in [0, 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """Somebody decided by hand that this replica's result is the right one."""
-
-    at: float
-    replica: int
-    by: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Granted:
-    """Somebody wants so many replicas more, whatever the limit says."""
-
-    at: float
-    replicas: int
-    by: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GivenUp:
-    """Somebody decided by hand that there will be no result."""
-
-    at: float
-    by: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
-    """A replica is not needed any more; with `closed` its late report is worth nothing either."""
-
-    at: float
-    message: str = ""
-    closed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sentenced:
-    """The verdict on one replica's result."""
-
-    at: float
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundUnfit:
-    """The validator says that one replica's result is none at all."""
-
-    at: float
-    message: str
-
-
-# Orders
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Start the newest attempt of a replica. Idempotent in the attempt's id."""
-
-    replica: Replica
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Compare these results of a task; then `Judged` or `JudgingFailed` follows."""
-
-    task: TaskId
-    round: int
-    replicas: tuple[int, ...]
-    not_before: float = 0.0  #: boot-time clock

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from spoolmw.model.ids import TaskId
+from spoolmw.model.redundancy import Redundancy
 
 GB = 1_000_000_000
 
@@ -131,3 +132,4 @@ class Spec:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     place: Place = field(default_factory=Place)
     array: Array | None = None  #: of an array; its elements have none
+    redundancy: Redundancy = field(default_factory=Redundancy)

@@ -1,11 +1,16 @@
-"""Where a task stands. A task without redundancy is one record: its only replica stands inline."""
+"""Where a task stands. A task without redundancy is one record: its only replica stands inline.
+
+The replicas of one with redundancy, the first one too, stand in its `ballot`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.attempt import Blame, Cause, Lease, Ran, Saved
+from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.replica import Ballot
 from spoolmw.model.spec import Spec
 
 
@@ -17,6 +22,7 @@ class TaskState(Enum):
     HELD = "held"  #: by the user, until released
     EXPANDING = "expanding"  #: an array: its elements run, further ones are made as room comes
     RUNNING = "running"  #: an attempt holds a lease on an agent
+    VALIDATING = "validating"  #: the results of its replicas are being compared
     DELIVERING = "delivering"  #: the end is decided; the result file is on its way
     DONE = "done"  #: delivered as success
     FAILED = "failed"  #: delivered as failure
@@ -27,98 +33,6 @@ class TaskState(Enum):
 
 
 FINAL = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED})
-
-
-class Outcome(Enum):
-    """How an attempt ended."""
-
-    SUCCESS = "success"
-    ERROR = "error"
-    LOST = "lost"
-    STOPPED = "stopped"
-
-
-class Blame(Enum):
-    """Whose fault a failed attempt was. Only TASK uses up the user's retries."""
-
-    NONE = ""
-    TASK = "task"
-    HOST = "host"
-    AGENT = "agent"
-    USER = "user"
-    DEADLINE = "deadline"
-
-
-class Cause(Enum):
-    """What ended an attempt, as `[retry] on` and the messages name it."""
-
-    FINISHED = "finished"
-    EXCEPTION = "exception"
-    EXIT = "exit"
-    SIGNAL = "signal"
-    MEMORY = "memory"
-    TIMEOUT = "timeout"
-    OUTPUT = "output"  #: more output than `[limits] output`
-    MISSING_OUTPUT = "missing-output"
-    CODEC = "codec"  #: the value cannot be encoded, or the call cannot be decoded
-    INTERPRETER = "interpreter"  #: no fitting Python on the host
-    VANISHED = "vanished"  #: the worker was killed from outside
-    CONNECTION = "connection"  #: runner, connection, host or daemon died
-    LAUNCH = "launch"  #: the attempt could not be started
-    CANCELLED = "cancelled"
-    HELD = "held"
-    SHUTDOWN = "shutdown"  #: the daemon stopped and the grace period ended
-    SUPERSEDED = "superseded"  #: an earlier attempt reported after all
-    PREDECESSOR = "predecessor"  #: a task that it was to run after failed or was cancelled
-    ELEMENTS = "elements"  #: not all elements of an array succeeded
-    GONE = "gone"  #: a file that the task needs, or the result it was to copy, was taken away
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """An attempt's right to run. `token` (32 hex digits) proves a report to be the attempt's own."""
-
-    agent: AgentName
-    token: str
-    assigned_at: float  #: wall clock, seconds since 1970
-    started_at: float = 0.0  #: wall clock; 0 until the agent says so
-    host: str = ""
-    slot: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A checkpoint that stands in `checkpoints/TASK/REPLICA/ATTEMPT-SEQUENCE`."""
-
-    attempt: int  #: that made it; 0: it was brought from another task or spool
-    sequence: int  #: counts the saves of one attempt, from 1
-    saved_at: float  #: wall clock, seconds since 1970
-    size_bytes: int
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Of two checkpoints the higher is the newer."""
-        return self.attempt, self.sequence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """One ended attempt, as the trailer and `show` tell it. Times are wall clock, in seconds."""
-
-    attempt: int
-    agent: str
-    outcome: Outcome
-    cause: Cause
-    blame: Blame
-    message: str = ""
-    exit_code: int | None = None
-    host: str = ""
-    slot: str = ""
-    started_at: float = 0.0
-    ended_at: float = 0.0
-    cpu_s: float = 0.0
-    memory_bytes: int = 0  #: peak resident size
-    token: str = ""  #: kept while a late report of this attempt would still count; never shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +107,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A task and its one replica; or an array, which has a `tally` and no attempts of its own.
+    """A task and its one replica; or an array or a vote, which have no attempts of their own.
 
     `attempt` counts launches; it is also the fencing token. `lease` is set exactly in
     RUNNING, `ending` exactly in DELIVERING and the final states.
@@ -224,6 +138,7 @@ class Task:
     predecessors: tuple[TaskId, ...] = ()  #: beside `spec.after`; "" where nobody is known yet
     element: Element | None = None  #: of an element; its file is its array's
     tally: Tally | None = None  #: of an array
+    ballot: Ballot | None = None  #: of a task with redundancy; its attempts stand there
 
     @property
     def attempt_id(self) -> AttemptId:

@@ -16,28 +16,23 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from spoolmw.model.effects import Discard
-from spoolmw.model.events import Cancelled, Lost, Reported, Started
+from spoolmw.model.effects import Discard, StartReplica
+from spoolmw.model.events import Cancelled, Checkpointed, Lost, Reported, Resumed, Started
 from spoolmw.model.host import Mark
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.redundancy import Redundancy
-from spoolmw.model.replica import (
+from spoolmw.model.replica import Ballot, Phase, Replica, ReplicaState, Verdict
+from spoolmw.model.spec import Retry
+from spoolmw.model.voting import (
     Accepted,
-    Ballot,
     DeadlinePassed,
     FoundUnfit,
     GivenUp,
     Granted,
     Judged,
     JudgingFailed,
-    Launch,
-    Phase,
     Placed,
-    Replica,
-    ReplicaState,
-    Verdict,
 )
-from spoolmw.model.spec import Retry
 from spoolmw.rules import closing, quorum
 from spoolmw.rules import replica as one
 from spoolmw.rules.closing import Effect, Marks, Step
@@ -47,28 +42,37 @@ from spoolmw.rules.retry import backoff_s
 JUDGING_BACKOFF_S: Final = 10.0  #: the pause before a validation is tried again; doubles
 JUDGINGS_AT_MOST: Final = 8  #: that come to nothing in a row; then the fault is the validator's
 
-Event = (
-    Placed
-    | Started
-    | Reported
-    | Lost
-    | DeadlinePassed
-    | Judged
-    | JudgingFailed
-    | Accepted
-    | Granted
-    | GivenUp
-    | Cancelled
-)
+Event = Placed | one.Told | Judged | JudgingFailed | Accepted | Granted | GivenUp | Cancelled
 
 
-def opened(task: TaskId, wish: Redundancy, retry: Retry | None = None) -> Ballot:
+def opened(
+    task: TaskId, wish: Redundancy, retry: Retry | None = None, memory_bytes: int = 0
+) -> Ballot:
     """The ballot of an accepted task, with its first replicas.
 
     Where trust may spare some (`adaptive`), that is one, until it is known where it runs.
     """
-    ballot = Ballot(task=task, wish=wish, retry=retry or Retry())
+    ballot = Ballot(task=task, wish=wish, retry=retry or Retry(), memory_bytes=memory_bytes)
     return closing.grown(ballot, 1 if wish.adaptive else wish.target)
+
+
+def reopened(old: Ballot, *, fresh: bool) -> tuple[Ballot, tuple[Effect, ...]]:
+    """A new ballot in the place of one that ended; what the old replicas left is not wanted.
+
+    Attempts and validations are counted on, so that none is taken for an older one. With `fresh`
+    no checkpoint of an older attempt counts.
+    """
+    new = opened(old.task, old.wish, old.retry, old.memory_bytes)
+    highest = max((each.attempt for each in old.replicas), default=0)
+    blank = replace(new, replicas=(), round=old.round, attempts=highest, fresh=fresh)
+    ballot = closing.grown(blank, len(new.replicas))
+    left = (each.staged for each in old.replicas)
+    effects: tuple[Effect, ...] = tuple(Discard(each) for each in left if each is not None)
+    return ballot, effects + _trims(ballot)
+
+
+def _trims(ballot: Ballot) -> tuple[Effect, ...]:
+    return tuple(trim for each in ballot.replicas for trim in one.trims(each))
 
 
 def step(ballot: Ballot, event: Event) -> Step:
@@ -79,11 +83,12 @@ def step(ballot: Ballot, event: Event) -> Step:
 def owed(ballot: Ballot) -> tuple[Effect, ...]:
     """What the world must be told again after a crash, read off the state alone."""
     effects: tuple[Effect, ...] = tuple(
-        Launch(each) for each in ballot.replicas if each.lease is not None
+        StartReplica(each) for each in ballot.replicas if each.lease is not None
     )
     if ballot.asked:
         effects += (order(ballot),)
-    return effects + tuple(Discard(each) for each in unwanted(ballot))
+    discards = (Discard(each) for each in unwanted(ballot))
+    return (*effects, *_trims(ballot), *discards)
 
 
 def unwanted(ballot: Ballot) -> tuple[AttemptId, ...]:
@@ -115,11 +120,11 @@ def _place(ballot: Ballot, event: Placed) -> Step:
     assert after.state is ReplicaState.RUNNING
     if ballot.wish.deadline_s:
         after = replace(after, until=event.at + ballot.wish.deadline_s)
-        effects = (Launch(after),)
+        effects = (StartReplica(after),)
     return go_on(closing.put(ballot, after), event.at, effects)
 
 
-def _hear(ballot: Ballot, event: Started | Reported | Lost | DeadlinePassed) -> Step:
+def _hear(ballot: Ballot, event: one.Told) -> Step:
     """An agent says something of an attempt, or nothing until its deadline."""
     number = event.attempt.replica
     if event.attempt.task != ballot.task or not 0 <= number < len(ballot.replicas):
@@ -282,6 +287,8 @@ def _withdraw(ballot: Ballot, event: Cancelled) -> Step:
 HANDLERS: Final[dict[type[Event], Callable[[Ballot, Any], Step]]] = {
     Placed: _place,
     Started: _hear,
+    Resumed: _hear,
+    Checkpointed: _hear,
     Reported: _hear,
     Lost: _hear,
     DeadlinePassed: _hear,

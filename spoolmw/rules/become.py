@@ -8,15 +8,26 @@ steps lie on each task's way.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from spoolmw.model.attempt import Lease, Ran, Saved
 from spoolmw.model.effects import Effect
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import Ending, Lease, Ran, Saved, Tally, Task, TaskState
+from spoolmw.model.replica import Ballot
+from spoolmw.model.task import Ending, Tally, Task, TaskState
 
 Step = tuple[Task, tuple[Effect, ...]]
 """What an event makes of a task, and what the world must then be told to do."""
+
+
+class Rule(NamedTuple):
+    """What an event does in a state, as the function's docstring says, and where it leads."""
+
+    apply: Callable[[Task, Any], Step]
+    to: tuple[TaskState, ...]
+
 
 _new: Final = object.__new__
 _slot: Final[dict[str, Any]] = {
@@ -48,6 +59,7 @@ _waits = _slot["waits"]
 _predecessors = _slot["predecessors"]
 _element = _slot["element"]
 _tally = _slot["tally"]
+_ballot = _slot["ballot"]
 
 
 def become(  # noqa: PLR0913
@@ -70,6 +82,7 @@ def become(  # noqa: PLR0913
     waits: bool = False,
     predecessors: tuple[TaskId, ...] | None = None,
     tally: Tally | None = None,
+    ballot: Ballot | None = None,
 ) -> Task:
     """`task` in `state`; None keeps a field, but ends `lease`, `ending`, `twin_of` and `waits`."""
     after = _new(Task)
@@ -82,6 +95,7 @@ def become(  # noqa: PLR0913
     _submitted_at(after, task.submitted_at)
     _element(after, task.element)
     _tally(after, task.tally if tally is None else tally)
+    _ballot(after, task.ballot if ballot is None else ballot)
     _state(after, state)
     _lease(after, lease)
     _ending(after, ending)

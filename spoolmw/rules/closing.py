@@ -5,26 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from spoolmw.model.effects import Discard, Stop
+from spoolmw.model.attempt import Blame, Outcome
+from spoolmw.model.effects import Discard, Judge, StartReplica, Stop, Trim
 from spoolmw.model.host import Mark
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.redundancy import Redundancy
-from spoolmw.model.replica import (
-    Ballot,
-    Dropped,
-    Judge,
-    Launch,
-    Phase,
-    Replica,
-    ReplicaState,
-    Sentenced,
-    Verdict,
-)
-from spoolmw.model.task import Blame, Outcome
+from spoolmw.model.replica import Ballot, Phase, Replica, ReplicaState, Verdict
+from spoolmw.model.voting import Dropped, Sentenced
+from spoolmw.rules import history as past
 from spoolmw.rules import replica as one
 from spoolmw.rules.quorum import Agreed
 
-Effect = Launch | Stop | Discard | Judge
+Effect = StartReplica | Stop | Discard | Trim | Judge
 Marks = tuple[tuple[int, Mark], ...]
 
 ENDED: Final = frozenset({Phase.AGREED, Phase.GIVEN_UP, Phase.WITHDRAWN})
@@ -68,7 +60,16 @@ def failed_by_task(ballot: Ballot) -> tuple[Replica, ...]:
 def grown(ballot: Ballot, replicas: int) -> Ballot:
     """The ballot with so many replicas more."""
     made = len(ballot.replicas)
-    new = (Replica(task=ballot.task, number=made + each) for each in range(replicas))
+    new = (
+        Replica(
+            task=ballot.task,
+            number=made + each,
+            attempt=ballot.attempts,
+            since=ballot.attempts + 1 if ballot.fresh else 0,
+            memory_bytes=ballot.memory_bytes,
+        )
+        for each in range(replicas)
+    )
     return replace(ballot, replicas=(*ballot.replicas, *new)) if replicas else ballot
 
 
@@ -155,14 +156,26 @@ def end(ballot: Ballot, phase: Phase, message: str, at: float, *, fault: bool = 
     return Step(ballot, effects + discards)
 
 
+def sealed(ballot: Ballot, at: float) -> Step:
+    """The result is delivered: what comes now is too late, but for what somebody may yet accept."""
+    effects: tuple[Effect, ...] = ()
+    ballot = replace(ballot, asked=(), judge_failures=0, judge_after=0.0)
+    for each in ballot.replicas:
+        if ballot.phase is Phase.AGREED and each.state is ReplicaState.REPORTED:
+            why = "it came when the result was delivered"
+            ballot, more = dropped(ballot, each, why, at, closed=True)
+            effects += more
+    ballot, discards = _closed(ballot)
+    return Step(ballot, effects + discards)
+
+
 def _closed(ballot: Ballot) -> tuple[Ballot, tuple[Effect, ...]]:
     """The ballot in which no report counts any more; the files of those that might have may go."""
     effects: tuple[Effect, ...] = ()
     for each in ballot.replicas:
         open_ones = {ran.attempt for ran in each.history if ran.token}
         if open_ones:
-            history = tuple(replace(ran, token="") for ran in each.history)
-            ballot = put(ballot, replace(each, history=history))
+            ballot = put(ballot, replace(each, history=past.closed(each.history)))
             ids = (AttemptId(each.task, each.number, attempt) for attempt in sorted(open_ones))
             effects += tuple(Discard(attempt) for attempt in ids)
     return ballot, effects

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from spoolmw.model.effects import Judge
 from spoolmw.model.redundancy import Redundancy
-from spoolmw.model.replica import Ballot, Class, Judge, Phase, Replica, ReplicaState
+from spoolmw.model.replica import Ballot, Class, Phase, Replica, ReplicaState
 from spoolmw.rules import closing, independence, quorum
 from spoolmw.rules.closing import Effect, Marks, Step, effective
 

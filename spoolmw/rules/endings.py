@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.effects import Deliver, Discard, Effect, Stop
 from spoolmw.model.events import Cancelled, Lost, PredecessorsEnded, Reported, TwinEnded
 from spoolmw.model.ids import AttemptId, TaskId
-from spoolmw.model.task import Blame, Cause, Ending, Tally, Task, TaskState
+from spoolmw.model.task import Ending, Tally, Task, TaskState
 from spoolmw.rules import history as past
 from spoolmw.rules.become import Step, become
 

@@ -10,18 +10,30 @@ tokens: nothing that runs on this machine outlives the daemon.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
+from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran
 from spoolmw.model.events import Lost, Reported
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.task import Blame, Cause, Outcome, Ran, Task
+from spoolmw.model.task import Task
 
 HISTORY_AT_MOST: Final = 64  #: attempts; the journal's story keeps all of them
 
 History = tuple[Ran, ...]
 
 
-def with_report(task: Task, event: Reported) -> History:
+class Attempted(Protocol):
+    """A task without redundancy, or one replica: what attempts are made for."""
+
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def lease(self) -> Lease | None: ...
+    @property
+    def history(self) -> History: ...
+
+
+def with_report(task: Attempted, event: Reported) -> History:
     """The history with the running attempt's own report."""
     return _add(
         task.history,
@@ -43,7 +55,7 @@ def with_report(task: Task, event: Reported) -> History:
     )
 
 
-def with_loss(task: Task, event: Lost) -> History:
+def with_loss(task: Attempted, event: Lost) -> History:
     """The history with the loss of the running attempt, which may yet report if not proven dead."""
     lease = task.lease
     assert lease is not None
@@ -65,7 +77,9 @@ def with_loss(task: Task, event: Lost) -> History:
     )
 
 
-def with_stop(task: Task, cause: Cause, blame: Blame, message: str, wall: float) -> History:
+def with_stop(
+    task: Attempted, cause: Cause, blame: Blame, message: str, wall: float
+) -> History:
     """The history with the running attempt stopped at `wall`; it may yet report."""
     lease = task.lease
     assert lease is not None
@@ -119,7 +133,7 @@ def _add(history: History, ran: Ran) -> History:
     return (*history[1 - HISTORY_AT_MOST :], ran)
 
 
-def may_still_report(task: Task, attempt: int, token: str) -> bool:
+def may_still_report(task: Attempted, attempt: int, token: str) -> bool:
     """Whether a success of this lost or stopped attempt would still be taken."""
     return any(ran.attempt == attempt and ran.token == token != "" for ran in task.history)
 

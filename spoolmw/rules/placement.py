@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 from spoolmw.model.agent import Capacity
+from spoolmw.model.attempt import Ran
 from spoolmw.model.ids import AgentName, TaskId
-from spoolmw.model.task import Ran, Task, TaskState
+from spoolmw.model.task import Task, TaskState
 from spoolmw.rules.ready import Demand, Lane, ReadyQueue, demand_of
 
 
@@ -80,13 +81,13 @@ class Room:
         return self.capacity.slots - self.cpus
 
 
-def memory_limit(task: Task, room: Room) -> int:
-    """The next attempt's memory limit: what the task asks for, at most all that the agent has.
+def memory_limit(memory_bytes: int, room: Room) -> int:
+    """An attempt's memory limit: what it asks for, at most all that the agent has.
 
     Only what `[retry] memory` added can be more than that.
     """
     total = room.capacity.memory_bytes
-    return min(task.memory_bytes, total) if total else task.memory_bytes
+    return min(memory_bytes, total) if total else memory_bytes
 
 
 def assign(
@@ -169,7 +170,7 @@ def why(  # noqa: PLR0913  # what a task may wait for is so much
             return awaited or _why_waiting(task, first)
         case TaskState.HELD:
             return _why_held(task, awaited)
-        case TaskState.RUNNING | TaskState.EXPANDING:
+        case TaskState.RUNNING | TaskState.EXPANDING | TaskState.VALIDATING:
             return _why_under_way(task)
         case TaskState.DELIVERING:
             return "does not wait: its end is decided and the result is being delivered"

@@ -15,24 +15,22 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from spoolmw.errors import IllegalTransition
-from spoolmw.model.effects import Discard, Stop
-from spoolmw.model.events import Lost, Reported, Started
-from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.model.replica import (
-    DeadlinePassed,
-    Dropped,
-    FoundUnfit,
-    Launch,
-    Placed,
-    Replica,
-    ReplicaState,
-    Sentenced,
-    Verdict,
-)
+from spoolmw.model.attempt import Blame, Cause, Lease, Outcome
+from spoolmw.model.effects import Discard, StartReplica, Stop, Trim
+from spoolmw.model.events import Checkpointed, Lost, Reported, Resumed, Started
+from spoolmw.model.ids import AttemptId
+from spoolmw.model.replica import Replica, ReplicaState, Verdict
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import Blame, Cause, Lease, Outcome, Ran
-from spoolmw.rules.history import HISTORY_AT_MOST, agent_faults_in_a_row
-from spoolmw.rules.retry import AGENT_BACKOFF_S, LOSSES_AT_MOST, backoff_s, is_named
+from spoolmw.model.voting import DeadlinePassed, Dropped, FoundUnfit, Placed, Sentenced
+from spoolmw.rules import history as past
+from spoolmw.rules import saving
+from spoolmw.rules.retry import (
+    AGENT_BACKOFF_S,
+    LOSSES_AT_MOST,
+    backoff_s,
+    is_named,
+    memory_after,
+)
 
 PENDING = ReplicaState.PENDING
 RUNNING = ReplicaState.RUNNING
@@ -42,8 +40,9 @@ INVALID = ReplicaState.INVALID
 FAILED = ReplicaState.FAILED
 CANCELLED = ReplicaState.CANCELLED
 
-Event = Placed | Started | Reported | Lost | DeadlinePassed | Sentenced | FoundUnfit | Dropped
-Effect = Launch | Stop | Discard
+Told = Started | Resumed | Checkpointed | Reported | Lost | DeadlinePassed
+Event = Placed | Told | Sentenced | FoundUnfit | Dropped
+Effect = StartReplica | Stop | Discard | Trim
 Step = tuple[Replica, tuple[Effect, ...]]
 
 
@@ -67,6 +66,8 @@ def is_late(replica: Replica, event: Event) -> bool:
     match event:
         case Reported():
             return not (_is_own(replica, event) or _is_late_success(replica, event))
+        case Resumed() | Checkpointed():
+            return saving.is_late(replica, event)
         case Started() | Lost() | DeadlinePassed():
             if isinstance(event, DeadlinePassed) and replica.overdue:
                 return True
@@ -82,9 +83,17 @@ def is_ignored(state: ReplicaState, kind: type[Event]) -> bool:
     return (state, kind) not in TRANSITIONS and kind is not Placed
 
 
-def may_still_report(replica: Replica, attempt: int, token: str) -> bool:
-    """Whether a success of this lost or dropped attempt would still be taken."""
-    return any(ran.attempt == attempt and ran.token == token != "" for ran in replica.history)
+def trims(replica: Replica) -> tuple[Trim, ...]:
+    """What the checkpoints of an open replica owe."""
+    if replica.saved is None and not replica.since:
+        return ()
+    return (Trim(replica.task, replica.saved, replica.since, replica.number),)
+
+
+def held(replica: Replica, message: str, wall: float) -> Replica:
+    """The running replica, stopped at `wall` by the user's will: it waits as one that never ran."""
+    history = past.with_stop(replica, Cause.HELD, Blame.USER, message, wall)
+    return replace(replica, state=PENDING, lease=None, history=history, overdue=False)
 
 
 def unwanted(replica: Replica, *, keep: bool) -> tuple[AttemptId, ...]:
@@ -116,7 +125,7 @@ def _is_late_success(replica: Replica, event: Reported) -> bool:
         event.outcome is Outcome.SUCCESS
         and event.attempt == replica.attempt_id._replace(attempt=event.attempt.attempt)
         and replica.staged is None
-        and may_still_report(replica, event.attempt.attempt, event.token)
+        and past.may_still_report(replica, event.attempt.attempt, event.token)
     )
 
 
@@ -139,7 +148,7 @@ def _place(replica: Replica, event: Placed, retry: Retry) -> Step:
         lease=Lease(agent=event.agent, token=event.token, assigned_at=event.wall),
         spot=event.spot,
     )
-    return after, (Launch(after),)
+    return after, (StartReplica(after),)
 
 
 def _begin(replica: Replica, event: Started, retry: Retry) -> Step:
@@ -151,18 +160,30 @@ def _begin(replica: Replica, event: Started, retry: Retry) -> Step:
     return replace(replica, lease=lease), ()
 
 
+def _resume(replica: Replica, event: Resumed, retry: Retry) -> Step:
+    """The attempt took up a checkpoint, maybe an older one because the newest was damaged."""
+    return replace(replica, saved=event.saved), ()
+
+
+def _checkpoint(replica: Replica, event: Checkpointed, retry: Retry) -> Step:
+    """The attempt got further: its losses count anew, and only the two newest are kept."""
+    after = replace(replica, losses=0, saved=saving.saved_by(event))
+    return after, trims(after)
+
+
 def _report(replica: Replica, event: Reported, retry: Retry) -> Step:
     """The running attempt, or an earlier one after all, ended: a vote, a repetition or a failure."""
     if not _is_own(replica, event):
         return _report_late(replica, event, retry)
-    after = _ended(replica, _ran(replica, event))
+    after = replace(replica, lease=None, history=past.with_report(replica, event))
     if event.outcome is Outcome.SUCCESS:
         after = _voted(after, event)
         return after, tuple(Discard(each) for each in unwanted(after, keep=True))
     if event.blame is not Blame.TASK:
         return _after_loss(after, event)
     failures = replica.failures + 1
-    after = replace(after, failures=failures, losses=0)
+    memory_bytes = memory_after(replica.memory_bytes, retry, event.cause)
+    after = replace(after, failures=failures, losses=0, memory_bytes=memory_bytes)
     again = replica.failures < retry.max and is_named(retry, event.cause, event.exit_code)
     if again and not replica.overdue:
         pause_s = backoff_s(retry.backoff_s, failures, event.jitter)
@@ -179,21 +200,16 @@ def _report_late(replica: Replica, event: Reported, retry: Retry) -> Step:
     if replica.lease is not None:
         effects = (Stop(replica.lease.agent, replica.attempt_id),)
         why = f"attempt {event.attempt.attempt} reported after all"
-        ran = _stopped(replica, event.at, Cause.SUPERSEDED, why)
-        after = _ended(replica, replace(ran, token=""))
-    history = tuple(
-        replace(_ran(replica, event), agent=ran.agent)
-        if ran.attempt == event.attempt.attempt
-        else ran
-        for ran in after.history
-    )
+        after = _stopped(replica, Cause.SUPERSEDED, Blame.NONE, why)
+    history = past.with_late_success(after.history, event)
     after = _voted(replace(after, history=history), event)
     return after, effects + tuple(Discard(each) for each in unwanted(after, keep=True))
 
 
 def _lose(replica: Replica, event: Lost, retry: Retry) -> Step:
     """The attempt is gone without a result: a free repetition, but for the third in a row."""
-    return _after_loss(_ended(replica, _ran(replica, event)), event)
+    after = replace(replica, lease=None, history=past.with_loss(replica, event))
+    return _after_loss(after, event)
 
 
 def _after_loss(after: Replica, event: Lost | Reported) -> Step:
@@ -207,7 +223,7 @@ def _after_loss(after: Replica, event: Lost | Reported) -> Step:
         ), discards
     pause_s = 0.0
     if event.blame is Blame.AGENT:
-        faults = agent_faults_in_a_row(after.history)
+        faults = past.agent_faults_in_a_row(after.history)
         pause_s = backoff_s(AGENT_BACKOFF_S, faults, event.jitter)
     return replace(after, state=PENDING, not_before=event.at + pause_s), discards
 
@@ -236,19 +252,24 @@ def _drop(replica: Replica, event: Dropped, retry: Retry) -> Step:
     after = replica
     if replica.lease is not None:
         effects = (Stop(replica.lease.agent, replica.attempt_id),)
-        after = _ended(replica, _stopped(replica, event.at, Cause.SUPERSEDED, event.message))
+        after = _stopped(replica, Cause.SUPERSEDED, Blame.NONE, event.message)
     if event.closed:
-        history = tuple(replace(ran, token="") for ran in after.history)
-        after = replace(after, history=history)
+        after = replace(after, history=past.closed(after.history))
     after = replace(after, state=CANCELLED, staged=None, message=event.message)
     return after, effects + tuple(Discard(each) for each in unwanted(after, keep=False))
+
+
+def _stopped(replica: Replica, cause: Cause, blame: Blame, message: str) -> Replica:
+    """The running replica without its lease, which may yet report; when it ends is not known: 0."""
+    history = past.with_stop(replica, cause, blame, message, 0.0)
+    return replace(replica, lease=None, history=history)
 
 
 def _voted(replica: Replica, event: Reported) -> Replica:
     """The replica with its result; of its attempts no other counts any more."""
     return replace(
         replica,
-        history=tuple(replace(ran, token="") if ran.token else ran for ran in replica.history),
+        history=past.closed(replica.history),
         state=REPORTED,
         staged=event.attempt,
         body_bytes=event.body_bytes,
@@ -256,56 +277,6 @@ def _voted(replica: Replica, event: Reported) -> Replica:
         files=event.files,
         losses=0,
         message="",
-    )
-
-
-def _ended(replica: Replica, ran: Ran) -> Replica:
-    """The replica without its lease, and with one attempt more in its history."""
-    history = (*replica.history[1 - HISTORY_AT_MOST :], ran)
-    return replace(replica, lease=None, history=history)
-
-
-def _ran(replica: Replica, event: Reported | Lost) -> Ran:
-    """The attempt as the history tells it; a loss that is not proven dead may yet report."""
-    lease = replica.lease or Lease(agent=AgentName(""), token="", assigned_at=0.0)
-    ran = Ran(
-        attempt=event.attempt.attempt,
-        agent=lease.agent,
-        outcome=Outcome.LOST,
-        cause=event.cause,
-        blame=event.blame,
-        message=event.message,
-        host=event.host or lease.host,
-        slot=event.slot or lease.slot,
-        started_at=event.started_at or lease.started_at,
-        ended_at=event.ended_at,
-    )
-    if isinstance(event, Lost):
-        return ran if event.dead else replace(ran, token=lease.token)
-    return replace(
-        ran,
-        outcome=event.outcome,
-        exit_code=event.exit_code,
-        cpu_s=event.cpu_s,
-        memory_bytes=event.memory_bytes,
-    )
-
-
-def _stopped(replica: Replica, at: float, cause: Cause, message: str) -> Ran:
-    """The running attempt as one that we stop; it may yet report. Its end is not known: 0."""
-    lease = replica.lease
-    assert lease is not None
-    return Ran(
-        attempt=replica.attempt,
-        agent=lease.agent,
-        outcome=Outcome.STOPPED,
-        cause=cause,
-        blame=Blame.NONE,
-        message=message,
-        host=lease.host,
-        slot=lease.slot,
-        started_at=lease.started_at or lease.assigned_at,
-        token=lease.token,
     )
 
 
@@ -322,6 +293,8 @@ TRANSITIONS: Final[dict[tuple[ReplicaState, type[Event]], Rule]] = {
     (PENDING, Reported): Rule(_report, (REPORTED,)),
     (PENDING, Dropped): Rule(_drop, (CANCELLED,)),
     (RUNNING, Started): Rule(_begin, (RUNNING,)),
+    (RUNNING, Resumed): Rule(_resume, (RUNNING,)),
+    (RUNNING, Checkpointed): Rule(_checkpoint, (RUNNING,)),
     (RUNNING, Reported): Rule(_report, (REPORTED, PENDING, FAILED)),
     (RUNNING, Lost): Rule(_lose, (PENDING, FAILED)),
     (RUNNING, DeadlinePassed): Rule(_overstay, (RUNNING,)),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from spoolmw.model.attempt import Cause
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import Cause, Task
+from spoolmw.model.task import Task
 
 LONGEST_BACKOFF_S: Final = 3600.0  #: no backoff grows beyond this
 AGENT_BACKOFF_S: Final = 1.0  #: the first pause after a loss that is an agent's fault
@@ -42,8 +43,8 @@ def backoff_s(first_s: float, failures: int, jitter: float) -> float:
     return longest * (1.0 - jitter / 2)
 
 
-def memory_after(task: Task, cause: Cause) -> int:
+def memory_after(memory_bytes: int, retry: Retry, cause: Cause) -> int:
     """What the next attempt asks for: more, if memory was what the last one lacked."""
     if cause is not Cause.MEMORY:
-        return task.memory_bytes
-    return int(min(task.memory_bytes * task.spec.retry.memory_factor, MEMORY_AT_MOST))
+        return memory_bytes
+    return int(min(memory_bytes * retry.memory_factor, MEMORY_AT_MOST))

@@ -6,13 +6,15 @@ those of attempts from `since` on; what a late one tells changes nothing.
 
 from __future__ import annotations
 
+from spoolmw.model.attempt import Saved
 from spoolmw.model.effects import Effect, Trim
 from spoolmw.model.events import Brought, Checkpointed, Resumed
-from spoolmw.model.task import FINAL, Saved, Task, TaskState
+from spoolmw.model.replica import Replica
+from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules.become import Step, become
 
 
-def is_late(task: Task, event: Resumed | Checkpointed) -> bool:
+def is_late(task: Task | Replica, event: Resumed | Checkpointed) -> bool:
     """Whether it is another attempt's than the running one's, or was told before."""
     if task.lease is None or event.attempt != task.attempt_id:
         return True
@@ -34,14 +36,18 @@ def resume(task: Task, event: Resumed) -> Step:
 
 def checkpoint(task: Task, event: Checkpointed) -> Step:
     """The attempt got further: its losses count anew, and only the two newest are kept."""
-    saved = Saved(
+    after = become(task, TaskState.RUNNING, lease=task.lease, losses=0, saved=saved_by(event))
+    return after, owed(after)
+
+
+def saved_by(event: Checkpointed) -> Saved:
+    """The record of the checkpoint that was made."""
+    return Saved(
         attempt=event.attempt.attempt,
         sequence=event.sequence,
         saved_at=event.saved_at,
         size_bytes=event.size_bytes,
     )
-    after = become(task, TaskState.RUNNING, lease=task.lease, losses=0, saved=saved)
-    return after, owed(after)
 
 
 def bring(task: Task, event: Brought) -> Step:

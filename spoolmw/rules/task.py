@@ -13,11 +13,11 @@ a file which nobody wants is removed from `stage/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from spoolmw.errors import IllegalTransition
+from spoolmw.model.attempt import Blame, Cause, Lease, Outcome
 from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
 from spoolmw.model.events import (
     Advanced,
@@ -41,10 +41,10 @@ from spoolmw.model.events import (
     TwinEnded,
 )
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.task import FINAL, Blame, Cause, Lease, Outcome, Task, TaskState
-from spoolmw.rules import array, endings, saving, waiting, wishes
+from spoolmw.model.task import FINAL, Task, TaskState
+from spoolmw.rules import array, endings, redundant, saving, waiting, wishes
 from spoolmw.rules import history as past
-from spoolmw.rules.become import Step, become
+from spoolmw.rules.become import Rule, Step, become
 from spoolmw.rules.endings import deliver
 from spoolmw.rules.retry import (
     AGENT_BACKOFF_S,
@@ -70,6 +70,8 @@ def step(task: Task, event: Event) -> Step:
 
     The very same `task` comes back where the event changes nothing.
     """
+    if task.ballot is not None:
+        return redundant.step(task, event)
     if is_late(task, event):
         return task, _left_behind(task, event)
     rule = TRANSITIONS.get((task.state, type(event)))
@@ -85,11 +87,13 @@ def step(task: Task, event: Event) -> Step:
 
 def owed(task: Task) -> tuple[Effect, ...]:
     """What the world must be told again after a crash, read off the state alone."""
+    if task.ballot is not None:
+        return redundant.owed(task, task.ballot)
     discards = tuple(Discard(attempt) for attempt in past.unwanted(task))
     match task.state:
         case TaskState.WAITING | TaskState.QUEUED | TaskState.HELD | TaskState.EXPANDING:
             return (*saving.owed(task), *discards)
-        case TaskState.RUNNING:
+        case TaskState.RUNNING | TaskState.VALIDATING:
             return (Start(task), *saving.owed(task), *discards)
         case TaskState.DELIVERING:
             return (Deliver(task), *discards)
@@ -186,7 +190,7 @@ def _report(task: Task, event: Reported) -> Step:
         losses=0,
         history=history,
         not_before=event.at + pause_s,
-        memory_bytes=memory_after(task, event.cause),
+        memory_bytes=memory_after(task.memory_bytes, task.spec.retry, event.cause),
     )
     return after, (Discard(event.attempt),)
 
@@ -252,13 +256,6 @@ def _finish(task: Task, event: Delivered) -> Step:
     assert task.ending is not None
     after = become(task, task.ending.state, ending=task.ending)
     return after, (Forget(after, payload=after.state is DONE),)
-
-
-class Rule(NamedTuple):
-    """What an event does in a state, as the function's docstring says, and where it leads."""
-
-    apply: Callable[[Task, Any], Step]
-    to: tuple[TaskState, ...]
 
 
 #: The whole machine. docs/states.md is generated from this table.

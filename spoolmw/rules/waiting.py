@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import PredecessorsEnded, Resolved, TwinEnded
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import Blame, Cause, Task, TaskState
+from spoolmw.model.task import Task, TaskState
 from spoolmw.rules import endings
 from spoolmw.rules.become import Step, become, ready_state
 from spoolmw.rules.endings import deliver

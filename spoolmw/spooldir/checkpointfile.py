@@ -20,8 +20,8 @@ from typing import IO, Any, NamedTuple
 
 from spoolmw.errors import BadCheckpoint
 from spoolmw.format.names import escape, path_problem
+from spoolmw.model.attempt import Saved
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import Saved
 from spoolmw.runner import checkpoint
 from spoolmw.runner.checkpoint import Checkpoint, Damaged, Draft, Owner
 from spoolmw.spooldir.checkpoints import Order

@@ -12,7 +12,8 @@ from spoolmw.format.arrays import (
     index_at,
     ranges_text,
 )
-from spoolmw.model.task import FINAL, Element, Ran, Task
+from spoolmw.model.attempt import Ran
+from spoolmw.model.task import FINAL, Element, Task
 
 
 def task_record(task: Task, *, updated_at: float) -> dict[str, Any]:

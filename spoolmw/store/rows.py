@@ -9,20 +9,9 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from spoolmw.errors import JournalCorrupt
+from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran, Saved
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
-from spoolmw.model.task import (
-    Blame,
-    Cause,
-    Element,
-    Ending,
-    Lease,
-    Outcome,
-    Ran,
-    Saved,
-    Tally,
-    Task,
-    TaskState,
-)
+from spoolmw.model.task import Element, Ending, Tally, Task, TaskState
 from spoolmw.store.specs import after_text, changed_fields, spec_of, spec_text, with_after
 
 Row = tuple[Any, ...]
@@ -38,11 +27,12 @@ STATES = (
     TaskState.DONE,
     TaskState.FAILED,
     TaskState.CANCELLED,
-    TaskState.EXPANDING,  # the last one: its number is -1, with the open ones below 5
+    TaskState.VALIDATING,  # the last two: their numbers are -2 and -1, with the open ones below 5
+    TaskState.EXPANDING,
 )
 #: Their numbers by name: a look-up by an enum's member would hash in Python.
 NUMBERS = {state.value: number for number, state in enumerate(STATES)}
-NUMBERS[TaskState.EXPANDING.value] = -1
+NUMBERS |= {TaskState.EXPANDING.value: -1, TaskState.VALIDATING.value: -2}
 _BY_NAME = {state.value: state for state in STATES}
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _CAUSES = {cause.value: cause for cause in Cause}

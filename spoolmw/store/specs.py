@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from spoolmw.model.ids import TaskId
+from spoolmw.model.redundancy import Redundancy, Validator
 from spoolmw.model.spec import (
     Array,
     Checkpoint,
@@ -36,10 +37,13 @@ _SECTIONS: dict[str, type[Any]] = {
     "retry": Retry,
     "checkpoint": Checkpoint,
     "place": Place,
+    "redundancy": Redundancy,
 }
 _DEFAULTS = {name: kind() for name, kind in _SECTIONS.items()}
 
-_Decoded = tuple[int, Run, Files, Resources, Limits, Retry, Checkpoint, Place, Array | None]
+_Decoded = tuple[
+    int, Run, Files, Resources, Limits, Retry, Checkpoint, Place, Redundancy, Array | None
+]
 _encoded: dict[tuple[int, ...], tuple[str, Spec]] = {}
 _decoded: dict[str, _Decoded] = {}
 _afters: dict[str, tuple[Any, tuple[TaskId, ...], Any, str]] = {}
@@ -72,7 +76,7 @@ def spec_text(spec: Spec) -> str:
     key = (
         spec.priority, id(spec.run), id(spec.files), id(spec.resources),
         id(spec.limits), id(spec.retry), id(spec.checkpoint), id(spec.place),
-        id(spec.array),
+        id(spec.redundancy), id(spec.array),
     )  # fmt: skip
     known = _encoded.get(key)
     if known is not None:
@@ -96,10 +100,14 @@ def changed_fields(section: Any, default: Any) -> dict[str, Any]:
     """The fields of a record that are not as in `default`."""
     fields = ((name, getattr(section, name)) for name in section.__slots__)
     return {
-        name: [_input_list(item) for item in value] if name == "inputs" else value
-        for name, value in fields
-        if value != getattr(default, name)
+        name: _plain(name, value) for name, value in fields if value != getattr(default, name)
     }
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "inputs":
+        return [_input_list(item) for item in value]
+    return changed_fields(value, Validator()) if name == "validator" else value
 
 
 def _input_list(item: Input) -> list[Any]:
@@ -114,7 +122,7 @@ def spec_of(text: str, name: str, key: str) -> Spec:
         if len(_decoded) >= MOST_CACHED:
             _decoded.clear()
         _decoded[text] = known
-    priority, run, files, resources, limits, retry, checkpoint, place, array = known
+    priority, run, files, resources, limits, retry, checkpoint, place, redundancy, array = known
     return Spec(
         name=name,
         key=key,
@@ -127,16 +135,17 @@ def spec_of(text: str, name: str, key: str) -> Spec:
         checkpoint=checkpoint,
         place=place,
         array=array,
+        redundancy=redundancy,
     )
 
 
 def _decode_spec(text: str) -> _Decoded:
     tree = json.loads(text)
     made: list[Any] = [_section(kind, tree.get(name)) for name, kind in _SECTIONS.items()]
-    run, files, resources, limits, retry, checkpoint, place = made
+    run, files, resources, limits, retry, checkpoint, place, redundancy = made
     array = _array(*tree["array"]) if "array" in tree else None
     priority = tree.get("priority", 0)
-    return priority, run, files, resources, limits, retry, checkpoint, place, array
+    return priority, run, files, resources, limits, retry, checkpoint, place, redundancy, array
 
 
 def _array(ranges: list[list[int]], file: list[Any] | None) -> Array:
@@ -157,4 +166,6 @@ def _section(kind: type[Any], fields: dict[str, Any] | None) -> Any:
     }
     if "inputs" in values:
         values["inputs"] = tuple(Input(*item) for item in values["inputs"])
+    if "validator" in values:
+        values["validator"] = _section(Validator, fields["validator"])
     return kind(**values)

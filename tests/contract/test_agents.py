@@ -15,8 +15,8 @@ from spoolmw.agents.registry import make_agent
 from spoolmw.config import AgentConfig
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Launch
+from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.events import Lost, Reported
-from spoolmw.model.task import Blame, Cause, Outcome
 from spoolmw.runner import checkpoint as stored
 from tests.support.attempts import Bench
 from tests.support.waiting import wait_until

@@ -18,9 +18,10 @@ from typing import Any
 from spoolmw.format.arrays import element_id, indexes_from
 from spoolmw.format.resultfile import trailer_line
 from spoolmw.format.taskfile import TaskFile, read_header
+from spoolmw.model.attempt import Blame, Cause, Outcome, Ran
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import Blame, Cause, Ending, Outcome, Ran, Task, TaskState
+from spoolmw.model.task import Ending, Task, TaskState
 from spoolmw.runner import call, calls, results
 from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.publish import append_trailer

@@ -10,8 +10,8 @@ import pytest
 
 from spoolmw.format import call
 from spoolmw.model.agent import Launch
+from spoolmw.model.attempt import Cause, Outcome
 from spoolmw.model.events import Reported
-from spoolmw.model.task import Cause, Outcome
 from spoolmw.runner import results
 from spoolmw.runner.call import encode
 from tests.unit.agents.conftest import Local

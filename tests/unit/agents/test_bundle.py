@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from spoolmw.agents import bundle
-from spoolmw.model.task import Cause
+from spoolmw.model.attempt import Cause
 from tests.unit.agents.conftest import Local
 
 OTHERS = ("3.9", "3.10", "3.12", "3.13", "3.14")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.events import Lost, Reported
-from spoolmw.model.task import Blame, Cause, Outcome
 from tests.support.waiting import wait_until
 from tests.unit.agents.conftest import Local
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.events import Lost, Reported
-from spoolmw.model.task import Blame, Cause, Outcome
 from tests.support.waiting import wait_until
 from tests.unit.agents.conftest import Local
 from tests.unit.agents.test_call_outcomes import alive, failed, pid_in

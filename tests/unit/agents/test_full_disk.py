@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import Lost
-from spoolmw.model.task import Blame, Cause
 from tests.unit.agents.conftest import Local
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from spoolmw.agents.ledger import Ledger, Loss, kind_of
 from spoolmw.model.agent import Launch
+from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.events import Lost, Reported, Started
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.spec import Checkpoint, Limits, Place, Resources, Run, Spec
-from spoolmw.model.task import Blame, Cause, Outcome
 
 
 def a_launch(number: int = 1, attempt: int = 1, spec: Spec | None = None) -> Launch:

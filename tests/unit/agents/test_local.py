@@ -13,8 +13,8 @@ import pytest
 
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import CapacityChanged
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import Lost
-from spoolmw.model.task import Blame, Cause
 from spoolmw.runner import process
 from tests.support.waiting import wait_until
 from tests.unit.agents.conftest import Local

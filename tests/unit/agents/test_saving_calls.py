@@ -18,8 +18,8 @@ from spoolmw import checkpoint, progress
 from spoolmw.agents.local import LocalAgent
 from spoolmw.client.taskmap import run_chunk
 from spoolmw.model.agent import Launch
+from spoolmw.model.attempt import Blame, Cause, Outcome, Saved
 from spoolmw.model.events import Lost, Reported
-from spoolmw.model.task import Blame, Cause, Outcome, Saved
 from spoolmw.runner import checkpoint as stored
 from spoolmw.runner.checkpoint import Owner
 from spoolmw.runner.watch import SAVE_GRACE_S

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from spoolmw.ctl.session import Session
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import Submitted
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import Blame, Cause, Ending, Task, TaskState
+from spoolmw.model.task import Ending, Task, TaskState
 from spoolmw.spooldir.layout import Layout, prepare
 from spoolmw.store.journal import Changed, Journal
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from spoolmw.config import parse
 from spoolmw.errors import BadConfig, BadTaskFile, SpoolmwError
 from spoolmw.format import knownheaders, schema
-from spoolmw.format.schema import KNOWN, NOT_BUILT, SECTIONS
+from spoolmw.format.schema import KNOWN, SECTIONS
 from spoolmw.format.taskfile import (
     HEADER_BYTES,
     MAGIC,
@@ -35,7 +35,7 @@ fuzz = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 
-WORDS = [*KNOWN, *NOT_BUILT, *(key for _, _, keys in SECTIONS.values() for key in keys), "id",
+WORDS = [*KNOWN, *(key for _, _, keys in SECTIONS.values() for key in keys), "id",
          "body", "codec", "bytes", "sha256", "submitted_at", "result_name", "pickle"]  # fmt: skip
 JSON = st.recursive(
     st.one_of(

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from spoolmw.errors import BadResultFile
 from spoolmw.format import resultfile
 from spoolmw.format.resultfile import daemon_body, trailer_line
+from spoolmw.model.attempt import Blame, Cause, Outcome, Ran
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import Blame, Cause, Ending, Outcome, Ran, Task, TaskState
+from spoolmw.model.task import Ending, Task, TaskState
 
 ID = TaskId("0123456789ab" + "0" * 20)
 

@@ -5,21 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran
 from spoolmw.model.events import Lost, Reported
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.redundancy import Redundancy
-from spoolmw.model.replica import (
-    Ballot,
-    Class,
-    Judged,
-    Phase,
-    Placed,
-    Replica,
-    ReplicaState,
-    Spot,
-)
+from spoolmw.model.replica import Ballot, Class, Phase, Replica, ReplicaState, Spot
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import Blame, Cause, Lease, Outcome, Ran
+from spoolmw.model.voting import Judged, Placed
 from spoolmw.rules.ballot import opened, step
 from tests.unit.rules.builders import LOCAL, NOW, TASK, WALL, token
 

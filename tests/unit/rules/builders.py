@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from spoolmw.model.agent import Capacity
+from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Saved
 from spoolmw.model.events import (
     Checkpointed,
     Lost,
@@ -16,17 +17,7 @@ from spoolmw.model.events import (
 )
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.spec import Place, Resources, Retry, Spec
-from spoolmw.model.task import (
-    Blame,
-    Cause,
-    Ending,
-    Lease,
-    Outcome,
-    Saved,
-    Tally,
-    Task,
-    TaskState,
-)
+from spoolmw.model.task import Ending, Tally, Task, TaskState
 from spoolmw.rules.placement import Room
 
 TASK = TaskId("0193a0000000" + "1" * 20)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.effects import Deliver
 from spoolmw.model.events import (
     Advanced,
@@ -18,7 +19,7 @@ from spoolmw.model.events import (
     Reprioritised,
     Retried,
 )
-from spoolmw.model.task import FINAL, Blame, Cause, Tally, Task, TaskState
+from spoolmw.model.task import FINAL, Tally, Task, TaskState
 from spoolmw.rules.task import owed, step
 from tests.unit.rules.builders import NOW, an_array, the_first_ended
 

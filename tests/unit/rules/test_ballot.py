@@ -6,21 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from spoolmw.model.effects import Discard, Stop
+from spoolmw.model.attempt import Cause
+from spoolmw.model.effects import Discard, Judge, StartReplica, Stop
 from spoolmw.model.events import Cancelled
 from spoolmw.model.host import Mark
 from spoolmw.model.redundancy import Validator
-from spoolmw.model.replica import (
-    Accepted,
-    DeadlinePassed,
-    GivenUp,
-    Granted,
-    Judge,
-    JudgingFailed,
-    Launch,
-    Phase,
-)
-from spoolmw.model.task import Cause
+from spoolmw.model.replica import Phase
+from spoolmw.model.voting import Accepted, DeadlinePassed, GivenUp, Granted, JudgingFailed
 from spoolmw.rules import independence
 from spoolmw.rules.ballot import JUDGINGS_AT_MOST, owed, step
 from tests.unit.rules.ballots import (
@@ -83,7 +75,7 @@ def test_what_is_superfluous_is_stopped_and_never_launched() -> None:
     done = step(ballot, a_judgement(ballot, a_class(0, 1)))
     assert states(done.ballot) == ["valid", "valid", "cancelled", "cancelled"]
     assert Stop(LOCAL, an_id(2)) in done.effects
-    assert not any(isinstance(each, Launch) for each in done.effects)
+    assert not any(isinstance(each, StartReplica) for each in done.effects)
 
 
 def test_a_replica_that_failed_or_was_late_is_replaced() -> None:
@@ -392,8 +384,8 @@ def test_a_platform_is_followed_before_its_result_is_there() -> None:
 
 def test_a_state_owes_what_led_to_it() -> None:
     ballot = placed(a_ballot(a_wish(2, target=3)))
-    assert owed(ballot) == tuple(Launch(each) for each in ballot.replicas)
+    assert owed(ballot) == tuple(StartReplica(each) for each in ballot.replicas)
     ballot = after(ballot, a_success(0), a_success(1))
-    assert owed(ballot) == (Launch(ballot.replicas[2]), Judge(TASK, 1, (0, 1)))
+    assert owed(ballot) == (StartReplica(ballot.replicas[2]), Judge(TASK, 1, (0, 1)))
     ballot = after(ballot, a_judgement(ballot, a_class(0, 1)))
     assert owed(ballot) == (Discard(an_id(1)),)

@@ -20,26 +20,21 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spoolmw.model.effects import Discard, Stop
+from spoolmw.model.attempt import Cause
+from spoolmw.model.effects import Discard, Judge, StartReplica, Stop
 from spoolmw.model.events import Cancelled, Lost
 from spoolmw.model.host import Mark
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.replica import (
+from spoolmw.model.replica import Class, Phase, Replica, ReplicaState
+from spoolmw.model.spec import Retry
+from spoolmw.model.voting import (
     Accepted,
-    Class,
     DeadlinePassed,
     GivenUp,
     Granted,
-    Judge,
     Judged,
     JudgingFailed,
-    Launch,
-    Phase,
-    Replica,
-    ReplicaState,
 )
-from spoolmw.model.spec import Retry
-from spoolmw.model.task import Cause
 from spoolmw.rules import ballot as rules
 from spoolmw.rules.closing import Effect
 from spoolmw.rules.independence import may_run, voters
@@ -151,7 +146,7 @@ class World(RuleBasedStateMachine):
     @rule()
     def act(self) -> None:
         match self.to_do.pop(0):
-            case Launch(replica):
+            case StartReplica(replica):
                 if self.ballot.replicas[replica.number].lease == replica.lease:
                     assert replica.spot is not None
                     host = int(replica.spot.machine.removeprefix("machine"))

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from spoolmw.model.agent import Capacity
+from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName
-from spoolmw.model.task import Cause, Task, TaskState
+from spoolmw.model.task import Task, TaskState
 from spoolmw.rules.placement import Room, assign, memory_limit, why
 from spoolmw.rules.ready import ReadyQueue
 from spoolmw.rules.task import step
@@ -137,8 +138,8 @@ def test_memory_that_grew_by_retries_is_capped_by_what_the_agent_has() -> None:
     task = replace(a_demanding_task(2, memory=3 * GB), memory_bytes=12 * GB)
     room = a_room(2, memory=8 * GB)
     assert placed(task, local=room) == [(2, "local")]
-    assert memory_limit(task, room) == 8 * GB
-    assert memory_limit(task, a_room(2)) == 12 * GB
+    assert memory_limit(task.memory_bytes, room) == 8 * GB
+    assert memory_limit(task.memory_bytes, a_room(2)) == 12 * GB
     assert placed(task, local=room) == []  # all memory is taken now
     room.release(task)
     assert room.memory_bytes == 0

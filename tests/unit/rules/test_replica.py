@@ -9,21 +9,12 @@ from typing import Any, get_args
 import pytest
 
 from spoolmw.errors import IllegalTransition
-from spoolmw.model.effects import Discard, Stop
+from spoolmw.model.attempt import Blame, Cause, Outcome
+from spoolmw.model.effects import Discard, StartReplica, Stop
 from spoolmw.model.events import Started
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.replica import (
-    DeadlinePassed,
-    Dropped,
-    FoundUnfit,
-    Launch,
-    Placed,
-    Replica,
-    ReplicaState,
-    Sentenced,
-    Verdict,
-)
-from spoolmw.model.task import Blame, Cause, Outcome
+from spoolmw.model.replica import Replica, ReplicaState, Verdict
+from spoolmw.model.voting import DeadlinePassed, Dropped, FoundUnfit, Placed, Sentenced
 from spoolmw.rules.replica import TRANSITIONS, Event, is_ignored, step, unwanted
 from tests.unit.rules.ballots import (
     BY_SIGNAL,
@@ -101,7 +92,7 @@ def test_every_state_has_an_answer_to_every_event(
 def test_a_placed_replica_gets_its_attempt_its_token_and_its_place() -> None:
     after, effects = step(a_replica(), a_placement(), NO_RETRY)
     assert (after.state, after.attempt, after.spot) == (S.RUNNING, 1, a_spot(0))
-    assert effects == (Launch(after),)
+    assert effects == (StartReplica(after),)
 
 
 def test_a_success_is_a_vote() -> None:

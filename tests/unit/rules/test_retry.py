@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from spoolmw.model.attempt import Cause
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import Cause
 from spoolmw.rules.retry import (
     MEMORY_AT_MOST,
     backoff_s,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from spoolmw.model.attempt import Saved
 from spoolmw.model.effects import Deliver, Effect, Forget, Start, Stop, Trim
 from spoolmw.model.events import (
     Assigned,
@@ -18,7 +19,7 @@ from spoolmw.model.events import (
     Released,
     Retried,
 )
-from spoolmw.model.task import FINAL, Saved, Task, TaskState
+from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules.task import is_late, owed, step
 from tests.unit.rules.builders import (
     LOCAL,

@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 from spoolmw.errors import IllegalTransition
+from spoolmw.model.attempt import Blame, Cause, Outcome, Saved
 from spoolmw.model.effects import Deliver, Discard, Effect, Start, Stop
 from spoolmw.model.events import (
     Advanced,
@@ -30,17 +31,7 @@ from spoolmw.model.events import (
     TwinEnded,
 )
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import (
-    FINAL,
-    Blame,
-    Cause,
-    Element,
-    Outcome,
-    Saved,
-    Tally,
-    Task,
-    TaskState,
-)
+from spoolmw.model.task import FINAL, Element, Tally, Task, TaskState
 from spoolmw.rules.become import become
 from spoolmw.rules.history import unwanted
 from spoolmw.rules.task import TRANSITIONS, is_late, owed, step

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spoolmw.errors import IllegalTransition
+from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.effects import Deliver, Discard, Forget, Start, Stop
 from spoolmw.model.events import (
     Assigned,
@@ -21,7 +22,7 @@ from spoolmw.model.events import (
     Submitted,
 )
 from spoolmw.model.spec import Resources, Retry, Spec
-from spoolmw.model.task import Blame, Cause, Outcome, Task, TaskState
+from spoolmw.model.task import Task, TaskState
 from spoolmw.rules.task import is_late, owed, step
 from tests.unit.rules.builders import (
     FIRST,

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.effects import Deliver
 from spoolmw.model.events import Cancelled, Held, Released, Reprioritised, Resolved, Retried
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import Blame, Cause, Ending, TaskState
+from spoolmw.model.task import Ending, TaskState
 from spoolmw.rules.placement import why
 from spoolmw.rules.ready import ReadyQueue
 from spoolmw.rules.task import is_late, owed, step

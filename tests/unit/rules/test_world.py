@@ -16,6 +16,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop, Trim
 from spoolmw.model.events import (
     Assigned,
@@ -29,7 +30,7 @@ from spoolmw.model.events import (
 )
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.spec import Retry
-from spoolmw.model.task import FINAL, Blame, Cause, Task, TaskState
+from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules.task import owed, step
 from spoolmw.spooldir.checkpoints import Order, outdated
 from tests.unit.rules.builders import (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import Blame, Cause, Ending, Task, TaskState
+from spoolmw.model.task import Ending, Task, TaskState
 from spoolmw.spooldir import donelog, markers
 from spoolmw.spooldir.donelog import RETRIED, Done, DoneLog
 from spoolmw.spooldir.layout import Layout, active_name

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from spoolmw.format.arrays import element_id, element_spec
+from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran
 from spoolmw.model.events import Assigned, Delivered, Event, Lost, Reported, Submitted
 from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.spec import (
@@ -20,18 +21,7 @@ from spoolmw.model.spec import (
     Run,
     Spec,
 )
-from spoolmw.model.task import (
-    Blame,
-    Cause,
-    Element,
-    Ending,
-    Lease,
-    Outcome,
-    Ran,
-    Tally,
-    Task,
-    TaskState,
-)
+from spoolmw.model.task import Element, Ending, Tally, Task, TaskState
 from spoolmw.store.journal import Changed, Journal
 
 LOCAL = AgentName("local")

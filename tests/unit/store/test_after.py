@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import PredecessorsEnded, Resolved, Submitted
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import Blame, Cause, Ending, Task, TaskState
+from spoolmw.model.task import Ending, Task, TaskState
 from spoolmw.store.journal import Changed, Journal
 from spoolmw.store.reports import Reports
 from tests.unit.store.builders import BOOT, a_task, an_id

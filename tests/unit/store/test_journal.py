@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spoolmw.errors import JournalCorrupt, JournalLost
+from spoolmw.model.attempt import Blame, Cause, Outcome, Saved
 from spoolmw.model.events import (
     Brought,
     Cancelled,
@@ -30,7 +31,7 @@ from spoolmw.model.events import (
 )
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.spec import Spec
-from spoolmw.model.task import FINAL, Blame, Cause, Outcome, Saved, Task, TaskState
+from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.store.journal import Changed, Journal
 from spoolmw.store.rows import STATES
 from tests.unit.store.builders import (

@@ -14,7 +14,7 @@ import pytest
 import sqlite_utils
 
 from spoolmw.errors import BadSpool, DiskFull, JournalCorrupt, JournalLost
-from spoolmw.model.task import Saved
+from spoolmw.model.attempt import Saved
 from spoolmw.store import schema
 from spoolmw.store.journal import Changed, Journal
 from spoolmw.store.reports import Reports
