@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
+from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting, Validated
 from spoolmw.model.events import Checkpointed, Lost, Progressed, Reported, Resumed, Started
 from spoolmw.model.ids import AgentName, AttemptId
 
 AttemptEvent = Started | Resumed | Checkpointed | Progressed | Reported | Lost
-AgentEvent = AttemptEvent | CapacityChanged
+AgentEvent = AttemptEvent | Validated | CapacityChanged
 Sink = Callable[[Sequence[AgentEvent]], None]
 """Takes a batch of events; called from any thread; never blocks and never raises."""
 
@@ -22,9 +22,13 @@ class Agent(Protocol):
     crash. No method blocks for longer than a few milliseconds, except close(). Only
     AgentError may be raised. Events arrive on the sink that the agent was made with; an
     event's `at` is the boot-time clock (time.clock_gettime(CLOCK_BOOTTIME)).
+
+    An agent that `judges` takes launches with a `judging` too: beyond its slots, and it tells
+    of each one `Validated` and nothing else. It must see `stage/` as it is.
     """
 
     name: AgentName
+    judges: bool
 
     def capacity(self) -> Capacity:
         """The room there is now; changes are also told to the sink as CapacityChanged."""

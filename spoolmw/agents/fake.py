@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from spoolmw.agents.contract import Sink
+from spoolmw.agents.kinds import kind_of
 from spoolmw.agents.ledger import Ledger, Loss
 from spoolmw.config import AgentConfig
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
 from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.runner import checkpoint, outputs, results
+from spoolmw.runner import checkpoint, judge, outputs, reading, results, validation
+from spoolmw.runner.order import Order
 
 _DEFAULT_SLOTS = 2
 _SLOT = "fake-1"
@@ -26,6 +28,8 @@ class FakeAgent:
 
     It keeps the contract as every agent does: what finish() reports has its result in `stage/`.
     """
+
+    judges = True
 
     def __init__(self, name: AgentName, root: Path, settings: AgentConfig, sink: Sink) -> None:
         self.name = name
@@ -163,6 +167,21 @@ class FakeAgent:
             told.update(body_bytes=size, digest=digest, slot=_SLOT)
         if how.files is not None:
             outputs.fresh(str(stage / f"{attempt}.files"))
+        with self._lock:
+            events = self._ledger.ended([told])
+        self._sink(events)
+
+    def judge(self, attempt: AttemptId, found: judge.Judgement | None = None) -> None:
+        """A validation ends: as what a real one finds in `stage/`, or as `found` says."""
+        launch = next(each for each in self.launched if each.attempt == attempt)
+        told = results.report(str(attempt), launch.token, results.Ended(), (time.time(),) * 2)
+        if found is None:
+            order = Order(
+                str(attempt), launch.token, launch.path, judge=kind_of(launch)["judge"]
+            )
+            task = reading.read(str(self._root / launch.path))
+            found = validation.compare(order, task, f"{self._root}/stage/")
+        told["judgement"] = validation.as_tree(found)
         with self._lock:
             events = self._ledger.ended([told])
         self._sink(events)

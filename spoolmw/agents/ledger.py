@@ -4,7 +4,8 @@ runner share this, whatever the stream.
 Rule 1: an attempt is launched once, however often it is asked for; until its report is
 released, asking again repeats the report.
 Rule 2: nothing is told of an attempt that was stopped.
-Rule 3: a stopped attempt's successor is kept back until the old one's processes are gone.
+Rule 3: a stopped attempt's successor (of the same replica) is kept back until the old one's
+processes are gone.
 """
 
 from __future__ import annotations
@@ -14,25 +15,22 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from spoolmw.agents import news
+from spoolmw.agents import news, validations
 from spoolmw.agents.contract import AgentEvent
+from spoolmw.agents.kinds import Kind, kind_of
 from spoolmw.model.agent import Launch, Sighting
 from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.events import Lost, Reported, Started
-from spoolmw.model.ids import AttemptId, TaskId
-from spoolmw.model.spec import Limits, Spec
+from spoolmw.model.ids import AttemptId
 from spoolmw.runner.order import Element, lines
 
 _OUTCOMES = {each.value: each for each in Outcome}
 _CAUSES = {each.value: each for each in Cause}
 _BLAMES = {each.value: each for each in Blame}
-_DEFAULT_OUTPUT_BYTES = Limits().output_bytes
 _MOST_KEPT = 10_000  #: reports kept for repeating
 _AHEAD_S = 0.1  #: of work that may wait at the runner
 _MOST_AHEAD = 1024
 _WEIGHT = 0.1  #: of one attempt in the moving average of durations
-
-Kind = dict[str, Any]
 
 
 class Loss(NamedTuple):
@@ -51,8 +49,9 @@ class Ledger:
         self._live: dict[str, Launch] = {}
         self._running: dict[str, dict[str, Any]] = {}
         self._reported: OrderedDict[AttemptId, AgentEvent] = OrderedDict()
-        self._stopping: dict[TaskId, str] = {}
-        self._kept_back: dict[TaskId, Launch] = {}
+        #: These two by task and replica.
+        self._stopping: dict[str, str] = {}
+        self._kept_back: dict[str, Launch] = {}
         self._average_s = 0.0
         self._last: tuple[object, ...] = ()
         self._last_kind: Kind = {}
@@ -72,8 +71,8 @@ class Ledger:
                 again.append(self._reported[each.attempt])
                 continue
             self._live[name] = each
-            if each.attempt.task in self._stopping:
-                self._kept_back[each.attempt.task] = each
+            if self._stopping and (owner := _owner(name)) in self._stopping:
+                self._kept_back[owner] = each
             else:
                 fresh.append(each)
         return self._groups(fresh), again
@@ -106,6 +105,7 @@ class Ledger:
             spec.place,
             work.memory_bytes,
             work.since,
+            work.judging,
         )
         if all(a is b for a, b in zip(key, self._last, strict=False)) and self._last:
             return self._last_kind
@@ -123,10 +123,12 @@ class Ledger:
             if self._live.pop(name, None) is None:
                 continue
             self._running.pop(name, None)
-            if self._kept_back.get(each.task) and self._kept_back[each.task].attempt == each:
-                del self._kept_back[each.task]
+            owner = _owner(name)
+            kept_back = self._kept_back.get(owner)
+            if kept_back is not None and kept_back.attempt == each:
+                del self._kept_back[owner]
                 continue
-            self._stopping[each.task] = name
+            self._stopping[owner] = name
             names.append(name)
         return names
 
@@ -134,11 +136,11 @@ class Ledger:
         """The runner has ended these; returns the successors that may start now."""
         free: list[Launch] = []
         for name in names:
-            task = TaskId(name.partition(".")[0])
-            if self._stopping.get(task) != name:
+            owner = _owner(name)
+            if self._stopping.get(owner) != name:
                 continue
-            del self._stopping[task]
-            successor = self._kept_back.pop(task, None)
+            del self._stopping[owner]
+            successor = self._kept_back.pop(owner, None)
             if successor is not None:
                 del self._live[str(successor.attempt)]
                 free.append(successor)
@@ -158,6 +160,8 @@ class Ledger:
             if launch is None:
                 continue
             self._running[each["attempt"]] = dict(each)
+            if launch.judging is not None:
+                continue
             self._average_s = max(self._average_s, _AHEAD_S)
             events.append(
                 Started(
@@ -191,6 +195,9 @@ class Ledger:
             if launch is None:
                 continue
             self._running.pop(each["attempt"], None)
+            if launch.judging is not None:
+                events += validations.ended(at, launch.attempt, each)
+                continue
             event = self._event(at, launch.attempt, each)
             self._reported[launch.attempt] = event
             events.append(event)
@@ -247,6 +254,9 @@ class Ledger:
         wall = time.time()
         events: list[AgentEvent] = []
         for name, launch in self._live.items():
+            if launch.judging is not None:
+                events += validations.lost(at, launch.attempt, loss.cause, loss.message)
+                continue
             told = self._running.get(name, {})
             events.append(
                 Lost(
@@ -300,45 +310,9 @@ class Ledger:
         )
 
 
-def kind_of(work: Launch) -> Kind:
-    """What an attempt needs, as the runner is told; what has its default is left out."""
-    spec = work.spec
-    kind: Kind = {}
-    if spec.run.script or spec.run.command:
-        kind["command"] = True
-    else:
-        kind["interpreter"] = spec.place.interpreter
-        kind["python"] = spec.place.python
-    kind |= _room(work)
-    if spec.limits.time_s:
-        kind["time"] = spec.limits.time_s
-    if spec.limits.output_bytes != _DEFAULT_OUTPUT_BYTES:
-        kind["output"] = spec.limits.output_bytes
-    if spec.checkpoint.asked:
-        kind["checkpoint"] = _checkpoint(spec)
-    if work.since:
-        kind["since"] = work.since
-    return kind
-
-
-def _room(work: Launch) -> Kind:
-    kind: Kind = {}
-    if work.spec.resources.cpus != 1:
-        kind["cpus"] = work.spec.resources.cpus
-    if work.spec.resources.gpus:
-        kind["gpus"] = work.spec.resources.gpus
-    if work.memory_bytes:
-        kind["memory"] = work.memory_bytes
-    return kind
-
-
-def _checkpoint(spec: Spec) -> dict[str, Any]:
-    """The wishes of a task with a [checkpoint] section; the last two are for commands."""
-    wish = spec.checkpoint
-    told: dict[str, Any] = {"every": wish.every_s}
-    if spec.run.script or spec.run.command:
-        told |= {"exit_code": wish.exit_code, "files": list(wish.files)}
-    return told
+def _owner(name: str) -> str:
+    """Task and replica of an attempt: its next attempt waits until the old one's processes are gone."""
+    return name.rpartition(".")[0]
 
 
 def now() -> float:

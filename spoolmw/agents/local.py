@@ -41,6 +41,8 @@ _STREAMS = {"stdout": "out", "stderr": "err"}
 class LocalAgent:
     """Runs attempts on this machine. One thread of its own reads what the runner says."""
 
+    judges = True
+
     def __init__(self, name: AgentName, root: Path, settings: AgentConfig, sink: Sink) -> None:
         self.name = name
         self._root = root.resolve()

@@ -58,6 +58,7 @@ class Performer:
         self._done_log = done_log
         self._hooks = hooks
         self._dispatch = dispatch
+        self.judge: Callable[[Judge], None] = _unjudged
         self._unpublished: list[TaskId] = []
         self.try_again_at = math.inf  #: when deliveries that failed are due again
         self.forget_news()
@@ -95,8 +96,10 @@ class Performer:
                     self._collect_start(task, table, starts)
                 case StartReplica(replica):
                     self._collect_replica(replica, table, starts)
-                case Judge() | Score():
-                    raise NotImplementedError
+                case Judge():
+                    self.judge(effect)
+                case Score():
+                    pass  # it stands in the commit
                 case Stop(agent, attempt, is_wanted):
                     stops.setdefault((agent, is_wanted), []).append(attempt)
                 case Deliver(task):
@@ -227,6 +230,10 @@ class Performer:
 
     def _unmark(self, task_id: str) -> None:
         markers.clear(self._layout, TaskId(task_id))
+
+
+def _unjudged(order: Judge) -> None:
+    raise NotImplementedError(f"nobody compares the results of {order.task}")
 
 
 def _tidy(remove: Callable[[str], None], name: str) -> None:

@@ -17,6 +17,7 @@ from spoolmw.daemon.intake import Intake
 from spoolmw.daemon.notify import Notifier
 from spoolmw.daemon.room import DiskRoom
 from spoolmw.daemon.table import Table
+from spoolmw.daemon.validating import Validating
 from spoolmw.daemon.waits import Waits
 from spoolmw.daemon.wakeup import Wakeup
 from spoolmw.model.ids import AgentName
@@ -67,6 +68,7 @@ class Gear:
     performer: Performer
     wakeup: Wakeup
     waits: Waits
+    validating: Validating
     room: DiskRoom
     notifier: Notifier
     inbox: Inbox

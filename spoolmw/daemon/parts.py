@@ -31,6 +31,7 @@ from spoolmw.daemon.recovery import Recovery, is_fresh
 from spoolmw.daemon.requests import Daemon, Requests
 from spoolmw.daemon.room import DiskRoom
 from spoolmw.daemon.table import Table
+from spoolmw.daemon.validating import Validating
 from spoolmw.daemon.values import Values
 from spoolmw.daemon.waits import Waits
 from spoolmw.daemon.wakeup import Wakeup
@@ -43,6 +44,9 @@ from spoolmw.spooldir.drops import Drops
 from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.watch import Doorbell
 from spoolmw.store.journal import Journal
+
+#: Kinds of agents from whose hosts a pickle may be decoded, in a worker.
+TRUSTED_KINDS = frozenset({"local", "fake", "ssh", "condor"})
 
 
 class Parts:
@@ -114,6 +118,14 @@ class Parts:
         intake.provisions.allow_path = _allows(self.config)
         intake.provisions.max_elements = self.config.intake.max_elements
         intake.on_full = self.room.full
+        trusts = {each.name for each in self.config.agents if each.kind in TRUSTED_KINDS}
+        validating = Validating(
+            self.layout, self.agents, self.table, trusts=trusts.__contains__
+        )
+        performer = Performer(
+            self.layout, self.agents, delivery, self.done_log, self.hooks, dispatch
+        )
+        performer.judge = validating.order
         return Reactor(
             Gear(
                 journal=self.journal,
@@ -124,9 +136,8 @@ class Parts:
                 ),
                 dispatch=dispatch,
                 delivery=delivery,
-                performer=Performer(
-                    self.layout, self.agents, delivery, self.done_log, self.hooks, dispatch
-                ),
+                performer=performer,
+                validating=validating,
                 waits=waits,
                 wakeup=Wakeup(doorbell, self.config.intake.scan_s),
                 room=self.room,

@@ -23,7 +23,7 @@ from spoolmw.daemon.hearing import Hearing
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.preparing import Preparation
 from spoolmw.errors import DiskFull, SpoolmwError
-from spoolmw.model.agent import CapacityChanged
+from spoolmw.model.agent import CapacityChanged, Validated
 from spoolmw.model.attempt import Cause
 from spoolmw.model.effects import Deliver, Effect
 from spoolmw.model.events import (
@@ -39,7 +39,7 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules.task import step
 
-UNDER_WAY = (TaskState.RUNNING, TaskState.DELIVERING)
+UNDER_WAY = (TaskState.RUNNING, TaskState.VALIDATING, TaskState.DELIVERING)
 MOVING = (TaskState.QUEUED, *UNDER_WAY)
 TICK_EVENTS = 2048  #: agent events handled in one tick
 TICK_FILES = 1024  #: dropped files accepted in one tick
@@ -62,6 +62,7 @@ class Reactor:
         self.room = gear.room
         self.stopping = False
         self.waits = gear.waits
+        self.validating = gear.validating
         self.on_request: Callable[[Request], None] = _unserved
         self.closed_intake = ""  #: why no files are taken; empty: they are
         self.delivered_total = 0
@@ -90,10 +91,14 @@ class Reactor:
         if self._batch or boot_s() >= self._settle_at:
             self._after_delivery()
             self._end_waits()
+        for task_id, answer in self.validating.take_answers():
+            self._answered(task_id, answer)
         self.arrays.turn(self, boot_s(), grow=self._may_grow())
         self._assign()
         if self._batch or self._replies:
             self._commit_and_act()
+        if not (self.stopping or self.is_stuck()):
+            self.validating.turn(boot_s())
         self._notifier.beat()
 
     def timeout_s(self) -> float:
@@ -113,6 +118,7 @@ class Reactor:
             due.append(self._settle_at)
         if self.waits.is_due():
             due.append(self.waits.due_at())
+        due.append(self.validating.due_at())
         if not self.stopping:
             if not self.closed_intake:
                 due.append(self.wakeup.next_scan)
@@ -228,6 +234,9 @@ class Reactor:
             if isinstance(event, CapacityChanged):
                 self.dispatch.changed(event)
                 continue
+            if isinstance(event, Validated):
+                self._answered(event.attempt.task, self.validating.heard(event))
+                continue
             self._attempt_event(event)
             if isinstance(event, Reported):
                 self._batch.release(item.agent, event.attempt)
@@ -245,6 +254,12 @@ class Reactor:
             self._counts.ended += 1
             if event.cause is not Cause.FINISHED:
                 attempts.tell(after, event)
+
+    def _answered(self, task_id: TaskId, answer: Event) -> None:
+        """A validation came to something; of a task that ended meanwhile it is late."""
+        task = self.table.get(task_id)
+        if task is not None and task.ballot is not None:
+            self.apply(task, answer)
 
     def _take_files(self) -> None:
         now = boot_s()

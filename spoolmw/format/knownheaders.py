@@ -75,4 +75,5 @@ def like(spec: Spec, *, name: str, run: Run) -> Spec:
         checkpoint=spec.checkpoint,
         place=spec.place,
         array=spec.array,
+        redundancy=spec.redundancy,
     )

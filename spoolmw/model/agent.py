@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.redundancy import Validator
 from spoolmw.model.spec import Spec
 from spoolmw.model.task import Element
+from spoolmw.model.voting import Judged, JudgingFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,25 @@ class Capacity:
     host: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One replica's result that is to be compared; `staged` is its name in `stage/`."""
+
+    replica: int
+    staged: AttemptId
+    trusted: bool  #: a pickle from its host may be decoded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What a validation compares, how, and what it may use."""
+
+    candidates: tuple[Candidate, ...]
+    validator: Validator
+    step_s: float = 60.0  #: for one comparison, or for reading one result
+    total_s: float = 600.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """One attempt to start. `path` is the task's file, relative to the spool."""
@@ -35,6 +56,7 @@ class Launch:
     memory_bytes: int = 0  #: limit of this attempt (may be more than `spec` asked for); 0: none
     since: int = 0  #: checkpoints of attempts below this number do not count
     element: Element | None = None  #: which part of an array; `path` is then the array's
+    judging: Judging | None = None  #: compare these results instead of running the task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +71,15 @@ class Sighting:
     started_at: float = 0.0
     cpu_s: float = 0.0
     memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validated:
+    """A validation ended; `answer` says what it came to."""
+
+    at: float
+    attempt: AttemptId
+    answer: Judged | JudgingFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

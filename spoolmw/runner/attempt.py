@@ -23,16 +23,20 @@ class Kind:
         self.output: int = told.get("output", DEFAULT_OUTPUT_BYTES)
         self.command: bool = told.get("command", False)
         self.checkpoint: Optional[Dict[str, Any]] = told.get("checkpoint")
+        #: It compares results: no core is counted for it, and nobody waits before it.
+        self.judges = "judge" in told
+        if self.judges:
+            self.cpus = 0
         #: Whether such an attempt has a worker for itself: nothing waits behind it.
-        self.alone = self.cpus > 1 or self.gpus > 0 or self.memory > 0
+        self.alone = self.judges or self.cpus > 1 or self.gpus > 0 or self.memory > 0
         self.extra: Dict[str, Any] = {}
         if self.memory:
             self.extra["memory"] = self.memory
         if self.output != DEFAULT_OUTPUT_BYTES:
             self.extra["output"] = self.output
-        if self.cpus != 1:
+        if self.cpus > 1:
             self.extra["cpus"] = self.cpus
-        for key in ("since", "checkpoint"):
+        for key in ("since", "checkpoint", "judge"):
             if key in told:
                 self.extra[key] = told[key]
 

@@ -69,7 +69,7 @@ def report(
     ended.cpu_s = round(min(max(0.0, death.cpu_s - attempt.base_cpu_s), most_s), 6)
     ended.memory_bytes = attempt.peak_bytes or death.memory_bytes
     told: Dict[str, Any] = {}
-    if ended.outcome != "lost":
+    if ended.outcome != "lost" and not attempt.kind.judges:
         try:
             told = _write(attempt, member, ended)
         except OSError as error:
@@ -85,7 +85,7 @@ def unstarted(attempt: Attempt, spool: str, ended: Ended) -> Dict[str, Any]:
     """The report of an attempt for which there is no worker."""
     now = time.time()
     place: Dict[str, Any] = {}
-    if ended.outcome != "lost":
+    if ended.outcome != "lost" and not attempt.kind.judges:
         try:
             size, digest = results.write(
                 f"{spool}/stage/{attempt.id}", _name(spool, attempt), attempt.id, ended

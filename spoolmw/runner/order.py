@@ -51,6 +51,8 @@ class Order(NamedTuple):
     #: What its [checkpoint] says: every (seconds) and, for a command, exit_code and files.
     checkpoint: Optional[Dict[str, Any]] = None
     element: Optional[Element] = None
+    #: Of a validation, which compares results instead of running the task: see `validation`.
+    judge: Optional[Dict[str, Any]] = None
 
 
 def parse(packet: bytes) -> Order:
@@ -71,6 +73,7 @@ def parse(packet: bytes) -> Order:
         devices=tuple(extra.get("devices", ())),
         since=extra.get("since", 0),
         checkpoint=extra.get("checkpoint"),
+        judge=extra.get("judge"),
     )
 
 

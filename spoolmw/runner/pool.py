@@ -4,7 +4,9 @@ Rule 1: no more cores are given away than there are slots; a worker that holds a
 the cores of the one at hand.
 Rule 2: first come, first served. What does not fit blocks what comes after it, so that nothing
 starves.
-Rule 3: several attempts wait inside a worker only while they are short (about WORK_S of work).
+Rule 3: a validation has no core of its own and waits for none; how many there are at once is the
+daemon's matter.
+Rule 4: several attempts wait inside a worker only while they are short (about WORK_S of work).
 """
 
 from __future__ import annotations
@@ -63,7 +65,10 @@ class Pool:
         for attempt in attempts:
             if attempt.id not in self.known:
                 self.known[attempt.id] = attempt
-                self._waiting.append(attempt)
+                if attempt.kind.judges:
+                    self._waiting.appendleft(attempt)
+                else:
+                    self._waiting.append(attempt)
 
     def put_back(self, attempts: Sequence[Attempt]) -> None:
         """Attempts that a worker did not begin wait again, before all others."""
@@ -135,7 +140,7 @@ class Pool:
     def _give_alone(self, attempt: Attempt, now: float) -> bool:
         kind = attempt.kind
         cpus = min(kind.cpus, self.slots)
-        if self._free_slots() < cpus or kind.gpus > len(self._free_devices):
+        if (cpus and self._free_slots() < cpus) or kind.gpus > len(self._free_devices):
             return False
         member = self._idle_or_new(attempt)
         if member is None:

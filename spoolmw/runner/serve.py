@@ -153,7 +153,7 @@ class Runner:
             flags = packet[0] - _FLAGS
             attempt = member.sent.popleft()
             self._pool.forget(attempt)
-            count += 1
+            count += not attempt.kind.judges
             if attempt.verdict is not None:
                 self._overrule(member, attempt, attempt.verdict, packet[1:])
             else:

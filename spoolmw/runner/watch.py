@@ -60,7 +60,8 @@ class Watch:
         kind = attempt.kind
         ran_s = now - member.since
         if ran_s >= LONG_S:
-            self._pool.is_long(ran_s)
+            if not kind.judges:
+                self._pool.is_long(ran_s)
             if len(member.sent) > 1:
                 self._pool.put_back(member.take_back())
         if ran_s >= ANNOUNCE_S and not attempt.announced:

@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import types
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from . import (
     arguments,
@@ -31,9 +31,11 @@ from . import (
     reading,
     results,
     snapshot,
+    validation,
     wire,
 )
 from .desk import desk
+from .judge import Judgement
 from .order import Order
 from .results import Ended
 from .surroundings import Surroundings
@@ -80,7 +82,11 @@ class Worker:
             packet = self._sock.recv(order.MAX_PACKET)
             if not packet:
                 return
-            self._run(order.parse(packet))
+            told = order.parse(packet)
+            if told.judge is None:
+                self._run(told)
+            else:
+                self._judge(told)
 
     def _run(self, told: Order) -> None:
         started = time.time()
@@ -104,9 +110,40 @@ class Worker:
             return reading.read(path)
         return self._source.task(path, told.element)
 
-    def _execute(self, told: Order, task: reading.TaskFile) -> Ended:
-        header = task.header
-        run: Dict[str, Any] = header.get("run") or {}
+    def _judge(self, told: Order) -> None:
+        """Compare what the replicas of a task returned; the report says what came of it."""
+        started = time.time()
+        self._mark(told.attempt)
+        try:
+            found = self._compared(told, reading.read(self._active + told.path))
+        except reading.Damaged as error:
+            found = Judgement(fault=str(error))
+        except OSError as error:
+            why = f"the results cannot be compared now: {error.strerror}"
+            found = Judgement(fault=why, transient=True)
+        process.end_children()
+        self._around.tails()
+        ended = Ended()
+        ended.cpu_s, ended.memory_bytes = self._around.used()
+        report = results.report(told.attempt, told.token, ended, (started, time.time()))
+        report["slot"] = self._name
+        report["judgement"] = validation.as_tree(found)
+        worn = self._around.leave()
+        self._sock.send(order.FLAGS[order.WORN if worn else 0] + wire.encode(report))
+        if worn:
+            time.sleep(3600)
+
+    def _compared(self, told: Order, task: reading.TaskFile) -> Judgement:
+        wrong = _wrong_python(task.header)
+        if wrong:
+            return Judgement(fault=wrong, transient=True)
+        self._around.enter(*self._prepared(told, task.header))
+        return validation.compare(told, task, self._stage)
+
+    def _prepared(
+        self, told: Order, header: Dict[str, Any]
+    ) -> Tuple[Dict[str, str], Dict[str, str]]:
+        """Bring the inputs; returns the variables of every attempt, and those of this task."""
         own = {
             "SPOOLMW_TASK": told.attempt[:32],
             "SPOOLMW_ATTEMPT": told.attempt.rpartition(".")[2],
@@ -114,7 +151,7 @@ class Worker:
             "SPOOLMW_NAME": order.name_of(header, told.element),
             "SPOOLMW_CPUS": str(told.cpus),
         }
-        env: Dict[str, str] = run.get("env") or {}
+        env: Dict[str, str] = (header.get("run") or {}).get("env") or {}
         if told.element is not None:
             env = {**env, **elements.variables(told.element)}
         if told.devices:
@@ -122,6 +159,12 @@ class Worker:
         inputs = (header.get("files") or {}).get("inputs")
         if inputs:
             outputs.bring(inputs, self._places.inputs, self._places.scratch)
+        return own, env
+
+    def _execute(self, told: Order, task: reading.TaskFile) -> Ended:
+        header = task.header
+        run: Dict[str, Any] = header.get("run") or {}
+        own, env = self._prepared(told, header)
         if run.get("command") or (header.get("body") or {}).get("codec") == "script":
             return self._command(told, task, self._around.full(own, env))
         wrong = _wrong_python(header)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from spoolmw.agents.ledger import Ledger, Loss, kind_of
+from spoolmw.agents.kinds import kind_of
+from spoolmw.agents.ledger import Ledger, Loss
 from spoolmw.model.agent import Launch
 from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.events import Lost, Reported, Started

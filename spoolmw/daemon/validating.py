@@ -1,0 +1,203 @@
+"""Has results compared: gives validations to agents that judge, and hands on what they come to.
+
+Rule 1: the state owes a validation until its answer is committed, so nothing here need survive a
+crash. An order that comes again is the same validation: its attempt is named by the round.
+Rule 2: no order is carried out whose task does not ask any more; one that runs is then stopped.
+Rule 3: what the headers of the results decide (`format.samevalue`) needs no process at all.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from spoolmw.agents.contract import Agent
+from spoolmw.daemon.clock import boot_s
+from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.table import Table
+from spoolmw.errors import AgentError
+from spoolmw.format import samevalue
+from spoolmw.model.agent import Candidate, Judging, Launch, Validated
+from spoolmw.model.effects import Judge
+from spoolmw.model.ids import VALIDATION, AgentName, AttemptId, TaskId
+from spoolmw.model.replica import Ballot, Class, Replica
+from spoolmw.model.task import Task
+from spoolmw.model.voting import Judged, JudgingFailed
+from spoolmw.spooldir.layout import Layout, active_of
+
+NOBODY = "its results wait to be compared: no agent of kind local is configured"
+
+Answer = Judged | JudgingFailed
+
+
+class Validating:
+    """The validations that are owed, those under way, and what they came to."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        agents: Mapping[AgentName, Agent],
+        table: Table,
+        *,
+        trusts: Callable[[str], bool],
+    ) -> None:
+        """`trusts` says of an agent's name whether pickles from there may be decoded."""
+        self._stage = f"{layout.stage}/"
+        self._agents = agents
+        self._table = table
+        self._trusts = trusts
+        self.step_s = 60.0  #: that one comparison may take
+        self.total_s = 600.0  #: that a validation may take
+        self._orders: dict[TaskId, Judge] = {}
+        self._under_way: dict[AttemptId, AgentName] = {}
+        self._answers: list[tuple[TaskId, Answer]] = []
+
+    # -- what the reactor says and asks
+
+    def order(self, order: Judge) -> None:
+        """A committed state wants this validation; a repeated order changes nothing."""
+        attempt = _attempt(order)
+        if attempt not in self._under_way:
+            self._orders[order.task] = order
+
+    def heard(self, told: Validated) -> Answer:
+        """An agent's answer, as the rules take it."""
+        self._under_way.pop(told.attempt, None)
+        if isinstance(told.answer, Judged):
+            return told.answer
+        log.warning(
+            "validation failed %s",
+            fields(task=told.attempt.task, round=told.answer.round, why=told.answer.message),
+        )
+        return _with_jitter(told.answer)
+
+    def take_answers(self) -> list[tuple[TaskId, Answer]]:
+        """What was found without asking an agent."""
+        answers, self._answers = self._answers, []
+        return answers
+
+    def due_at(self) -> float:
+        """When there is something to do (boot-time clock); infinity: when something is told."""
+        if self._answers:
+            return 0.0
+        if not self._orders or not self._idle():
+            return math.inf
+        return min(order.not_before for order in self._orders.values())
+
+    def turn(self, now: float) -> None:
+        """Stop what nobody wants any more, start what is due and has room."""
+        for attempt, name in list(self._under_way.items()):
+            if not self._is_wanted(attempt.task, attempt.attempt):
+                self._stop(attempt, name)
+        for order in sorted(self._orders.values(), key=lambda each: each.not_before):
+            if not self._is_wanted(order.task, order.round):
+                del self._orders[order.task]
+            elif order.not_before <= now and (idle := self._idle()):
+                del self._orders[order.task]
+                self._begin(order, idle)
+
+    def why(self, task: Task, now: float) -> str:
+        """What a task in VALIDATING waits for, in one line."""
+        order = self._orders.get(task.id)
+        if not self._judges():
+            return NOBODY
+        if order is None:
+            return "its results are compared"
+        if order.not_before > now:
+            pause_s = math.ceil(order.not_before - now)
+            return f"the comparison of its results is tried again in {pause_s} s"
+        return "its results wait to be compared: other validations are under way"
+
+    def warning(self) -> str:
+        """What an operator should mend; empty: nothing."""
+        if not self._orders or self._judges():
+            return ""
+        number = len(self._orders)
+        return f"{number} tasks wait for a validation, and no agent of kind local is configured"
+
+    # -- who compares
+
+    def _judges(self) -> list[AgentName]:
+        return [name for name, agent in self._agents.items() if agent.judges]
+
+    def _idle(self) -> AgentName | None:
+        """The agent with the fewest validations under way, if one more fits there."""
+        taken = list(self._under_way.values())
+        judges = sorted(self._judges(), key=taken.count)
+        if not judges:
+            return None
+        most = max(1, self._agents[judges[0]].capacity().slots // 2)
+        return judges[0] if taken.count(judges[0]) < most else None
+
+    def _is_wanted(self, task_id: TaskId, number: int) -> bool:
+        ballot = _ballot(self._table.get(task_id))
+        return ballot is not None and bool(ballot.asked) and ballot.round == number
+
+    def _stop(self, attempt: AttemptId, name: AgentName) -> None:
+        del self._under_way[attempt]
+        try:
+            self._agents[name].stop([attempt], is_wanted=False)
+        except AgentError as error:
+            log.warning("stop failed %s", fields(agent=name, why=error.what))
+
+    # -- one validation
+
+    def _begin(self, order: Judge, name: AgentName) -> None:
+        task = self._table.get(order.task)
+        ballot = _ballot(task)
+        assert task is not None
+        assert ballot is not None
+        candidates = [self._candidate(ballot.replicas[number]) for number in order.replicas]
+        classes = self._classes(ballot, candidates)
+        if classes is not None:
+            judged = Judged(at=boot_s(), round=order.round, classes=classes)
+            self._answers.append((order.task, judged))
+            return
+        launch = Launch(
+            attempt=_attempt(order),
+            token="",
+            path="active/" + active_of(task),
+            spec=task.spec,
+            memory_bytes=ballot.memory_bytes,
+            judging=Judging(
+                candidates=tuple(candidates),
+                validator=ballot.wish.validator,
+                step_s=self.step_s,
+                total_s=self.total_s,
+            ),
+        )
+        try:
+            self._agents[name].launch([launch])
+            self._under_way[launch.attempt] = name
+        except AgentError as error:
+            failed = JudgingFailed(
+                at=boot_s(), round=order.round, message=error.what, transient=True
+            )
+            self._answers.append((order.task, _with_jitter(failed)))
+
+    def _candidate(self, replica: Replica) -> Candidate:
+        staged = replica.staged
+        assert staged is not None
+        ran = next((r for r in replica.history if r.attempt == staged.attempt), None)
+        trusted = ran is not None and self._trusts(ran.agent)
+        return Candidate(replica.number, staged, trusted)
+
+    def _classes(self, ballot: Ballot, candidates: list[Candidate]) -> tuple[Class, ...] | None:
+        if ballot.wish.validator.kind != "exact" or not all(c.trusted for c in candidates):
+            return None
+        staged = {each.replica: f"{self._stage}{each.staged}" for each in candidates}
+        return samevalue.classes(staged)
+
+
+def _attempt(order: Judge) -> AttemptId:
+    return AttemptId(order.task, VALIDATION, order.round)
+
+
+def _ballot(task: Task | None) -> Ballot | None:
+    return None if task is None else task.ballot
+
+
+def _with_jitter(failed: JudgingFailed) -> JudgingFailed:
+    return replace(failed, jitter=random.random())  # noqa: S311  # spreads retries, no secret
