@@ -13,10 +13,10 @@ from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.hooks import Hooks
 from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.orders import Orders
 from spoolmw.daemon.table import Table
 from spoolmw.errors import AgentError
 from spoolmw.format.resultfile import trailer_line
-from spoolmw.model.agent import Launch
 from spoolmw.model.effects import (
     Deliver,
     Discard,
@@ -30,7 +30,6 @@ from spoolmw.model.effects import (
     Trim,
 )
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
-from spoolmw.model.replica import Replica
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import checkpoints, markers
 from spoolmw.spooldir.donelog import DoneLog
@@ -87,30 +86,31 @@ class Performer:
         The log of deliveries is written before the first rename: with the journal lost, a line
         whose staged file is still there means "to be moved", one without means "delivered".
         """
-        starts: dict[AgentName, list[Launch]] = {}
-        stops: dict[tuple[AgentName, bool], list[AttemptId]] = {}
+        orders = Orders(table, self._dispatch.limit)
         self._log_deliveries([e.task for e in effects if isinstance(e, Deliver)])
         for effect in effects:
             match effect:
-                case Start(task):
-                    self._collect_start(task, table, starts)
-                case StartReplica(replica):
-                    self._collect_replica(replica, table, starts)
+                case Start() | StartReplica() | Stop():
+                    orders.add(effect)
+                case Deliver(task):
+                    self._deliver(task)
                 case Judge():
                     self.judge(effect)
                 case Score():
                     pass  # it stands in the commit
-                case Stop(agent, attempt, is_wanted):
-                    stops.setdefault((agent, is_wanted), []).append(attempt)
-                case Deliver(task):
-                    self._deliver(task)
-                case Trim():
-                    self._trim(effect)
-                case Discard(attempt):
-                    _tidy(self._delivery.discard, str(attempt))
-                case Forget(task, payload):
-                    self._forget(task, table, payload=payload)
-        self._tell_agents(starts, stops)
+                case _:
+                    self._clean(effect, table)
+        self.launch_failed += orders.tell(self.agents)
+
+    def _clean(self, effect: Discard | Trim | Forget, table: Table) -> None:
+        """Remove what is not needed any more."""
+        match effect:
+            case Discard(attempt):
+                _tidy(self._delivery.discard, str(attempt))
+            case Forget(task, payload):
+                self._forget(task, table, payload=payload)
+            case Trim():
+                self._trim(effect)
 
     def _log_deliveries(self, tasks: Sequence[Task]) -> None:
         try:
@@ -130,64 +130,6 @@ class Performer:
                 self.agents[name].release(attempts)
             except AgentError as error:
                 log.warning("release failed %s", fields(agent=name, why=error.what))
-
-    def _collect_start(
-        self, task: Task, table: Table, starts: dict[AgentName, list[Launch]]
-    ) -> None:
-        """Only the newest launch of a task counts; a cancel in the same tick makes it moot."""
-        assert task.lease is not None
-        now = table.get(task.id)
-        if now is None or now.state is not TaskState.RUNNING or now.attempt != task.attempt:
-            return
-        starts.setdefault(task.lease.agent, []).append(
-            Launch(
-                attempt=task.attempt_id,
-                token=task.lease.token,
-                path="active/" + active_of(task),
-                spec=task.spec,
-                memory_bytes=self._dispatch.limit(task.memory_bytes, task.lease.agent),
-                since=task.since,
-                element=task.element,
-            )
-        )
-
-    def _collect_replica(
-        self, replica: Replica, table: Table, starts: dict[AgentName, list[Launch]]
-    ) -> None:
-        """Only the newest launch counts here too."""
-        task = table.get(replica.task)
-        if task is None or task.ballot is None or replica.lease is None:
-            return
-        now = task.ballot.replicas[replica.number]
-        if now.lease is None or now.attempt != replica.attempt:
-            return
-        starts.setdefault(replica.lease.agent, []).append(
-            Launch(
-                attempt=replica.attempt_id,
-                token=replica.lease.token,
-                path="active/" + active_of(task),
-                spec=task.spec,
-                memory_bytes=self._dispatch.limit(replica.memory_bytes, replica.lease.agent),
-                since=replica.since,
-            )
-        )
-
-    def _tell_agents(
-        self,
-        starts: Mapping[AgentName, Sequence[Launch]],
-        stops: Mapping[tuple[AgentName, bool], Sequence[AttemptId]],
-    ) -> None:
-        for (name, is_wanted), attempts in stops.items():
-            try:
-                self.agents[name].stop(attempts, is_wanted=is_wanted)
-            except AgentError as error:
-                log.warning("stop failed %s", fields(agent=name, why=error.what))
-        for name, work in starts.items():
-            try:
-                self.agents[name].launch(work)
-            except AgentError as error:
-                log.warning("launch failed %s", fields(agent=name, why=error.what))
-                self.launch_failed += [(launch.attempt, error.what) for launch in work]
 
     def _deliver(self, task: Task) -> None:
         if self._unpublished and task.id in self._unpublished:

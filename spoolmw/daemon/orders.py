@@ -1,0 +1,94 @@
+"""Gathers what one batch orders of the agents, so that each agent is told once.
+
+Only the newest launch of a task, or of a replica, counts: what was cancelled in the same tick is
+never started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from spoolmw.agents.contract import Agent
+from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.table import Table
+from spoolmw.errors import AgentError
+from spoolmw.model.agent import Launch
+from spoolmw.model.effects import Start, StartReplica, Stop
+from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.replica import Replica
+from spoolmw.model.task import Task, TaskState
+from spoolmw.spooldir.layout import active_of
+
+Limit = Callable[[int, AgentName], int]
+"""The memory limit of an attempt that asks for so many bytes at an agent."""
+
+
+class Orders:
+    """The launches and stops of one batch."""
+
+    def __init__(self, table: Table, limit: Limit) -> None:
+        self._table = table
+        self._limit = limit
+        self._starts: dict[AgentName, list[Launch]] = {}
+        self._stops: dict[tuple[AgentName, bool], list[AttemptId]] = {}
+
+    def add(self, order: Start | StartReplica | Stop) -> None:
+        """Take one up."""
+        match order:
+            case Start(task):
+                self._start(task)
+            case StartReplica(replica):
+                self._start_replica(replica)
+            case Stop(agent, attempt, is_wanted):
+                self._stops.setdefault((agent, is_wanted), []).append(attempt)
+
+    def _start(self, task: Task) -> None:
+        assert task.lease is not None
+        now = self._table.get(task.id)
+        if now is None or now.state is not TaskState.RUNNING or now.attempt != task.attempt:
+            return
+        self._starts.setdefault(task.lease.agent, []).append(
+            Launch(
+                attempt=task.attempt_id,
+                token=task.lease.token,
+                path="active/" + active_of(task),
+                spec=task.spec,
+                memory_bytes=self._limit(task.memory_bytes, task.lease.agent),
+                since=task.since,
+                element=task.element,
+            )
+        )
+
+    def _start_replica(self, replica: Replica) -> None:
+        task = self._table.get(replica.task)
+        if task is None or task.ballot is None or replica.lease is None:
+            return
+        now = task.ballot.replicas[replica.number]
+        if now.lease is None or now.attempt != replica.attempt:
+            return
+        self._starts.setdefault(replica.lease.agent, []).append(
+            Launch(
+                attempt=replica.attempt_id,
+                token=replica.lease.token,
+                path="active/" + active_of(task),
+                spec=task.spec,
+                memory_bytes=self._limit(replica.memory_bytes, replica.lease.agent),
+                since=replica.since,
+            )
+        )
+
+    def tell(self, agents: Mapping[AgentName, Agent]) -> list[tuple[AttemptId, str]]:
+        """Tell the agents, stops first; returns the attempts that could not be launched, and why."""
+        failed: list[tuple[AttemptId, str]] = []
+        for (name, is_wanted), attempts in self._stops.items():
+            try:
+                agents[name].stop(attempts, is_wanted=is_wanted)
+            except AgentError as error:
+                log.warning("stop failed %s", fields(agent=name, why=error.what))
+        for name, work in self._starts.items():
+            try:
+                agents[name].launch(work)
+            except AgentError as error:
+                log.warning("launch failed %s", fields(agent=name, why=error.what))
+                failed += [(launch.attempt, error.what) for launch in work]
+        return failed
