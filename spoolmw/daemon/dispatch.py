@@ -1,15 +1,25 @@
-"""Finds room for what is ready: the agents' rooms in, assignments out."""
+"""Finds room for what is ready: the agents' rooms in, assignments out.
+
+Rule: of a task with redundancy each replica is a claim of its own, and waits on its own.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import TypeGuard
 
+from spoolmw.daemon.deadlines import Deadlines
 from spoolmw.model.agent import Capacity, CapacityChanged
-from spoolmw.model.ids import AgentName, TaskId
+from spoolmw.model.host import HostRecord
+from spoolmw.model.ids import AgentName
+from spoolmw.model.replica import Ballot, Replica
 from spoolmw.model.task import Task, TaskState
-from spoolmw.rules.placement import Room, assign, memory_limit, why
+from spoolmw.rules import trust
+from spoolmw.rules.placement import Given, Room, assign, memory_limit
 from spoolmw.rules.ready import ReadyQueue
+from spoolmw.rules.why import why
 from spoolmw.store.journal import Journal
 
 PAUSED = "paused by hand"
@@ -22,6 +32,8 @@ class Dispatch:
     def __init__(self, capacities: Mapping[AgentName, Capacity]) -> None:
         self.rooms = {name: Room(capacity) for name, capacity in capacities.items()}
         self.ready = ReadyQueue()
+        self.deadlines = Deadlines()
+        self.hosts: Mapping[str, HostRecord] = {}  #: what is known of each machine, by its id
         self.draining = False
         self.closed_by_hand = ""  #: why files are not taken, set by an administrator
 
@@ -35,23 +47,78 @@ class Dispatch:
         """Nothing is started until somebody resumes it by hand."""
         return self.draining or all(room.paused for room in self.rooms.values())
 
-    def assign(self, now: float) -> list[tuple[TaskId, AgentName]]:
-        """Which ready tasks start where, best first; their room is claimed."""
+    def assign(self, now: float, wall: float) -> list[Given]:
+        """Which ready tasks start where, best first; their room is claimed.
+
+        A replica is the last one: when it is placed, ask again.
+        """
         self.ready.wake(now)
         if self.draining or not self.ready.ready_count:
             return []
+        if self.hosts:
+            self._look_at_hosts(wall)
         return assign(self.ready, self.rooms)
+
+    def _look_at_hosts(self, wall: float) -> None:
+        """Bar the rooms whose hosts are paused; one that is due for a probe gets one replica."""
+        for room in self.rooms.values():
+            record = self.hosts.get(room.capacity.machine)
+            room.barred = f"its host is paused: {record.paused}" if _is_paused(record) else ""
+            room.probes = (
+                record is not None
+                and trust.is_probe(record)
+                and trust.may_work(record, wall)
+                and not self._replicas_at(record.machine)
+            )
+
+    def _replicas_at(self, machine: str) -> int:
+        rooms = self.rooms.values()
+        return sum(room.replicas for room in rooms if room.capacity.machine == machine)
 
     def moved(self, before: Task | None, after: Task, now: float) -> None:
         """Follow a task's change: in and out of the ready queue, and out of its room."""
+        if after.ballot is not None:
+            self._follow_vote(before, after, after.ballot, now)
+            return
         if before is not None and before.lease is not None and after.lease is None:
             room = self.rooms.get(before.lease.agent)
             if room is not None:
-                room.release(before)
+                room.release(before.spec.resources, before.memory_bytes)
         if after.state is TaskState.QUEUED:
             self.ready.push(after, now)
         elif before is not None and before.state is TaskState.QUEUED:
             self.ready.discard(before)
+
+    def _follow_vote(
+        self, before: Task | None, after: Task, ballot: Ballot, now: float
+    ) -> None:
+        old = before.ballot.replicas if before is not None and before.ballot is not None else ()
+        for was, now_is in zip_longest(old, ballot.replicas):
+            if was is now_is:
+                continue
+            self.deadlines.follow(was, now_is)
+            if was is not None and was.lease is not None and not _still_holds(was, now_is):
+                room = self.rooms.get(was.lease.agent)
+                if room is not None:
+                    room.release(after.spec.resources, was.memory_bytes, replica=True)
+        self.ready.replicas.put(after, now)
+
+    def take_up(self, task: Task, now: float) -> None:
+        """Enter a task that the journal knows: what its attempts hold is claimed."""
+        self.moved(None, task, now)
+        held = [(task.lease, task.memory_bytes, False)]
+        if task.ballot is not None:
+            held = [(each.lease, each.memory_bytes, True) for each in task.ballot.replicas]
+        for lease, memory_bytes, replica in held:
+            room = self.rooms.get(lease.agent) if lease is not None else None
+            if room is not None:
+                room.claim(task.spec.resources, memory_bytes, replica=replica)
+
+    def dues(self) -> Iterator[float]:
+        """When something begins or is over without anybody's doing (boot-time clock)."""
+        for due in (self.ready.next_due(), self.deadlines.next_due()):
+            if due is not None:
+                yield due
 
     def limit(self, memory_bytes: int, agent: AgentName) -> int:
         """The limit of an attempt at `agent` that asks for so much, in bytes; 0: none."""
@@ -78,3 +145,12 @@ class Dispatch:
             room.paused = PAUSED if name in kept.get("paused", ()) else ""
         self.draining = bool(kept.get("draining"))
         self.closed_by_hand = str(kept.get("intake", ""))
+
+
+def _still_holds(before: Replica, after: Replica | None) -> bool:
+    """Whether a replica's lease is still that of the same attempt."""
+    return after is not None and after.lease is not None and after.attempt == before.attempt
+
+
+def _is_paused(record: HostRecord | None) -> TypeGuard[HostRecord]:
+    return record is not None and bool(record.paused)

@@ -8,7 +8,6 @@ Rule 3: whatever waits (watching, agents, sockets) does so in a thread of its ow
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -21,13 +20,13 @@ from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.gear import Gear, Item
 from spoolmw.daemon.hearing import Hearing
 from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.placing import Placing
 from spoolmw.daemon.preparing import Preparation
 from spoolmw.errors import DiskFull, SpoolmwError
 from spoolmw.model.agent import CapacityChanged, Validated
 from spoolmw.model.attempt import Cause
 from spoolmw.model.effects import Deliver, Effect
 from spoolmw.model.events import (
-    Assigned,
     Delivered,
     Event,
     Lost,
@@ -75,6 +74,7 @@ class Reactor:
         self._replies: list[tuple[Request, object]] = []
         self.hearing = Hearing(gear.delivery, gear.intake.provisions.missing)
         self.arrays = gear.arrays
+        self._placing = Placing(gear.dispatch, gear.table)
         self._preparation = Preparation(gear.delivery, gear.waits)
         self._retry_at = 0.0
         self._settle_at = 0.0
@@ -94,7 +94,9 @@ class Reactor:
         for task_id, answer in self.validating.take_answers():
             self._answered(task_id, answer)
         self.arrays.turn(self, boot_s(), grow=self._may_grow())
-        self._assign()
+        if not (self.stopping or self.is_stuck()):
+            self._placing.end_deadlines(self.apply, boot_s())
+            self._counts.assigned += self._placing.turn(self.apply, boot_s())
         if self._batch or self._replies:
             self._commit_and_act()
         if not (self.stopping or self.is_stuck()):
@@ -124,8 +126,7 @@ class Reactor:
                 due.append(self.wakeup.next_scan)
             if self._may_grow():
                 due.append(0.0)
-            if (backoff := self.dispatch.ready.next_due()) is not None:
-                due.append(backoff)
+            due += self.dispatch.dues()
         return due
 
     def owes(self) -> bool:
@@ -188,9 +189,7 @@ class Reactor:
     def take_up(self, task: Task) -> None:
         """Enter a task that the journal knows already."""
         self.table.put(None, task)
-        self.dispatch.moved(None, task, boot_s())
-        if task.lease is not None and (room := self.dispatch.rooms.get(task.lease.agent)):
-            room.claim(task)
+        self.dispatch.take_up(task, boot_s())
         self.arrays.moved(task)
 
     def owe(self, effects: Sequence[Effect]) -> None:
@@ -278,16 +277,6 @@ class Reactor:
         """Nothing is made while there is no room for it on the disk; a closed intake is no reason."""
         low = self.closed_intake != self.dispatch.closed_by_hand
         return not (self.stopping or low or self.is_stuck()) and self.arrays.has_room()
-
-    def _assign(self) -> None:
-        if self.stopping or self.is_stuck():
-            return
-        now = boot_s()
-        for task_id, agent in self.dispatch.assign(now):
-            task = self.table.tasks[task_id]
-            token = secrets.token_hex(16)
-            self.apply(task, Assigned(at=now, agent=agent, token=token, wall=wall_s()))
-            self._counts.assigned += 1
 
     # -- after an act -------------------------------------------------------------------
 

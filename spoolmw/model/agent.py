@@ -23,7 +23,10 @@ class Capacity:
     memory_bytes: int = 0
     gpus: int = 0
     queue: int = 0
-    host: str = ""
+    host: str = ""  #: the machine's name, for people
+    machine: str = ""  #: its id: two agents may reach the same one; "" while it is not known
+    owner: str = ""  #: whose machine it is
+    platform: str = ""  #: as "linux-x86_64"
 
 
 @dataclass(frozen=True, slots=True)

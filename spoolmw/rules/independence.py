@@ -7,7 +7,8 @@ whose id nobody knows is taken for one and the same, so that the unknown has one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from spoolmw.model.replica import Ballot, Replica, ReplicaState, Spot
 
@@ -15,6 +16,35 @@ _ORDINALS: Final = (
     *("first", "second", "third", "fourth", "fifth"),
     *("sixth", "seventh", "eighth", "ninth", "tenth"),
 )
+
+
+class Apart(NamedTuple):
+    """Where a replica may run so that it is independent of its task's others.
+
+    Equal for many tasks, so that they can be placed, or passed over, together.
+    """
+
+    distinct: str  #: "host", "owner" or "slot"
+    taken: frozenset[str]  #: voters that the task's other replicas have
+    platform: str = ""  #: the only one whose results can be compared; "" for any
+
+    def seat(self, spot: Spot, slots: int) -> Spot | None:
+        """The place at `spot`, a machine with so many slots; None where there is none.
+
+        Where `distinct` is "slot" a machine seats as many of a task's replicas as it has slots.
+        """
+        if self.platform and spot.platform != self.platform:
+            return None
+        if self.distinct != "slot":
+            return spot if voter(self.distinct, spot) not in self.taken else None
+        seats = (replace(spot, slot=str(number)) for number in range(1, slots + 1))
+        return next((each for each in seats if voter("slot", each) not in self.taken), None)
+
+
+def apart(ballot: Ballot, replica: int) -> Apart:
+    """Where `replica` may run, beside the others of its task."""
+    others = frozenset(taken(ballot, replica))
+    return Apart(ballot.wish.distinct, others, wanted_platform(ballot, replica))
 
 
 def voter(distinct: str, spot: Spot) -> str:

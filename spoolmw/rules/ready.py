@@ -3,38 +3,28 @@
 The order is (highest priority, then first accepted). Tasks with equal demand share a lane, so
 that what does not fit is skipped as a whole. A lane is a heap of plain integers that hold
 priority and `seq`; a task that leaves is only forgotten, and its integer is dropped when it
-comes to the top. Tasks in a backoff are kept aside until it ends.
+comes to the top. Tasks in a backoff are kept aside until it ends. The replicas of tasks with
+redundancy have lanes of their own (`rules.pending`) in the same order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
-from typing import Final, NamedTuple
+from typing import Final
 
 from spoolmw.model.task import Task
+from spoolmw.rules.pending import (
+    SEQ_MASK,
+    WHOLE,
+    Demand,
+    ReplicaLane,
+    ReplicaQueue,
+    Taken,
+    rank,
+)
 
-_SEQ_BITS: Final = 48
-_SEQ_MASK: Final = (1 << _SEQ_BITS) - 1
 _STALE_AT_LEAST: Final = 1024  #: forgotten entries, before a lane is built anew
-
-
-class Demand(NamedTuple):
-    """What an attempt needs of the agent that runs it. Tasks with equal demand share a lane.
-
-    `memory_bytes` may have grown by `[retry] memory`; the user asked for `least_memory_bytes`.
-    """
-
-    agents: tuple[str, ...]
-    cpus: int
-    memory_bytes: int
-    gpus: int
-    least_memory_bytes: int
-
-    @property
-    def is_plain(self) -> bool:
-        """One cpu and nothing else: such attempts may also wait at the agent itself."""
-        return self.cpus == 1 and not self.memory_bytes and not self.gpus
 
 
 def demand_of(task: Task) -> Demand:
@@ -43,11 +33,6 @@ def demand_of(task: Task) -> Demand:
     return Demand(
         task.spec.place.agents, wants.cpus, task.memory_bytes, wants.gpus, wants.memory_bytes
     )
-
-
-def rank(task: Task) -> int:
-    """The task's place in the order: a smaller number goes first."""
-    return (-task.priority << _SEQ_BITS) + task.seq
 
 
 class Lane:
@@ -77,9 +62,10 @@ class Lane:
             heappop(heap)
         return None
 
-    def pop(self) -> Task:
+    def take(self) -> Taken:
         """Take out the first task; `head()` was just asked and is not None."""
-        return self._tasks.pop(heappop(self._heap) & _SEQ_MASK)
+        task = self._tasks.pop(heappop(self._heap) & SEQ_MASK)
+        return task.id, task.spec.resources, WHOLE
 
     def count_before(self, entry: int) -> int:
         """How many of its tasks rank before `entry`; looks at each one."""
@@ -91,16 +77,20 @@ class Lane:
         heapify(self._heap)
 
     def _task(self, entry: int) -> Task | None:
-        task = self._tasks.get(entry & _SEQ_MASK)
+        task = self._tasks.get(entry & SEQ_MASK)
         if task is None or rank(task) != entry or task.memory_bytes != self.demand.memory_bytes:
             return None
         return task
 
 
 class ReadyQueue:
-    """All QUEUED tasks: those that may start now, and those whose backoff has not ended."""
+    """All QUEUED tasks: those that may start now, and those whose backoff has not ended.
+
+    `replicas` holds the pending replicas of tasks with redundancy; those are put there.
+    """
 
     def __init__(self) -> None:
+        self.replicas = ReplicaQueue()
         self._ready: dict[int, Task] = {}
         self._later: dict[int, Task] = {}
         self._due: list[tuple[float, int]] = []
@@ -108,7 +98,7 @@ class ReadyQueue:
         self._stale = 0
 
     def __len__(self) -> int:
-        return len(self._ready) + len(self._later)
+        return len(self._ready) + len(self._later) + len(self.replicas)
 
     def __contains__(self, task: Task) -> bool:
         return task.seq in self._ready or task.seq in self._later
@@ -116,7 +106,7 @@ class ReadyQueue:
     @property
     def ready_count(self) -> int:
         """How many may start now."""
-        return len(self._ready)
+        return len(self._ready) + self.replicas.ready_count
 
     def push(self, task: Task, now: float) -> None:
         """Let `task` wait for a slot from `not_before` on; replaces an older record of it."""
@@ -146,20 +136,21 @@ class ReadyQueue:
                 del self._later[seq]
                 self._make_ready(task)
                 woken += 1
-        return woken
+        return woken + self.replicas.wake(now)
 
     def next_due(self) -> float | None:
         """When the next backoff ends, on the clock of `not_before`; None if there is none."""
+        due = self.replicas.next_due()
         while self._due:
             not_before, seq = self._due[0]
             task = self._later.get(seq)
             if task is not None and task.not_before == not_before:
-                return not_before
+                return not_before if due is None else min(not_before, due)
             heappop(self._due)
-        return None
+        return due
 
-    def lanes(self) -> Iterator[tuple[int, Lane]]:
-        """Each lane in which a task may start now, with the rank of its first one."""
+    def lanes(self) -> Iterator[tuple[int, Lane | ReplicaLane]]:
+        """Each lane in which one may start now, with the rank of its first one."""
         empty = []
         for demand, lane in self._lanes.items():
             head = lane.head()
@@ -169,13 +160,15 @@ class ReadyQueue:
                 yield head, lane
         for demand in empty:
             del self._lanes[demand]
+        yield from self.replicas.lanes()
 
     def count_before(self, task: Task, matters: Callable[[Demand], bool]) -> int:
         """How many tasks of the demands that matter go before `task`; looks at each of them."""
         mine = rank(task)
-        return sum(
+        plain = sum(
             lane.count_before(mine) for lane in self._lanes.values() if matters(lane.demand)
         )
+        return plain + self.replicas.count_before(mine, matters)
 
     def _make_ready(self, task: Task) -> None:
         self._ready[task.seq] = task

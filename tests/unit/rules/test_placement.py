@@ -10,9 +10,10 @@ from spoolmw.model.agent import Capacity
 from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName
 from spoolmw.model.task import Task, TaskState
-from spoolmw.rules.placement import Room, assign, memory_limit, why
+from spoolmw.rules.placement import Room, assign, memory_limit
 from spoolmw.rules.ready import ReadyQueue
 from spoolmw.rules.task import step
+from spoolmw.rules.why import why
 from tests.unit.rules.builders import (
     FIRST,
     LOCAL,
@@ -43,7 +44,15 @@ def a_queue(*tasks: Task) -> ReadyQueue:
 def placed(*tasks: Task, **rooms: Room) -> list[tuple[int, str]]:
     """Who of `tasks` got a room, by the last digits of its id, and where."""
     given = assign(a_queue(*tasks), {AgentName(name): room for name, room in rooms.items()})
-    return [(int(task[12:], 16), agent) for task, agent in given]
+    return [(int(task[12:], 16), agent) for task, agent, _ in given]
+
+
+def claim(room: Room, task: Task) -> None:
+    room.claim(task.spec.resources, task.memory_bytes)
+
+
+def release(room: Room, task: Task) -> None:
+    room.release(task.spec.resources, task.memory_bytes)
 
 
 def plain(count: int) -> list[Task]:
@@ -72,7 +81,7 @@ def test_claimed_room_is_taken_until_it_is_released() -> None:
     queue = a_queue(task, a_task(seq=2))
     assert len(assign(queue, {LOCAL: room})) == 1
     assert assign(queue, {LOCAL: room}) == []
-    room.release(task)
+    release(room, task)
     assert len(assign(queue, {LOCAL: room})) == 1
 
 
@@ -81,7 +90,7 @@ def test_room_is_counted_back_to_nothing() -> None:
     task = a_demanding_task(2, cpus=3, memory=GB, gpus=1)
     assign(a_queue(task), {LOCAL: room})
     assert (room.cpus, room.memory_bytes, room.gpus, room.attempts) == (3, GB, 1, 1)
-    room.release(task)
+    release(room, task)
     assert room == a_room(8, memory=8 * GB, gpus=2)
 
 
@@ -99,7 +108,7 @@ def test_an_agent_that_does_not_say_its_memory_is_taken_to_have_enough() -> None
 
 def test_a_task_that_needs_much_is_not_starved_by_small_ones() -> None:
     room = a_room(4)
-    room.claim(a_task(seq=90))
+    claim(room, a_task(seq=90))
     big = a_demanding_task(2, cpus=4)
     assert placed(big, *[a_task(seq=n) for n in (3, 4, 5)], local=room) == []
 
@@ -111,7 +120,7 @@ def test_nobody_waits_for_a_task_that_can_never_run_there() -> None:
 
 def test_an_agent_that_is_full_for_one_does_not_close_the_others() -> None:
     full = a_room(4)
-    full.claim(a_task(seq=90))
+    claim(full, a_task(seq=90))
     big = a_demanding_task(2, cpus=4, agents=("local",))
     assert placed(big, a_task(seq=3), local=full, far=a_room(1)) == [(3, "far")]
 
@@ -141,7 +150,7 @@ def test_memory_that_grew_by_retries_is_capped_by_what_the_agent_has() -> None:
     assert memory_limit(task.memory_bytes, room) == 8 * GB
     assert memory_limit(task.memory_bytes, a_room(2)) == 12 * GB
     assert placed(task, local=room) == []  # all memory is taken now
-    room.release(task)
+    release(room, task)
     assert room.memory_bytes == 0
 
 
@@ -210,8 +219,8 @@ def test_an_agent_that_is_not_there_is_named() -> None:
 
 def test_the_tasks_before_it_are_counted() -> None:
     room = a_room(2)
-    room.claim(a_task(seq=90))
-    room.claim(a_task(seq=91))
+    claim(room, a_task(seq=90))
+    claim(room, a_task(seq=91))
     others = [a_task(seq=n) for n in (2, 3)]
     assert reason(a_task(seq=9), *others, local=room) == (
         "2 tasks go before it; 1 cpu on local (2 of 2 taken)"
@@ -220,7 +229,7 @@ def test_the_tasks_before_it_are_counted() -> None:
 
 def test_the_next_one_is_told_what_it_waits_for() -> None:
     room = a_room(4, memory=8 * GB, gpus=1)
-    room.claim(a_demanding_task(90, cpus=1, memory=6 * GB, gpus=1))
+    claim(room, a_demanding_task(90, cpus=1, memory=6 * GB, gpus=1))
     assert reason(a_demanding_task(2, cpus=4), local=room) == (
         "is next: waits for 4 cpus on local (1 of 4 taken)"
     )

@@ -10,8 +10,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from spoolmw.model.task import Task
+from spoolmw.rules.pending import rank
 from spoolmw.rules.placement import assign
-from spoolmw.rules.ready import ReadyQueue, demand_of, rank
+from spoolmw.rules.ready import ReadyQueue, demand_of
 from tests.unit.rules.builders import LOCAL, a_demanding_task, a_room, a_task
 
 T0 = 100.0
@@ -19,7 +20,7 @@ T0 = 100.0
 
 def order_of(queue: ReadyQueue) -> list[str]:
     """Takes everything out, as a place with endless room would."""
-    return [task for task, _ in assign(queue, {LOCAL: a_room(1_000_000)})]
+    return [task for task, _, _ in assign(queue, {LOCAL: a_room(1_000_000)})]
 
 
 def ids(*tasks: Task) -> list[str]:
@@ -200,7 +201,7 @@ class AgainstAList(RuleBasedStateMachine):
                 break
             expected.append(task)
         given = assign(self.queue, {LOCAL: a_room(slots)})
-        assert [task for task, _ in given] == ids(*expected)
+        assert [task for task, _, _ in given] == ids(*expected)
         for task in expected:
             del self.model[task.seq]
 

@@ -11,10 +11,10 @@ from spoolmw.model.effects import Deliver
 from spoolmw.model.events import Cancelled, Held, Released, Reprioritised, Resolved, Retried
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Ending, TaskState
-from spoolmw.rules.placement import why
 from spoolmw.rules.ready import ReadyQueue
 from spoolmw.rules.task import is_late, owed, step
 from spoolmw.rules.waiting import culprit, value_gone, why_waiting
+from spoolmw.rules.why import why
 from tests.unit.rules.builders import (
     FIRST,
     NOW,
