@@ -64,6 +64,8 @@ class AgentConfig:
     path: str = "/usr/local/bin:/usr/bin:/bin"  #: $PATH of attempts
     home: str = ""  #: $HOME of attempts; empty: that of the daemon's user
     env: tuple[str, ...] = ()  #: variables of the daemon that attempts get too
+    owner: str = ""  #: whose machine it is, for `distinct = "owner"`
+    machine: str = ""  #: for tests: the agent stands for this machine, not for the one it is on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +184,7 @@ def _device(raw: object) -> object:
 
 _FOLDER = matching(r"/[^\x00-\x1f\x7f]*", "an absolute path")
 _VARIABLE = matching(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "a variable's name")
+_PLAIN_NAME = matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a name")
 _PROGRAM = list_of(text(), hint='write the words apart: ["/usr/bin/mail", "ann"]')
 
 _AGENT: Mapping[str, Reader] = {
@@ -193,6 +196,8 @@ _AGENT: Mapping[str, Reader] = {
     "path": text(),
     "home": _FOLDER,
     "env": list_of(_VARIABLE),
+    "owner": _PLAIN_NAME,
+    "machine": _PLAIN_NAME,
 }
 
 _SECTIONS: Mapping[str, tuple[Callable[..., object], Mapping[str, Reader]]] = {

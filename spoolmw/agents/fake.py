@@ -36,7 +36,8 @@ class FakeAgent:
         self._root = root
         self._slots = settings.slots or _DEFAULT_SLOTS
         self._sink = sink
-        self._ledger = Ledger(host="fakehost")
+        self._machine = settings.machine or f"machine of {name}"
+        self._ledger = Ledger(host="fakehost", machine=self._machine)
         self._lock = threading.RLock()
         self._printed: dict[AttemptId, bytes] = {}
         self._plugged = True
@@ -46,7 +47,12 @@ class FakeAgent:
         self.stopped: list[AttemptId] = []
 
     def capacity(self) -> Capacity:
-        return Capacity(slots=self._slots if self._plugged else 0, host="fakehost")
+        return Capacity(
+            slots=self._slots if self._plugged else 0,
+            host="fakehost",
+            machine=self._machine,
+            platform="fake",
+        )
 
     def launch(self, work: Sequence[Launch]) -> None:
         with self._lock:

@@ -44,8 +44,9 @@ class Loss(NamedTuple):
 class Ledger:
     """What one runner was given and what became of it."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, machine: str = "") -> None:
         self._host = host
+        self._machine = machine
         self._live: dict[str, Launch] = {}
         self._running: dict[str, dict[str, Any]] = {}
         self._reported: OrderedDict[AttemptId, AgentEvent] = OrderedDict()
@@ -170,6 +171,7 @@ class Ledger:
                     started_at=each["started"],
                     host=self._host,
                     slot=each["slot"],
+                    machine=self._machine,
                 )
             )
         return events
@@ -244,6 +246,7 @@ class Ledger:
             ended_at=told["ended"],
             cpu_s=told["cpu_s"],
             memory_bytes=told["memory_bytes"],
+            machine=self._machine,
         )
 
     def all_lost(

@@ -50,8 +50,9 @@ class LocalAgent:
         self._sink = sink
         self._slots = settings.slots or host.usable_cores()
         self._memory_bytes = settings.memory_bytes or host.usable_memory()
-        self._host = os.uname().nodename
-        self._ledger = Ledger(self._host)
+        self._host = settings.machine or os.uname().nodename
+        self._machine = host.machine(settings.machine)
+        self._ledger = Ledger(self._host, self._machine)
         self._lock = threading.Lock()
         self._closing = False
         self._ahead = 0
@@ -68,12 +69,16 @@ class LocalAgent:
     # -- the contract
 
     def capacity(self) -> Capacity:
+        settings = self._settings
         return Capacity(
             slots=0 if self._why_down else self._slots,
             memory_bytes=self._memory_bytes,
-            gpus=len(self._settings.gpus),
+            gpus=len(settings.gpus),
             queue=self._ahead,
             host=self._host,
+            machine=self._machine,
+            owner=settings.owner,
+            platform=host.platform_name(),
         )
 
     def launch(self, work: Sequence[Launch]) -> None:
@@ -264,6 +269,7 @@ class LocalAgent:
             "PATH": settings.path,
             "LANG": os.environ.get("LANG", "C.UTF-8"),
             "HOME": settings.home or pwd.getpwuid(os.geteuid()).pw_dir,
+            **({host.MACHINE: settings.machine} if settings.machine else {}),
             **{each: os.environ[each] for each in settings.env if each in os.environ},
         }
         setup = {

@@ -45,6 +45,7 @@ class Started:
     started_at: float
     host: str = ""
     slot: str = ""
+    machine: str = ""  #: its id, where the agent learns it only now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class Reported:
     ended_at: float = 0.0
     cpu_s: float = 0.0
     memory_bytes: int = 0
+    machine: str = ""  #: its id, where the agent learns it only now
     jitter: float = 0.5  #: uniform in [0, 1); the reactor's, so that rules stay pure
 
 

@@ -19,7 +19,7 @@ from spoolmw.model.attempt import Blame, Cause, Lease, Outcome
 from spoolmw.model.effects import Discard, StartReplica, Stop, Trim
 from spoolmw.model.events import Checkpointed, Lost, Reported, Resumed, Started
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.replica import Replica, ReplicaState, Verdict
+from spoolmw.model.replica import Replica, ReplicaState, Spot, Verdict
 from spoolmw.model.spec import Retry
 from spoolmw.model.voting import DeadlinePassed, Dropped, FoundUnfit, Placed, Sentenced
 from spoolmw.rules import history as past
@@ -157,7 +157,15 @@ def _begin(replica: Replica, event: Started, retry: Retry) -> Step:
     lease = replace(
         replica.lease, started_at=event.started_at, host=event.host, slot=event.slot
     )
-    return replace(replica, lease=lease), ()
+    return replace(replica, lease=lease, spot=_spot(replica, event)), ()
+
+
+def _spot(replica: Replica, event: Started | Reported) -> Spot | None:
+    """Where the attempt runs, as its agent knows by now."""
+    spot = replica.spot
+    if spot is None or not event.machine or event.machine == spot.machine:
+        return spot
+    return replace(spot, machine=event.machine, host=event.host or spot.host)
 
 
 def _resume(replica: Replica, event: Resumed, retry: Retry) -> Step:
@@ -175,7 +183,8 @@ def _report(replica: Replica, event: Reported, retry: Retry) -> Step:
     """The running attempt, or an earlier one after all, ended: a vote, a repetition or a failure."""
     if not _is_own(replica, event):
         return _report_late(replica, event, retry)
-    after = replace(replica, lease=None, history=past.with_report(replica, event))
+    spot = _spot(replica, event)
+    after = replace(replica, lease=None, spot=spot, history=past.with_report(replica, event))
     if event.outcome is Outcome.SUCCESS:
         after = _voted(after, event)
         return after, tuple(Discard(each) for each in unwanted(after, keep=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
 CGROUPS = Path("/sys/fs/cgroup")
+MACHINE = "SPOOLMW_MACHINE"  #: variable that makes a runner's machine another one, for tests
 _HUGE = 1 << 60  #: cgroup v1 says "no limit" with a number near 2**63
 
 
@@ -37,10 +38,18 @@ def usable_memory(memberships: str = "", root: Path = CGROUPS) -> int:
     return total
 
 
-def machine() -> str:
-    """A stable name of this machine that does not give its machine-id away."""
-    seed = _read(Path("/etc/machine-id")) or platform.node()
+def machine(given: str = "") -> str:
+    """A stable name of this machine that does not give its machine-id away.
+
+    `given`, or the variable SPOOLMW_MACHINE, lets one machine stand for several, for tests.
+    """
+    seed = given or os.environ.get(MACHINE) or _read(Path("/etc/machine-id")) or platform.node()
     return hashlib.sha256(b"spoolmw machine " + seed.encode()).hexdigest()[:16]
+
+
+def platform_name() -> str:
+    """What results must have in common to be comparable bit by bit, as far as we know."""
+    return f"linux-{platform.machine()}"
 
 
 def facts() -> Dict[str, object]:
@@ -49,7 +58,7 @@ def facts() -> Dict[str, object]:
         "machine": machine(),
         "host": platform.node(),
         "python": platform.python_version(),
-        "platform": f"linux-{platform.machine()}",
+        "platform": platform_name(),
         "cores": usable_cores(),
         "memory": usable_memory(),
     }
