@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.logs import fields, log
-from spoolmw.model.attempt import Blame, Cause, Outcome
+from spoolmw.model.attempt import Blame, Cause, Lease, Outcome
 from spoolmw.model.events import Lost, Reported
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.task import Task
@@ -34,12 +34,13 @@ def checked(event: Reported | Lost, delivery: Delivery) -> Reported | Lost:
 
 def launch_failed(event: Reported | Lost, task: Task, missing: str) -> Reported | Lost:
     """A lost launch is repeated after a pause, but one for which a file is `missing` is the end."""
-    if not missing or task.lease is None:
+    lease = lease_of(task, event.attempt)
+    if not missing or lease is None:
         return replace(event, blame=Blame.AGENT) if isinstance(event, Lost) else event
     return Reported(
         at=event.at,
         attempt=event.attempt,
-        token=event.token if isinstance(event, Reported) else task.lease.token,
+        token=event.token if isinstance(event, Reported) else lease.token,
         outcome=Outcome.ERROR,
         cause=Cause.GONE,
         blame=Blame.TASK,
@@ -49,6 +50,22 @@ def launch_failed(event: Reported | Lost, task: Task, missing: str) -> Reported 
         started_at=event.started_at,
         ended_at=event.ended_at,
     )
+
+
+def lease_of(task: Task, attempt: AttemptId) -> Lease | None:
+    """The lease by which this attempt runs; None where it does not, or not any more."""
+    if task.ballot is None:
+        return task.lease if attempt == task.attempt_id else None
+    replicas = task.ballot.replicas
+    if attempt.task != task.id or not 0 <= attempt.replica < len(replicas):
+        return None
+    one = replicas[attempt.replica]
+    return one.lease if attempt == one.attempt_id else None
+
+
+def runs(task: Task, attempt: AttemptId) -> bool:
+    """Whether this attempt of the task holds a lease."""
+    return lease_of(task, attempt) is not None
 
 
 def not_launched(now: float, attempt: AttemptId, why: str) -> Lost:
@@ -85,6 +102,7 @@ def tell(task: Task, event: Reported | Lost) -> None:
             task=task.id,
             name=task.spec.name,
             attempt=event.attempt.attempt,
+            **({"replica": event.attempt.replica} if task.ballot is not None else {}),
             cause=event.cause.value,
             blame=event.blame.value,
             now=task.state.value,

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from spoolmw.agents.contract import AttemptEvent
 from spoolmw.daemon import attempts
 from spoolmw.daemon.batch import Batch
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
@@ -23,13 +22,10 @@ from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.placing import Placing
 from spoolmw.daemon.preparing import Preparation
 from spoolmw.errors import DiskFull, SpoolmwError
-from spoolmw.model.agent import CapacityChanged, Validated
-from spoolmw.model.attempt import Cause
 from spoolmw.model.effects import Deliver, Effect
 from spoolmw.model.events import (
     Delivered,
     Event,
-    Lost,
     NameTaken,
     Reported,
     Submitted,
@@ -72,7 +68,13 @@ class Reactor:
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
-        self.hearing = Hearing(gear.delivery, gear.intake.provisions.missing)
+        self.hearing = Hearing(
+            gear.delivery,
+            gear.intake.provisions.missing,
+            gear.table,
+            gear.dispatch,
+            gear.validating,
+        )
         self.arrays = gear.arrays
         self._placing = Placing(gear.dispatch, gear.table)
         self._preparation = Preparation(gear.delivery, gear.waits)
@@ -91,8 +93,7 @@ class Reactor:
         if self._batch or boot_s() >= self._settle_at:
             self._after_delivery()
             self._end_waits()
-        for task_id, answer in self.validating.take_answers():
-            self._answered(task_id, answer)
+        self.hearing.answers(self.apply)
         self.arrays.turn(self, boot_s(), grow=self._may_grow())
         if not (self.stopping or self.is_stuck()):
             self._placing.end_deadlines(self.apply, boot_s())
@@ -229,36 +230,11 @@ class Reactor:
             self.on_request(item)
             ids = item.args.get("ids")
             return 1 + (len(ids) if isinstance(ids, list) else 0)
+        self._counts.ended += self.hearing.take(item.events, self.apply)
         for event in item.events:
-            if isinstance(event, CapacityChanged):
-                self.dispatch.changed(event)
-                continue
-            if isinstance(event, Validated):
-                self._answered(event.attempt.task, self.validating.heard(event))
-                continue
-            self._attempt_event(event)
             if isinstance(event, Reported):
                 self._batch.release(item.agent, event.attempt)
         return len(item.events)
-
-    def _attempt_event(self, told: AttemptEvent) -> None:
-        task = self.table.get(told.attempt.task)
-        if task is None:
-            return  # of a task that ended meanwhile: late
-        event = self.hearing.fit(told, task)
-        if event is None:
-            return
-        after = self.apply(task, event)
-        if isinstance(event, Reported | Lost):
-            self._counts.ended += 1
-            if event.cause is not Cause.FINISHED:
-                attempts.tell(after, event)
-
-    def _answered(self, task_id: TaskId, answer: Event) -> None:
-        """A validation came to something; of a task that ended meanwhile it is late."""
-        task = self.table.get(task_id)
-        if task is not None and task.ballot is not None:
-            self.apply(task, answer)
 
     def _take_files(self) -> None:
         now = boot_s()
