@@ -17,6 +17,8 @@ from spoolmw.errors import AgentError
 from spoolmw.model.agent import Launch
 from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.events import Lost, Reported
+from spoolmw.model.replica import Class
+from spoolmw.model.voting import Judged, JudgingFailed
 from spoolmw.runner import checkpoint as stored
 from tests.support.attempts import Bench
 from tests.support.waiting import wait_until
@@ -99,6 +101,12 @@ class Stage:
     def let_go(self, work: Launch) -> None:
         self._flag(work).readlink().touch()
 
+    def judge(self, *values: object, **how: object) -> Judged | JudgingFailed:
+        """What a validation of these values comes to."""
+        work = self.bench.judging(self.quick(), *values, **how)
+        self.launch(work)
+        return self.heard.answer_to(work)
+
 
 class LocalStage(Stage):
     kind = "local"
@@ -111,9 +119,10 @@ class FakeStage(Stage):
         assert isinstance(self.agent, FakeAgent)
         self.agent.launch(work)
         for each in work:
-            if self._flag(each).is_symlink() or self.heard.ends_of(each.attempt):
-                continue
-            self.agent.finish(each.attempt)
+            if each.judging is not None:
+                self.agent.judge(each.attempt)
+            elif not (self._flag(each).is_symlink() or self.heard.ends_of(each.attempt)):
+                self.agent.finish(each.attempt)
 
     def until_it_runs(self, work: Launch) -> None:
         assert isinstance(self.agent, FakeAgent)
@@ -332,6 +341,46 @@ def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(stage: Stage) -> 
     stage.launch(other)
     stage.heard.end_of(other)
     assert stage.heard.checkpoints_of(work) == told
+
+
+def test_results_are_compared_and_fall_into_classes(stage: Stage) -> None:
+    answer = stage.judge([1, 2], [1, 3], [1, 2])
+    assert isinstance(answer, Judged)
+    assert answer.round == 1
+    assert answer.classes == (Class((0, 2), 0), Class((1,), 1))
+
+
+def test_a_validation_needs_no_slot(stage: Stage) -> None:
+    works = [stage.long() for _ in range(3)]
+    stage.launch(*works)
+    stage.until_it_runs(works[1])
+    assert isinstance(stage.judge(1, 1), Judged)
+    for work in works:
+        stage.let_go(work)
+        stage.heard.end_of(work)
+
+
+def test_a_validation_leaves_nothing_in_stage_and_no_other_word(stage: Stage) -> None:
+    work = stage.bench.judging(stage.quick(), 1.0, 1.0 + 1e-12, kind="close")
+    stage.launch(work)
+    stage.heard.answer_to(work)
+    assert not stage.bench.staged(work).exists()
+    assert stage.heard.ends_of(work.attempt) == []
+    assert list(stage.agent.sightings()) == []
+
+
+def test_what_cannot_be_compared_is_the_validators_fault(stage: Stage) -> None:
+    answer = stage.judge(Path("/one"), Path("/two"))
+    assert isinstance(answer, JudgingFailed)
+    assert not answer.transient
+    assert "cannot compare" in answer.message
+
+
+def test_nothing_is_told_of_a_validation_that_close_ends(stage: Stage) -> None:
+    work = stage.bench.judging(stage.quick(), 1, 1, kind="command", command=("sleep", "60"))
+    stage.agent.launch([work])
+    stage.agent.close(0.0)
+    assert stage.heard.answers_to(work) == []
 
 
 def test_close_loses_what_runs_without_counting_it(stage: Stage) -> None:

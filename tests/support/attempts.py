@@ -13,10 +13,14 @@ from typing import Any
 
 from spoolmw.agents.contract import AgentEvent
 from spoolmw.format import call, resultfile
-from spoolmw.model.agent import Launch
+from spoolmw.model.agent import Candidate, Judging, Launch, Validated
 from spoolmw.model.events import Checkpointed, Lost, Progressed, Reported, Resumed, Started
-from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.ids import VALIDATION, AttemptId, TaskId
+from spoolmw.model.redundancy import Validator
 from spoolmw.model.spec import Checkpoint, Limits, Place, Resources, Run, Spec
+from spoolmw.model.voting import Judged, JudgingFailed
+from spoolmw.runner import call as call_running
+from spoolmw.runner import results
 from spoolmw.runner.reading import MAGIC
 
 FOLDERS = ("active", "inputs", "stage", "tmp", "runner")
@@ -54,6 +58,16 @@ class Heard:
         """How an attempt ended; waits for it."""
         ends: list[Reported | Lost] = self.wait(lambda: self.ends_of(work.attempt), timeout_s)
         return ends[0]
+
+    def answers_to(self, work: Launch) -> list[Judged | JudgingFailed]:
+        """What was told of a validation."""
+        found = (each for each in self.events if isinstance(each, Validated))
+        return [each.answer for each in found if each.attempt == work.attempt]
+
+    def answer_to(self, work: Launch) -> Judged | JudgingFailed:
+        """What a validation came to; waits for it."""
+        found: list[Judged | JudgingFailed] = self.wait(lambda: self.answers_to(work))
+        return found[0]
 
     def checkpoints_of(self, work: Launch) -> list[Checkpointed]:
         """Every checkpoint that was told of an attempt."""
@@ -128,6 +142,26 @@ class Bench:
             since=since,
         )
 
+    def judging(self, work: Launch, *values: Any, round_: int = 1, **how: Any) -> Launch:
+        """A validation of `values`, which the replicas of this work's task have returned."""
+        how = {"kind": "exact", **how}
+        bounds = {key: how.pop(key) for key in ("step_s", "total_s") if key in how}
+        staged = [self._stage(work, number, value) for number, value in enumerate(values)]
+        candidates = tuple(Candidate(each.replica, each, trusted=True) for each in staged)
+        return Launch(
+            attempt=AttemptId(work.attempt.task, VALIDATION, round_),
+            token="",
+            path=work.path,
+            spec=work.spec,
+            judging=Judging(candidates=candidates, validator=Validator(**how), **bounds),
+        )
+
+    def _stage(self, work: Launch, number: int, value: Any) -> AttemptId:
+        attempt = work.attempt._replace(replica=number)
+        ended = call_running.encode(value, "auto")
+        results.write(str(self.root / "stage" / str(attempt)), "t", str(attempt), ended)
+        return attempt
+
     def checkpoints(self, work: Launch) -> list[str]:
         """The names in a task's folder of checkpoints, dot-names too."""
         folder = self.root / "checkpoints" / work.attempt.task / str(work.attempt.replica)
@@ -140,8 +174,9 @@ class Bench:
 
     def _work(self, codec: str, body: bytes, attempt: int, needs: dict[str, Any]) -> Launch:
         task = TaskId(f"{int(time.time() * 1000):012x}{secrets.token_hex(10)}")
-        header = header_of(codec, body, task, needs)
+        header = header_of(codec, body + needs.get("code", b""), task, needs)
         path = f"active/{task[-2:]}/{task}~~t.task"
+        body += needs.get("code", b"")
         (self.root / path).parent.mkdir(exist_ok=True)
         (self.root / path).write_bytes(MAGIC + json.dumps(header).encode() + b"\n" + body)
         return Launch(
@@ -189,6 +224,8 @@ def header_of(codec: str, body: bytes, task: str, needs: dict[str, Any]) -> dict
     files = {key: needs[key] for key in ("inputs", "outputs") if key in needs}
     if files:
         header["files"] = files
+    if "code" in needs:
+        header["redundancy"] = {"code": len(needs["code"])}
     if "takes" in needs:
         header["takes"] = needs["takes"]
     place = {key: needs[key] for key in ("interpreter", "python") if key in needs}
