@@ -81,11 +81,11 @@ def not_launched(now: float, attempt: AttemptId, why: str) -> Lost:
     )
 
 
-def daemon_died(now: float, task: Task) -> Lost:
+def daemon_died(now: float, attempt: AttemptId) -> Lost:
     """The attempt that ran when an earlier daemon ended. Its worker is gone; nobody is to blame."""
     return Lost(
         at=now,
-        attempt=task.attempt_id,
+        attempt=attempt,
         cause=Cause.CONNECTION,
         blame=Blame.HOST,
         message="the daemon stopped while it ran",

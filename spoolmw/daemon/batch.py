@@ -3,33 +3,36 @@
 Rule: a batch lives until it is committed. When the disk is full it stays, takes up what the
 next ticks change, and none of its effects is performed before. That an array advanced is no
 fact of its story: its elements have stories of their own.
+
+A mark for a host is no effect to be performed: it is in the host's record, which the same commit
+writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from spoolmw.model.effects import Deliver, Effect
+from spoolmw.daemon.clock import wall_s
+from spoolmw.daemon.hosts import Hosts
+from spoolmw.model.effects import Deliver, Effect, Score
 from spoolmw.model.events import Advanced, Event
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task
-from spoolmw.store.journal import Changed
+from spoolmw.store.journal import Changed, Journal
 
 
 class Batch:
     """The first `before`, the last `after` and all events of each task that changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
         self._changed: dict[TaskId, tuple[Task | None, Task, tuple[Event, ...]]] = {}
         self.effects: list[Effect] = []
         self.needs_sync = False
         self.released: dict[AgentName, list[AttemptId]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._changed or self.effects or self.released)
-
-    def __len__(self) -> int:
-        return len(self._changed)
+        return bool(self._changed or self.effects or self.released or self._hosts.is_changed())
 
     def note(
         self, before: Task | None, event: Event, after: Task, effects: Sequence[Effect]
@@ -41,7 +44,18 @@ class Batch:
             self._changed[after.id] = (before, after, events)
         else:
             self._changed[after.id] = (known[0], after, known[2] + events)
-        self.effects.extend(effects)
+        self.add(effects, of_vote=after.ballot is not None)
+
+    def add(self, effects: Sequence[Effect], *, of_vote: bool = True) -> None:
+        """Take up what is to be done; a vote may also order marks for hosts."""
+        if not of_vote:
+            self.effects.extend(effects)
+            return
+        for effect in effects:
+            if isinstance(effect, Score):
+                self._hosts.score(effect, wall_s())
+            else:
+                self.effects.append(effect)
 
     def deliveries(self) -> Iterator[Deliver]:
         """The deliveries it orders; meanwhile others may be added, and the last one withdrawn."""
@@ -61,6 +75,11 @@ class Batch:
         """Once this batch is committed the agent need not keep its copy of the report."""
         self.released.setdefault(agent, []).append(attempt)
 
-    def changes(self) -> list[Changed]:
-        """One `Changed` for each task, as the journal takes them."""
-        return [Changed(*change) for change in self._changed.values()]
+    def commit(self, journal: Journal, *, now_boot: float, boot_id: str) -> None:
+        """Write what changed, tasks and hosts, if anything did. Raises what the journal raises."""
+        hosts = self._hosts.changed()
+        if not (self._changed or hosts):
+            return
+        changes = [Changed(*change) for change in self._changed.values()]
+        journal.commit(changes, now_boot=now_boot, boot_id=boot_id, hosts=hosts)
+        self._hosts.committed()

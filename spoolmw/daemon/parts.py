@@ -20,6 +20,7 @@ from spoolmw.daemon.effects import Performer
 from spoolmw.daemon.finder import Finder
 from spoolmw.daemon.gear import Gear, Inbox, News
 from spoolmw.daemon.hooks import Hooks
+from spoolmw.daemon.hosts import Hosts
 from spoolmw.daemon.housekeeping import Housekeeping
 from spoolmw.daemon.intake import Intake
 from spoolmw.daemon.logs import log
@@ -135,6 +136,7 @@ class Parts:
                     self.table, self.journal, intake, window=self.config.arrays.window
                 ),
                 dispatch=dispatch,
+                hosts=Hosts(self.journal.hosts()),
                 delivery=delivery,
                 performer=performer,
                 validating=validating,

@@ -64,7 +64,8 @@ class Reactor:
         self.started_at = wall_s()
         self._notifier = gear.notifier
         self._inbox = gear.inbox
-        self._batch = Batch()
+        self.hosts = gear.hosts
+        self._batch = Batch(gear.hosts)
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
@@ -148,7 +149,7 @@ class Reactor:
         after, effects = step(task, event)
         if after is task:
             log.debug("late %s", fields(task=task.id, event=type(event).__name__))
-            self._batch.effects.extend(effects)
+            self._batch.add(effects)
             return task
         self.table.put(task, after)
         self.dispatch.moved(task, after, event.at)
@@ -292,13 +293,12 @@ class Reactor:
             self._preparation.prepare(batch, self.apply)
             if batch.needs_sync:
                 self.room.sync()
-            if len(batch):
-                self.journal.commit(batch.changes(), now_boot=now, boot_id=self._boot)
+            batch.commit(self.journal, now_boot=now, boot_id=self._boot)
         except DiskFull as error:
             self._stuck(error.what)
             return
         self._retry_at = 0.0
-        self._batch = Batch()
+        self._batch = Batch(self.hosts)
         self.performer.perform(batch.effects, self.table)
         self.performer.release(batch.released)
         eager = self.waits.is_awaited(self.performer.published)

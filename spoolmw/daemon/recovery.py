@@ -1,7 +1,7 @@
 """What a start owes: the journal's open tasks, files that no row knows, ends under way.
 
 Nothing of an earlier daemon runs any more when this is called (the local agent has seen to
-it), so a task that was running lost its attempt and waits again at once.
+it), so a task that was running, or a replica, lost its attempt and waits again at once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from spoolmw.daemon.reactor import Reactor
 from spoolmw.daemon.table import Table
 from spoolmw.errors import BadSpool, BadTaskFile
 from spoolmw.format.taskfile import MAGIC, TaskFile, read_header
+from spoolmw.model.effects import Judge
 from spoolmw.model.events import Cancelled, Delivered, Held
 from spoolmw.model.ids import TaskId
+from spoolmw.model.replica import Ballot
 from spoolmw.model.task import FINAL, Task, TaskState
+from spoolmw.rules.ballot import staged_results
 from spoolmw.rules.task import owed
 from spoolmw.spooldir import donelog, markers
 from spoolmw.spooldir import inputs as input_files
@@ -39,13 +42,15 @@ class Recovery:
     def __init__(self, layout: Layout, reactor: Reactor) -> None:
         self._layout = layout
         self._reactor = reactor
+        self._retryable: list[Task] = []
 
     def run(self) -> None:
         """Load, adopt, settle; what is then owed is in the reactor's batch."""
         reactor = self._reactor
         for task in reactor.journal.load(now_boot=boot_s(), boot_id=boot_id()):
             reactor.take_up(task)
-        for kept in reactor.journal.retryable():
+        self._retryable = reactor.journal.retryable()
+        for kept in self._retryable:
             reactor.table.hold_inputs(kept)
         input_files.drop_halves(self._layout)
         _check_age(self._layout, reactor.table)
@@ -65,16 +70,29 @@ class Recovery:
     def _settle_open(self) -> int:
         reactor, now, lost = self._reactor, boot_s(), 0
         for task in list(reactor.table):
-            if task.state is TaskState.RUNNING:
-                reactor.apply(task, daemon_died(now, task))
-                lost += 1
-            elif task.state is TaskState.DELIVERING:
+            if task.state is TaskState.DELIVERING:
                 if reactor.delivery.is_delivered(task):
                     reactor.apply(task, Delivered(at=now))
                 else:
                     reactor.owe(owed(task))
+            elif task.ballot is not None:
+                lost += self._settle_vote(task, task.ballot)
+            elif task.state is TaskState.RUNNING:
+                reactor.apply(task, daemon_died(now, task.attempt_id))
+                lost += 1
             else:
                 reactor.waits.take_up(task)
+        return lost
+
+    def _settle_vote(self, task: Task, ballot: Ballot) -> int:
+        """The replicas that ran wait again; results that were being compared are compared again."""
+        reactor, now, lost = self._reactor, boot_s(), 0
+        for each in ballot.replicas:
+            if each.lease is not None:
+                task = reactor.apply(task, daemon_died(now, each.attempt_id))
+                lost += 1
+        reactor.owe([effect for effect in owed(task) if isinstance(effect, Judge)])
+        reactor.waits.take_up(task)
         return lost
 
     # -- files that no row knows ------------------------------------------------------------
@@ -156,11 +174,18 @@ class Recovery:
             for task in self._reactor.table
             if task.state is TaskState.DELIVERING and task.ending is not None
         }
+        keep.update(self._wanted_results())
         with os.scandir(self._layout.stage) as entries:
             names = [entry.name for entry in entries]
         for name in names:
             if name.removesuffix(".files") not in keep:
                 self._reactor.delivery.discard(name.removesuffix(".files"))
+
+    def _wanted_results(self) -> Iterator[str]:
+        """What replicas returned, in `stage/`: also of a vote that somebody may yet decide."""
+        for task in (*self._reactor.table, *self._retryable):
+            if task.ballot is not None:
+                yield from map(str, staged_results(task.ballot))
 
     def _clean_inputs(self) -> None:
         """Input files that no task needs: taken for one that was then refused."""

@@ -95,13 +95,26 @@ def unwanted(ballot: Ballot) -> tuple[AttemptId, ...]:
     """The attempts whose files in `stage/` nobody can want any more."""
     found: list[AttemptId] = []
     for each in ballot.replicas:
-        keep = (
-            ballot.phase is not Phase.AGREED
-            or each.number == ballot.canonical
-            or each.state is ReplicaState.REPORTED
-        )
-        found += one.unwanted(each, keep=keep)
+        found += one.unwanted(each, keep=_is_needed(ballot, each))
     return tuple(found)
+
+
+def staged_results(ballot: Ballot) -> tuple[AttemptId, ...]:
+    """The attempts whose results in `stage/` are needed: for comparing, delivering, or a decision."""
+    return tuple(
+        each.staged
+        for each in ballot.replicas
+        if each.staged is not None and _is_needed(ballot, each)
+    )
+
+
+def _is_needed(ballot: Ballot, replica: Replica) -> bool:
+    """Whether the result that a replica returned, if it did, is needed yet."""
+    return (
+        ballot.phase is not Phase.AGREED
+        or replica.number == ballot.canonical
+        or replica.state is ReplicaState.REPORTED
+    )
 
 
 # What happens to one replica

@@ -40,4 +40,6 @@ class Elements:
         """Failed (and cancelled) elements of an array from a position on, in order."""
         wanted = {"array": array, "position": position, "all": cancelled, "most": limit}
         with translated(self._path):
-            return tasks_of(self._conn.execute(QUERIES["elements_to_retry"], wanted))
+            return tasks_of(
+                self._conn, self._conn.execute(QUERIES["elements_to_retry"], wanted)
+            )

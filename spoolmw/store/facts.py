@@ -33,6 +33,17 @@ from spoolmw.model.events import (
     TwinEnded,
 )
 from spoolmw.model.task import Task
+from spoolmw.model.voting import (
+    Accepted,
+    DeadlinePassed,
+    GivenUp,
+    Granted,
+    Judged,
+    JudgingFailed,
+    Placed,
+)
+
+Told = Started | Resumed | Checkpointed | Reported | Lost | DeadlinePassed
 
 
 def facts_text(events: Sequence[Event], after: Task) -> str:
@@ -59,15 +70,22 @@ def _assigned(event: Assigned, after: Task) -> str:
     return f'{{"fact":"assigned","agent":{quoted(event.agent)},"attempt":{after.attempt}}}'
 
 
+def _which(event: Told, after: Task) -> str:
+    """The attempt, of a task with redundancy with its replica."""
+    if after.ballot is None:
+        return f'"attempt":{event.attempt.attempt}'
+    return f'"attempt":{event.attempt.attempt},"replica":{event.attempt.replica}'
+
+
 def _started(event: Started, after: Task) -> str:
     return (
-        f'{{"fact":"started","attempt":{event.attempt.attempt},"host":{quoted(event.host)},'
+        f'{{"fact":"started",{_which(event, after)},"host":{quoted(event.host)},'
         f'"slot":{quoted(event.slot)},"at":{event.started_at!r}}}'
     )
 
 
 def _resumed(event: Resumed, after: Task) -> str:
-    text = f'{{"fact":"resumed","attempt":{event.attempt.attempt}'
+    text = f'{{"fact":"resumed",{_which(event, after)}'
     if event.saved is not None:
         text += f',"from":"{event.saved.attempt}-{event.saved.sequence}"'
         text += f',"bytes":{event.saved.size_bytes},"saved_at":{event.saved.saved_at!r}'
@@ -78,14 +96,14 @@ def _resumed(event: Resumed, after: Task) -> str:
 
 def _checkpointed(event: Checkpointed, after: Task) -> str:
     return (
-        f'{{"fact":"checkpointed","attempt":{event.attempt.attempt},'
+        f'{{"fact":"checkpointed",{_which(event, after)},'
         f'"sequence":{event.sequence},"bytes":{event.size_bytes},"at":{event.saved_at!r}}}'
     )
 
 
 def _reported(event: Reported, after: Task) -> str:
     text = (
-        f'{{"fact":"reported","attempt":{event.attempt.attempt},'
+        f'{{"fact":"reported",{_which(event, after)},'
         f'"outcome":"{event.outcome._value_}","cause":"{event.cause._value_}"'
     )
     if event.message:
@@ -95,7 +113,7 @@ def _reported(event: Reported, after: Task) -> str:
 
 def _lost(event: Lost, after: Task) -> str:
     return (
-        f'{{"fact":"lost","attempt":{event.attempt.attempt},"cause":"{event.cause._value_}",'
+        f'{{"fact":"lost",{_which(event, after)},"cause":"{event.cause._value_}",'
         f'"blame":"{event.blame._value_}","message":{quoted(event.message)},'
         f'"host":{quoted(event.host)}}}'
     )
@@ -118,7 +136,7 @@ def _predecessors_ended(event: PredecessorsEnded, after: Task) -> str:
 
 
 def _by(fact: str) -> Callable[[Any, Task], str]:
-    def write(event: Cancelled | Held | Released, after: Task) -> str:
+    def write(event: Cancelled | Held | Released | GivenUp, after: Task) -> str:
         return f'{{"fact":"{fact}","by":{quoted(event.by)}}}'
 
     return write
@@ -155,6 +173,41 @@ def _delivered(event: Delivered, after: Task) -> str:
     return '{"fact":"delivered"}'
 
 
+def _placed(event: Placed, after: Task) -> str:
+    attempt = after.ballot.replicas[event.replica].attempt if after.ballot else 0
+    host = event.spot.host or event.spot.machine
+    return (
+        f'{{"fact":"placed","replica":{event.replica},"attempt":{attempt},'
+        f'"agent":{quoted(event.agent)},"host":{quoted(host)}}}'
+    )
+
+
+def _deadline_passed(event: DeadlinePassed, after: Task) -> str:
+    return f'{{"fact":"deadline_passed",{_which(event, after)}}}'
+
+
+def _judged(event: Judged, after: Task) -> str:
+    found = {"fact": "judged", "round": event.round}
+    classes = [each.members for each in event.classes]
+    return json.dumps(found | {"classes": classes, "unfit": event.unfit}, separators=(",", ":"))
+
+
+def _judging_failed(event: JudgingFailed, after: Task) -> str:
+    again = "true" if event.transient else "false"
+    return (
+        f'{{"fact":"judging_failed","round":{event.round},'
+        f'"message":{quoted(event.message)},"again":{again}}}'
+    )
+
+
+def _accepted(event: Accepted, after: Task) -> str:
+    return f'{{"fact":"accepted","replica":{event.replica},"by":{quoted(event.by)}}}'
+
+
+def _granted(event: Granted, after: Task) -> str:
+    return f'{{"fact":"granted","replicas":{event.replicas},"by":{quoted(event.by)}}}'
+
+
 #: How each kind of event is written.
 WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Submitted: _submitted,
@@ -176,4 +229,11 @@ WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Advanced: _advanced,
     NameTaken: _name_taken,
     Delivered: _delivered,
+    Placed: _placed,
+    DeadlinePassed: _deadline_passed,
+    Judged: _judged,
+    JudgingFailed: _judging_failed,
+    Accepted: _accepted,
+    Granted: _granted,
+    GivenUp: _by("given_up"),
 }

@@ -14,48 +14,31 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlite_utils
 
 from spoolmw.errors import DiskFull, JournalCorrupt, JournalLost, SpoolmwError
-from spoolmw.model.events import Event
+from spoolmw.model.host import HostRecord
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task
 from spoolmw.store import schema
+from spoolmw.store.commits import Changed, statements_of
 from spoolmw.store.elements import Elements
-from spoolmw.store.facts import facts_text
-from spoolmw.store.rows import (
-    NUMBERS,
-    insert_row,
-    only_state_changed,
-    saved_row,
-    saving_changed,
-    tasks_of,
-    update_row,
-)
+from spoolmw.store.newboot import SHIFTS, on_new_clock
+from spoolmw.store.newboot import boot_id as this_boot
+from spoolmw.store.rows import tasks_of
 from spoolmw.store.sql import QUERIES
 from spoolmw.store.trouble import translated
+from spoolmw.store.votes import host_of, host_row, put_replicas
 from spoolmw.store.wal import make_room
 
 __all__ = ["Changed", "DiskFull", "Journal", "JournalCorrupt", "JournalLost"]
 
 #: Pages of the WAL after which SQLite moves them into the database (4 KiB each).
 CHECKPOINT_PAGES = 4000
-_INSERT, _UPDATE = QUERIES["insert_task"], QUERIES["update_task"]
-_UPDATE_STATE, _INSERT_EVENT = QUERIES["update_state"], QUERIES["insert_event"]
-_UPDATE_SAVED = QUERIES["update_saved"]
-_PUT_META = QUERIES["put_meta"]
-
-
-class Changed(NamedTuple):
-    """One task's way through one tick. `before` is None for a new task."""
-
-    before: Task | None
-    after: Task
-    events: tuple[Event, ...]
+_PUT_META, _PUT_HOST = QUERIES["put_meta"], QUERIES["put_host"]
 
 
 class Journal:
@@ -122,19 +105,19 @@ class Journal:
         In another boot than the last commit's the backoffs continue on the new clock. Clock
         and boot are the machine's unless given.
         """
-        boot = _boot_id() if boot_id is None else boot_id
+        boot = this_boot() if boot_id is None else boot_id
         tasks = self._tasks("load_open", ())
         if not boot or not self._boot_id or boot == self._boot_id:
             return tasks
         clock = time.clock_gettime(time.CLOCK_BOOTTIME) if now_boot is None else now_boot
         self._shift = {"then": self._boot_clock, "now": clock}
-        return [_on_new_clock(task, self._boot_clock, clock) for task in tasks]
+        return [on_new_clock(task, self._boot_clock, clock) for task in tasks]
 
     def get(self, task_id: TaskId) -> Task | None:
         """One task, whatever its state."""
         with translated(self.path):
             row = self._conn.execute(QUERIES["get_task"], (task_id,)).fetchone()
-        return None if row is None else tasks_of([row])[0]
+        return None if row is None else tasks_of(self._conn, [row])[0]
 
     def known(self, ids: Sequence[TaskId]) -> set[TaskId]:
         """Those of `ids` that some task has, open or ended."""
@@ -162,6 +145,11 @@ class Journal:
         """The failed tasks that were to run after others."""
         return self._tasks("failed_successors", ())
 
+    def hosts(self) -> list[HostRecord]:
+        """What is known of each host, by name."""
+        with translated(self.path):
+            return [host_of(row) for row in self._conn.execute(QUERIES["hosts"])]
+
     def commit(
         self,
         changes: Sequence[Changed],
@@ -169,36 +157,27 @@ class Journal:
         now_boot: float,
         boot_id: str,
         wall: float | None = None,
+        hosts: Sequence[HostRecord] = (),
     ) -> None:
-        """Record all `changes`, one for each task, durable when this returns; or none of them."""
+        """Record all `changes`, one for each task, durable when this returns; or none of them.
+
+        The records of `hosts` that what was decided changed are part of it.
+        """
         now = time.time() if wall is None else wall
         number = self._commits + 1
-        inserts, updates, states, events = [], [], [], []
-        saves = [
-            saved_row(after) for before, after, _ in changes if saving_changed(before, after)
-        ]
-        for before, after, happened in changes:
-            if before is None:
-                inserts.append(insert_row(after, now))
-            elif only_state_changed(before, after):
-                states.append((now, NUMBERS[after.state._value_], after.seq))
-            else:
-                updates.append(update_row(after, now))
-            if happened:
-                facts = facts_text(happened, after)
-                events.append((after.seq, number, now, NUMBERS[after.state._value_], facts))
+        statements = statements_of(changes, now, number)
+        votes = [(old, new) for old, new, _ in changes if new.ballot is not None]
+        if hosts:
+            statements.append((_PUT_HOST, list(map(host_row, hosts))))
         with self._transaction() as conn:
             if self._shift is not None:
-                conn.execute(QUERIES["shift_backoffs"], self._shift)
-            for statement, rows in (
-                (_INSERT, inserts),
-                (_UPDATE, updates),
-                (_UPDATE_STATE, states),
-                (_UPDATE_SAVED, saves),
-                (_INSERT_EVENT, events),
-            ):
+                for name in SHIFTS:
+                    conn.execute(QUERIES[name], self._shift)
+            for statement, rows in statements:
                 if rows:
                     conn.executemany(statement, rows)
+            for old, new in votes:
+                put_replicas(conn, old, new)
             self._put_clock(number, now_boot, boot_id)
         self._commits, self._shift = number, None
         self._boot_id, self._boot_clock = boot_id, now_boot
@@ -218,7 +197,7 @@ class Journal:
     def forget(self, task_ids: Iterable[TaskId]) -> None:
         """Remove ended tasks with their stories; open ones stay."""
         ids = [(task_id,) for task_id in task_ids]
-        self._write("forget_story", ids, "forget_task")
+        self._write("forget_story", ids, "forget_replicas", "forget_task")
 
     def retryable(self) -> list[Task]:
         """The failed and cancelled tasks that would need their input files to run once more."""
@@ -248,7 +227,7 @@ class Journal:
 
     def _tasks(self, query: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Task]:
         with translated(self.path):
-            return tasks_of(self._conn.execute(QUERIES[query], parameters))
+            return tasks_of(self._conn, self._conn.execute(QUERIES[query], parameters))
 
     def close(self) -> None:
         """Move what is in the WAL into the database and let it go."""
@@ -314,16 +293,6 @@ def _connect(path: Path) -> sqlite3.Connection:
             fix="see that its folder belongs to the daemon's user and has room",
         ) from error
     return conn
-
-
-def _on_new_clock(task: Task, then: float, now: float) -> Task:
-    if not task.not_before:
-        return task
-    return replace(task, not_before=max(0.0, task.not_before - then) + now)
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def _check_whole(conn: sqlite3.Connection, path: Path) -> None:

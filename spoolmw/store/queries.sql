@@ -12,7 +12,8 @@ CREATE TABLE states (
 
 -- create_states_rows: What the numbers mean.
 INSERT INTO states VALUES (0, 'waiting'), (1, 'queued'), (2, 'held'), (3, 'running'),
-  (4, 'delivering'), (5, 'done'), (6, 'failed'), (7, 'cancelled'), (-1, 'expanding');
+  (4, 'delivering'), (5, 'done'), (6, 'failed'), (7, 'cancelled'), (-1, 'expanding'),
+  (-2, 'validating');
 
 -- create_tasks: The state of every task. These rows are what counts.
 CREATE TABLE tasks (
@@ -47,11 +48,13 @@ CREATE TABLE tasks (
   position     INTEGER,
   element      TEXT,
   tally        TEXT,
-  CHECK (state BETWEEN -1 AND 7),
-  CHECK ((state = 3) = (lease IS NOT NULL)),
+  ballot       TEXT,
+  CHECK (state BETWEEN -2 AND 7),
+  CHECK ((state = 3 AND ballot IS NULL) = (lease IS NOT NULL)),
   CHECK ((state >= 4) = (ending IS NOT NULL)),
   CHECK (state <> 0 OR twin_of IS NOT NULL OR waits = 1),
-  CHECK (state <> 3 OR attempt > 0)
+  CHECK (state <> 3 OR attempt > 0 OR ballot IS NOT NULL),
+  CHECK (state <> -2 OR ballot IS NOT NULL)
 );
 
 -- create_tasks_by_id: An id is never used twice.
@@ -84,6 +87,52 @@ CREATE INDEX arrays ON tasks (seq) WHERE tally IS NOT NULL;
 CREATE INDEX unsuccessful_elements ON tasks (array, position)
 WHERE array IS NOT NULL AND state >= 6;
 
+-- create_replicas: The replicas of tasks with redundancy, which have a `ballot`.
+CREATE TABLE replicas (
+  task         INTEGER NOT NULL,
+  number       INTEGER NOT NULL,
+  state        TEXT NOT NULL,
+  attempt      INTEGER NOT NULL,
+  lease        TEXT,
+  spot         TEXT,
+  until        REAL NOT NULL,
+  overdue      INTEGER NOT NULL,
+  failures     INTEGER NOT NULL,
+  losses       INTEGER NOT NULL,
+  not_before   REAL NOT NULL,
+  staged       INTEGER,
+  body_bytes   INTEGER NOT NULL,
+  digest       TEXT NOT NULL,
+  files        INTEGER NOT NULL,
+  verdict      TEXT NOT NULL,
+  message      TEXT NOT NULL,
+  history      TEXT,
+  memory_bytes INTEGER NOT NULL,
+  saved        TEXT,
+  since        INTEGER NOT NULL,
+  PRIMARY KEY (task, number),
+  CHECK ((state = 'running') = (lease IS NOT NULL)),
+  CHECK ((state IN ('reported', 'valid', 'invalid')) = (staged IS NOT NULL))
+) WITHOUT ROWID;
+
+-- create_hosts: What is known of each host from what it returned; `machine` is its id.
+CREATE TABLE hosts (
+  machine           TEXT PRIMARY KEY,
+  name              TEXT NOT NULL,
+  valid             INTEGER NOT NULL,
+  invalid           INTEGER NOT NULL,
+  errors            INTEGER NOT NULL,
+  alone             INTEGER NOT NULL,
+  consecutive_valid INTEGER NOT NULL,
+  last_seen         REAL NOT NULL,
+  recent            INTEGER NOT NULL,
+  recent_count      INTEGER NOT NULL,
+  paused            TEXT NOT NULL,
+  paused_by_hand    INTEGER NOT NULL,
+  probe_at          REAL NOT NULL,
+  pauses            INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- create_events: The story of each task. History only: it may be pruned.
 CREATE TABLE events (
   task  INTEGER NOT NULL,
@@ -98,14 +147,14 @@ CREATE TABLE events (
 INSERT INTO tasks (
   seq, id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at, updated_at,
   priority, state, attempt, failures, losses, not_before, memory_bytes,
-  lease, ending, history, twin_of, waits, after, array, position, element, tally
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+  lease, ending, history, twin_of, waits, after, array, position, element, tally, ballot
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- update_task: A transition that may have changed anything but what was asked for.
 UPDATE tasks SET
   result_name = ?, updated_at = ?, priority = ?, state = ?, attempt = ?, failures = ?,
   losses = ?, not_before = ?, memory_bytes = ?, lease = ?, ending = ?, history = ?, twin_of = ?,
-  waits = ?, after = ?, tally = ?, result_kept = 1
+  waits = ?, after = ?, tally = ?, ballot = ?, result_kept = 1
 WHERE seq = ?;
 
 -- update_saved: The newest checkpoint, or from which attempt on they count.
@@ -113,6 +162,33 @@ UPDATE tasks SET saved = ?, since = ? WHERE seq = ?;
 
 -- update_state: A transition that changed nothing but the state (delivered).
 UPDATE tasks SET updated_at = ?, state = ? WHERE seq = ?;
+
+-- put_replica: A replica of a task with redundancy, as it stands now.
+INSERT OR REPLACE INTO replicas VALUES (
+  ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- drop_replicas: The replicas of an earlier vote that the new one has not so many of.
+DELETE FROM replicas WHERE task = ? AND number >= ?;
+
+-- replicas_of: The replicas of one task.
+SELECT * FROM replicas WHERE task = ? ORDER BY number;
+
+-- put_host: What is known of a host now.
+INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- hosts: What is known of all hosts.
+SELECT * FROM hosts ORDER BY name, machine;
+
+-- migrate_checks_of_votes: A task with redundancy runs without a lease of its own, and has one more
+-- state. Every row fulfils the checks as they are now, so only the text of the table changes.
+UPDATE sqlite_schema SET sql = replace(replace(replace(sql,
+  'CHECK (state BETWEEN -1 AND 7)', 'CHECK (state BETWEEN -2 AND 7)'),
+  'CHECK ((state = 3) = (lease IS NOT NULL))',
+  'CHECK ((state = 3 AND ballot IS NULL) = (lease IS NOT NULL))'),
+  'CHECK (state <> 3 OR attempt > 0)',
+  'CHECK (state <> 3 OR attempt > 0 OR ballot IS NOT NULL),
+  CHECK (state <> -2 OR ballot IS NOT NULL)')
+WHERE type = 'table' AND name = 'tasks';
 
 -- migrate_check_of_states: There is one more state. What the table holds stays as it is, so only
 -- its text changes (SQLite's own way to loosen a CHECK).
@@ -190,6 +266,18 @@ SELECT * FROM tasks INDEXED BY arrays WHERE tally IS NOT NULL AND state < 5 ORDE
 UPDATE tasks SET not_before = max(0, not_before - :then) + :now
 WHERE not_before > 0 AND state < 5;
 
+-- shift_deadlines: The same of the replicas: their backoffs, and what is left of their deadlines.
+UPDATE replicas SET
+  not_before = CASE WHEN not_before > 0 THEN max(0, not_before - :then) + :now ELSE 0 END,
+  until = CASE WHEN until > 0 THEN max(0, until - :then) + :now ELSE 0 END
+WHERE (not_before > 0 OR until > 0)
+  AND task IN (SELECT seq FROM tasks WHERE state < 5 AND ballot IS NOT NULL);
+
+-- shift_judgings: The same of validations that are tried again.
+UPDATE tasks SET ballot = json_set(ballot, '$.judge_after',
+  max(0, json_extract(ballot, '$.judge_after') - :then) + :now)
+WHERE state < 5 AND ballot IS NOT NULL AND json_extract(ballot, '$.judge_after') > 0;
+
 -- ended_before: Tasks that ended before a moment; the elements of an array that goes on stay.
 SELECT * FROM tasks
 WHERE state >= 5 AND result_kept IN (0, 1) AND updated_at < :before
@@ -208,13 +296,17 @@ UPDATE tasks SET result_kept = 0 WHERE id = ?;
 SELECT states.name, count(*) FROM tasks INDEXED BY ended_tasks
 JOIN states ON states.state = tasks.state WHERE tasks.state >= 5 GROUP BY tasks.state;
 
--- retryable: Ended tasks that can run once more and may need input files or values for it. Those of
--- elements are their array's.
+-- retryable: Ended tasks that can run once more and may need input files or values for it, or
+-- results that somebody may yet accept. Those of elements are their array's.
 SELECT * FROM tasks INDEXED BY retryable_tasks WHERE state >= 6 AND array IS NULL
-  AND (spec LIKE '%"inputs"%' OR spec LIKE '%"array"%' OR after IS NOT NULL) ORDER BY seq;
+  AND (spec LIKE '%"inputs"%' OR spec LIKE '%"array"%' OR after IS NOT NULL
+    OR ballot IS NOT NULL) ORDER BY seq;
 
 -- forget_story: Everything that happened to an ended task.
 DELETE FROM events WHERE task = (SELECT seq FROM tasks WHERE id = ? AND state >= 5);
+
+-- forget_replicas: The replicas of an ended task.
+DELETE FROM replicas WHERE task = (SELECT seq FROM tasks WHERE id = ? AND state >= 5);
 
 -- forget_task: An ended task.
 DELETE FROM tasks WHERE id = ? AND state >= 5;

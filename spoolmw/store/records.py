@@ -12,14 +12,17 @@ from spoolmw.format.arrays import (
     index_at,
     ranges_text,
 )
+from spoolmw.format.votes import votes_record
 from spoolmw.model.attempt import Ran
+from spoolmw.model.replica import Ballot, Replica
 from spoolmw.model.task import FINAL, Element, Task
 
 
 def task_record(task: Task, *, updated_at: float) -> dict[str, Any]:
     """A task as `show --json` prints it. Times are wall clock, in seconds since 1970."""
-    last = task.history[-1] if task.history else None
-    lease, ending = task.lease, task.ending
+    one = _ran(task)
+    last = one.history[-1] if one.history else None
+    lease, ending = one.lease, task.ending
     here = lease or last
     return {
         "id": task.id,
@@ -38,22 +41,44 @@ def task_record(task: Task, *, updated_at: float) -> dict[str, Any]:
         "agent": here.agent if here else "",
         "host": here.host if here else "",
         "slot": here.slot if here else "",
-        "attempt": task.attempt,
-        "failures": task.failures,
-        "losses": task.losses,
+        "attempt": one.attempt,
+        "failures": one.failures,
+        "losses": one.losses,
         "message": ending.message if ending else last.message if last else "",
         "cause": ending.cause.value if ending else last.cause.value if last else "",
         "blame": ending.blame.value if ending else last.blame.value if last else "",
         "exit_code": last.exit_code if last else None,
         "digest": ending.digest if ending else "",
         "twin_of": task.twin_of,
-        "saved": asdict(task.saved) if task.saved else None,
-        "since": task.since,
+        "saved": asdict(one.saved) if one.saved else None,
+        "since": one.since,
         "waits": task.waits,
         "predecessors": list(task.predecessors),
         "attempts": [attempt_record(ran) for ran in task.history],
         "spec": spec_record(task),
         **array_keys(task),
+        **({} if task.ballot is None else vote_keys(task.ballot)),
+    }
+
+
+def _ran(task: Task) -> Task | Replica:
+    """What attempts are told of: of a task with redundancy the replica that stands for it best."""
+    if task.ballot is None or not task.ballot.replicas:
+        return task
+    if task.ballot.canonical is not None:
+        return task.ballot.replicas[task.ballot.canonical]
+    return max(task.ballot.replicas, key=lambda each: (each.lease is not None, each.attempt))
+
+
+def vote_keys(ballot: Ballot) -> dict[str, Any]:
+    """What only tasks with redundancy have; `attempts` are those of all replicas then."""
+    return {
+        "attempts": [
+            {"replica": each.number, **attempt_record(ran)}
+            for each in ballot.replicas
+            for ran in each.history
+        ],
+        "votes": votes_record(ballot),
     }
 
 
@@ -86,6 +111,7 @@ def _ended(task: Task, last: Ran | None, updated_at: float) -> float | None:
 def attempt_record(ran: Ran) -> dict[str, Any]:
     """One ended attempt."""
     record = asdict(ran)
+    del record["token"]
     for field in ("outcome", "cause", "blame"):
         record[field] = record[field].value
     return record

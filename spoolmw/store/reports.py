@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from spoolmw.format.arrays import element_id, element_position, position_of, split_name
 from spoolmw.model.ids import TaskId
-from spoolmw.model.task import FINAL
+from spoolmw.model.task import FINAL, Task
 from spoolmw.spooldir.inputs import digests_of
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.store.reading import open_journal, unreadable
 from spoolmw.store.records import task_record, unmade_record
-from spoolmw.store.rows import NUMBERS, STATES, elements_between, task_of
+from spoolmw.store.rows import BALLOT, NUMBERS, STATES, elements_between, task_of
 from spoolmw.store.specs import spec_of
 from spoolmw.store.sql import QUERIES
 from spoolmw.store.story import told
@@ -101,7 +101,7 @@ class Reports:
         wanted = {"state": number, "box": box, "name": name, "key": key or None}
         wanted["limit"] = -1 if limit is None else limit
         for row in self._run(QUERIES[query] + order, wanted):
-            record = task_record(task_of(row), updated_at=row[10])
+            record = self._record(row)
             if state != "open" or record["state"] not in _FINAL_NAMES:
                 yield record
 
@@ -120,23 +120,21 @@ class Reports:
         is_open = f" AND state < {_OPEN_BELOW}" if state == "open" else ""
         order = f" ORDER BY position{' DESC' if newest else ''} LIMIT :limit"
         for row in self._run(QUERIES["list_elements"] + is_open + order, wanted):
-            yield task_record(task_of(row), updated_at=row[10])
+            yield self._record(row)
 
     def open_arrays(self) -> list[dict[str, Any]]:
         """The arrays that have not ended, in order of acceptance."""
-        return [
-            task_record(task_of(row), updated_at=row[10]) for row in self._rows("open_arrays")
-        ]
+        return [self._record(row) for row in self._rows("open_arrays")]
 
     def recent(self, *, box: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
         """The tasks that ended last, the newest first."""
         rows = self._rows("list_recent", {"box": box, "limit": limit})
-        return [task_record(task_of(row), updated_at=row[10]) for row in rows]
+        return [self._record(row) for row in rows]
 
     def task(self, task_id: str) -> dict[str, Any] | None:
         """Everything about one task; None when the journal does not know it."""
         for row in self._rows("get_task", (task_id,)):
-            return task_record(task_of(row), updated_at=row[10])
+            return self._record(row)
         return self._unmade(task_id)
 
     def _unmade(self, task_id: str) -> dict[str, Any] | None:
@@ -152,7 +150,8 @@ class Reports:
     def story(self, task_id: str) -> list[dict[str, Any]]:
         """What happened to one task: `at` (wall clock), `event`, `text`, and the event's own keys."""
         found = self.task(task_id)
-        attempts = {ran["attempt"]: ran for ran in found["attempts"]} if found else {}
+        ended = found["attempts"] if found else ()
+        attempts = {(ran.get("replica", 0), ran["attempt"]): ran for ran in ended}
         story = []
         for wall, state, facts in self._rows("story_of", (task_id,)):
             for fact in json.loads(facts):
@@ -215,6 +214,15 @@ class Reports:
         """What SQLite finds wrong with the journal; empty when it is whole."""
         problems = [str(row[0]) for row in self._run("PRAGMA integrity_check(10)", ())]
         return "" if problems == ["ok"] else "; ".join(problems)
+
+    def _record(self, row: Any) -> dict[str, Any]:
+        return task_record(self._task(row), updated_at=row[10])
+
+    def _task(self, row: Any) -> Task:
+        """The task of a row, with its replicas."""
+        if row[BALLOT] is None:
+            return task_of(row)
+        return task_of(row, list(self._rows("replicas_of", (row[0],))))
 
     def _rows(self, query: str, parameters: Any = ()) -> Iterator[Any]:
         return self._run(QUERIES[query], parameters)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from spoolmw.errors import JournalCorrupt
-from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran, Saved
-from spoolmw.model.ids import AgentName, AttemptId, TaskId
-from spoolmw.model.task import Element, Ending, Tally, Task, TaskState
+from spoolmw.model.ids import TaskId
+from spoolmw.model.task import Element, Tally, Task, TaskState
 from spoolmw.store.specs import after_text, changed_fields, spec_of, spec_text, with_after
+from spoolmw.store.sql import QUERIES
+from spoolmw.store.texts import (
+    ending_of,
+    ending_text,
+    history_of,
+    history_text,
+    lease_of,
+    lease_text,
+    saved_of,
+    saved_text,
+)
+from spoolmw.store.votes import ballot_of, ballot_text
 
 Row = tuple[Any, ...]
+BALLOT = 31  #: the column of `tasks` that says whether a task has rows in `replicas`
 
 _NO_TALLY = Tally(total=0)
 #: The states by their number in the journal, as the table `states` has them.
@@ -33,10 +46,6 @@ STATES = (
 #: Their numbers by name: a look-up by an enum's member would hash in Python.
 NUMBERS = {state.value: number for number, state in enumerate(STATES)}
 NUMBERS |= {TaskState.EXPANDING.value: -1, TaskState.VALIDATING.value: -2}
-_BY_NAME = {state.value: state for state in STATES}
-_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
-_CAUSES = {cause.value: cause for cause in Cause}
-_BLAMES = {blame.value: blame for blame in Blame}
 
 
 def insert_row(task: Task, now: float) -> Row:
@@ -49,6 +58,7 @@ def insert_row(task: Task, now: float) -> Row:
         task.memory_bytes, lease_text(task.lease), ending_text(task.ending),
         history_text(task.history), task.twin_of, int(task.waits),
         after_text(task) if spec.after else None, *_array_columns(task),
+        None if task.ballot is None else ballot_text(task.ballot),
     )  # fmt: skip
 
 
@@ -69,7 +79,8 @@ def update_row(task: Task, now: float) -> Row:
         task.losses, task.not_before, task.memory_bytes, lease_text(task.lease),
         ending_text(task.ending), history_text(task.history), task.twin_of, int(task.waits),
         after_text(task) if task.spec.after else None,
-        None if task.tally is None else tally_text(task.tally), task.seq,
+        None if task.tally is None else tally_text(task.tally),
+        None if task.ballot is None else ballot_text(task.ballot), task.seq,
     )  # fmt: skip
 
 
@@ -90,16 +101,17 @@ def only_state_changed(before: Task, after: Task) -> bool:
         and before.waits is after.waits
         and before.predecessors is after.predecessors
         and before.tally is after.tally
+        and before.ballot is after.ballot
     )
 
 
-def task_of(row: Sequence[Any]) -> Task:
-    """The task of a row of `SELECT * FROM tasks`."""
+def task_of(row: Sequence[Any], replicas: Iterable[Sequence[Any]] = ()) -> Task:
+    """The task of a row of `SELECT * FROM tasks`, and of those of its replicas in their order."""
     (
         seq, task_id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at,
         _, priority, state, attempt, failures, losses, not_before, memory_bytes,
         lease, ending, history, twin_of, _, saved, since, waits, after,
-        array, position, element, tally, *_,
+        array, position, element, tally, ballot,
     ) = row  # fmt: skip
     known = spec_of(spec, dropped if name == dropped else sys.intern(name), key)
     predecessors: tuple[TaskId, ...] = ()
@@ -117,70 +129,21 @@ def task_of(row: Sequence[Any]) -> Task:
         priority=priority,
         state=STATES[state],
         attempt=attempt,
-        lease=_lease_of(lease) if lease else None,
+        lease=lease_of(lease) if lease else None,
         failures=failures,
         losses=losses,
         not_before=not_before,
         memory_bytes=memory_bytes,
-        ending=_ending_of(ending) if ending else None,
+        ending=ending_of(ending) if ending else None,
         history=history_of(history) if history else (),
         twin_of=twin_of,
-        saved=Saved(*json.loads(saved)) if saved else None,
+        saved=saved_of(saved) if saved else None,
         since=since,
         waits=bool(waits),
         predecessors=predecessors,
         element=Element(array, position, *json.loads(element)) if array else None,
         tally=_tally_of(tally) if tally else None,
-    )
-
-
-def lease_text(lease: Lease | None) -> str | None:
-    """A lease as a JSON list."""
-    if lease is None:
-        return None
-    return (
-        f"[{quoted(lease.agent)},{quoted(lease.token)},{lease.assigned_at!r},"
-        f"{lease.started_at!r},{quoted(lease.host)},{quoted(lease.slot)}]"
-    )
-
-
-def _lease_of(text: str) -> Lease:
-    agent, token, assigned_at, started_at, host, slot = json.loads(text)
-    return Lease(
-        agent=AgentName(agent),
-        token=token,
-        assigned_at=assigned_at,
-        started_at=started_at,
-        host=host,
-        slot=slot,
-    )
-
-
-def ending_text(ending: Ending | None) -> str | None:
-    """What is delivered, as a JSON list."""
-    if ending is None:
-        return None
-    staged = "null" if ending.staged is None else f'"{ending.staged}"'
-    copied = "null" if ending.copy_of is None else f'"{ending.copy_of}"'
-    return (
-        f'["{ending.state._value_}","{ending.cause._value_}","{ending.blame._value_}",'
-        f"{quoted(ending.message)},{staged},{ending.body_bytes},{quoted(ending.digest)},"
-        f"{'true' if ending.files else 'false'},{copied}]"
-    )
-
-
-def _ending_of(text: str) -> Ending:
-    state, cause, blame, message, staged, body_bytes, digest, files, copy_of = json.loads(text)
-    return Ending(
-        state=_BY_NAME[state],
-        cause=_CAUSES[cause],
-        blame=_BLAMES[blame],
-        message=message,
-        staged=attempt_of(staged) if staged else None,
-        body_bytes=body_bytes,
-        digest=digest,
-        files=files,
-        copy_of=copy_of,
+        ballot=ballot_of(ballot, task_id, known, replicas) if ballot else None,
     )
 
 
@@ -193,16 +156,7 @@ def saving_changed(before: Task | None, after: Task) -> bool:
 
 def saved_row(task: Task) -> Row:
     """The parameters of `update_saved`: a checkpoint's record as a JSON list."""
-    if (saved := task.saved) is None:
-        return None, task.since, task.seq
-    text = f"[{saved.attempt},{saved.sequence},{saved.saved_at!r},{saved.size_bytes}]"
-    return text, task.since, task.seq
-
-
-def attempt_of(text: str) -> AttemptId:
-    """The attempt that `TASK.REPLICA.ATTEMPT` names."""
-    task, replica, attempt = text.split(".")
-    return AttemptId(TaskId(task), int(replica), int(attempt))
+    return saved_text(task.saved), task.since, task.seq
 
 
 def tally_text(tally: Tally | None) -> str | None:
@@ -216,61 +170,20 @@ def _tally_of(text: str) -> Tally:
     return Tally(**json.loads(text))
 
 
-def history_text(history: tuple[Ran, ...]) -> str | None:
-    """The ended attempts as a JSON list of lists."""
-    if not history:
-        return None
-    return f"[{','.join(map(_ran_text, history))}]"
-
-
-def _ran_text(ran: Ran) -> str:
-    exit_code = "null" if ran.exit_code is None else ran.exit_code
-    return (
-        f'[{ran.attempt},{quoted(ran.agent)},"{ran.outcome._value_}","{ran.cause._value_}",'
-        f'"{ran.blame._value_}",{quoted(ran.message)},{exit_code},{quoted(ran.host)},'
-        f"{quoted(ran.slot)},{ran.started_at!r},{ran.ended_at!r},{ran.cpu_s!r},"
-        f"{ran.memory_bytes}]"
-    )
-
-
-def history_of(text: str) -> tuple[Ran, ...]:
-    """The attempts that `history_text` wrote."""
-    return tuple(_ran_of(*fields) for fields in json.loads(text))
-
-
-def _ran_of(  # noqa: PLR0913, PLR0917  # one argument for each element of the list
-    attempt: int, agent: str, outcome: str, cause: str, blame: str, message: str,
-    exit_code: int | None, host: str, slot: str, started_at: float, ended_at: float,
-    cpu_s: float, memory_bytes: int,
-) -> Ran:  # fmt: skip
-    return Ran(
-        attempt=attempt,
-        agent=agent,
-        outcome=_OUTCOMES[outcome],
-        cause=_CAUSES[cause],
-        blame=_BLAMES[blame],
-        message=message,
-        exit_code=exit_code,
-        host=host,
-        slot=slot,
-        started_at=started_at,
-        ended_at=ended_at,
-        cpu_s=cpu_s,
-        memory_bytes=memory_bytes,
-    )
-
-
 def elements_between(array: TaskId) -> dict[str, str]:
     """Bounds of the ids that an array's elements have: those that were made in its millisecond."""
     return {"low": array[:12], "high": f"{array[:12]}g"}
 
 
-def tasks_of(rows: Iterable[Sequence[Any]]) -> list[Task]:
-    """The tasks of many rows; JournalCorrupt when one cannot be understood."""
+def tasks_of(conn: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> list[Task]:
+    """The tasks of many rows, with their replicas; JournalCorrupt when one cannot be understood."""
     tasks: list[Task] = []
     for row in rows:
         try:
-            tasks.append(task_of(row))
+            if row[BALLOT] is None:
+                tasks.append(task_of(row))
+            else:
+                tasks.append(task_of(row, conn.execute(QUERIES["replicas_of"], (row[0],))))
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise JournalCorrupt(
                 f"task {row[0]} ({row[1]}) in the journal cannot be understood",

@@ -50,6 +50,17 @@ def _arrays(db: sqlite_utils.Database) -> None:
     db.execute("PRAGMA writable_schema = RESET")
 
 
+def _votes(db: sqlite_utils.Database) -> None:
+    """From 4 to 5: tasks may want several replicas to agree; hosts have records."""
+    db.execute("ALTER TABLE tasks ADD COLUMN ballot TEXT")
+    db.execute("INSERT INTO states VALUES (-2, 'validating')")
+    for name in ("replicas", "hosts"):
+        db.execute(QUERIES[f"create_{name}"])
+    db.execute("PRAGMA writable_schema = ON")
+    db.execute(QUERIES["migrate_checks_of_votes"])
+    db.execute("PRAGMA writable_schema = RESET")
+
+
 #: "spmw": tells our database from any other.
 APPLICATION_ID = 0x73706D77
 #: What brings a journal from this version to the next one.
@@ -57,6 +68,7 @@ MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {
     1: _add_checkpoints,
     2: _let_tasks_wait,
     3: _arrays,
+    4: _votes,
 }
 
 

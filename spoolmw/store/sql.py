@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 #: Version of the tables; stands in SQLite's `user_version`.
-VERSION = 4
+VERSION = 5
 
 _HEAD = re.compile(r"^-- ([a-z_]+): (.+)$", re.MULTILINE)
 

@@ -9,15 +9,16 @@ Fact = Mapping[str, Any]
 
 
 def told(
-    fact: Fact, wall: float, state: str, attempts: Mapping[int, Mapping[str, Any]]
+    fact: Fact, wall: float, state: str, attempts: Mapping[tuple[int, int], Mapping[str, Any]]
 ) -> dict[str, Any]:
     """One fact as a record: `at`, `event`, `text`, the state after its tick, and its own keys.
 
-    `attempts` are the task's ended attempts by number; what they tell is not repeated in facts.
+    `attempts` are the task's ended attempts by replica and number; what they tell is not
+    repeated in facts.
     """
     name = str(fact["fact"])
     own = {key: value for key, value in fact.items() if key not in ("fact", "at")}
-    ran = attempts.get(own.get("attempt", 0), {})
+    ran = attempts.get((own.get("replica", 0), own.get("attempt", 0)), {})
     at = float(fact.get("at") or wall)
     tell = TELLERS.get(name)
     text = tell(own, ran) if tell is not None else ""
@@ -31,25 +32,31 @@ def _submitted(fact: Fact, ran: Fact) -> str:
     return "; ".join(part for part in (array, twin, after) if part)
 
 
+def _attempt(fact: Fact) -> str:
+    """Which attempt, of a task with redundancy also whose."""
+    of = f"replica {fact['replica']}, " if "replica" in fact else ""
+    return f"{of}attempt {fact['attempt']}"
+
+
 def _assigned(fact: Fact, ran: Fact) -> str:
     return f"attempt {fact['attempt']} to {fact['agent']}"
 
 
 def _started(fact: Fact, ran: Fact) -> str:
     place = ", ".join(str(part) for part in (fact.get("host"), fact.get("slot")) if part)
-    return f"attempt {fact['attempt']} runs{f' on {place}' if place else ''}"
+    return f"{_attempt(fact)} runs{f' on {place}' if place else ''}"
 
 
 def _resumed(fact: Fact, ran: Fact) -> str:
     says = f" ({fact['message']})" if fact.get("message") else ""
     if "from" not in fact:
-        return f"attempt {fact['attempt']} began anew{says}"
-    return f"attempt {fact['attempt']} went on from checkpoint {fact['from']}{says}"
+        return f"{_attempt(fact)} began anew{says}"
+    return f"{_attempt(fact)} went on from checkpoint {fact['from']}{says}"
 
 
 def _checkpointed(fact: Fact, ran: Fact) -> str:
     size = f"{fact['bytes'] / 1e6:.3g} MB"
-    return f"attempt {fact['attempt']} saved checkpoint {fact['sequence']}, {size}"
+    return f"{_attempt(fact)} saved checkpoint {fact['sequence']}, {size}"
 
 
 def _reported(fact: Fact, ran: Fact) -> str:
@@ -59,13 +66,13 @@ def _reported(fact: Fact, ran: Fact) -> str:
     host = f" on {ran['host']}" if ran.get("host") else ""
     says = f": {fact['message']}" if fact.get("message") else ""
     how = "succeeded" if fact["outcome"] == "success" else f"failed ({fact['cause']})"
-    return f"attempt {fact['attempt']} {how}{took}{host}{says}"
+    return f"{_attempt(fact)} {how}{took}{host}{says}"
 
 
 def _lost(fact: Fact, ran: Fact) -> str:
     says = f": {fact['message']}" if fact.get("message") else ""
     host = f" on {fact['host']}" if fact.get("host") else ""
-    return f"attempt {fact['attempt']} was lost ({fact['cause']}){host}{says}"
+    return f"{_attempt(fact)} was lost ({fact['cause']}){host}{says}"
 
 
 def _twin_ended(fact: Fact, ran: Fact) -> str:
@@ -113,6 +120,39 @@ def _brought(fact: Fact, ran: Fact) -> str:
     return f"checkpoint {fact['checkpoint']} {_by(fact, ran)}".rstrip()
 
 
+def _placed(fact: Fact, ran: Fact) -> str:
+    on = f" on {fact['host']}" if fact.get("host") else ""
+    return f"{_attempt(fact)} to {fact['agent']}{on}"
+
+
+def _deadline_passed(fact: Fact, ran: Fact) -> str:
+    return f"{_attempt(fact)} has not reported in time"
+
+
+def _judged(fact: Fact, ran: Fact) -> str:
+    classes = [f"replicas {_listed(each)} agree" for each in fact["classes"] if len(each) > 1]
+    classes += [f"replica {each[0]} stands alone" for each in fact["classes"] if len(each) == 1]
+    classes += [f"replica {number} returned no result: {why}" for number, why in fact["unfit"]]
+    return "; ".join(classes)
+
+
+def _listed(numbers: list[int]) -> str:
+    return " and ".join(filter(None, (", ".join(map(str, numbers[:-1])), str(numbers[-1]))))
+
+
+def _judging_failed(fact: Fact, ran: Fact) -> str:
+    again = "; it may be tried again" if fact["again"] else ""
+    return f"the comparison came to nothing: {fact['message']}{again}"
+
+
+def _accepted(fact: Fact, ran: Fact) -> str:
+    return f"the result of replica {fact['replica']} {_by(fact, ran)}".rstrip()
+
+
+def _granted(fact: Fact, ran: Fact) -> str:
+    return f"{fact['replicas']} replicas more {_by(fact, ran)}".rstrip()
+
+
 #: How each fact is told.
 TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
     "submitted": _submitted,
@@ -133,4 +173,11 @@ TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
     "brought": _brought,
     "advanced": _advanced,
     "name_taken": _renamed,
+    "placed": _placed,
+    "deadline_passed": _deadline_passed,
+    "judged": _judged,
+    "judging_failed": _judging_failed,
+    "accepted": _accepted,
+    "granted": _granted,
+    "given_up": _by,
 }

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from spoolmw.format.arrays import element_id, element_spec
-from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran
+from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran, Saved
 from spoolmw.model.events import Assigned, Delivered, Event, Lost, Reported, Submitted
-from spoolmw.model.ids import AgentName, TaskId
+from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.redundancy import Redundancy, Validator
+from spoolmw.model.replica import Ballot, Class, Phase, Replica, ReplicaState, Spot, Verdict
 from spoolmw.model.spec import (
     Array,
     Checkpoint,
@@ -66,6 +68,18 @@ def a_full_spec(**fields: Any) -> Spec:
             asked=True, every_s=60.0, exit_code=3, files=("state.*",), keep=True
         ),
         "place": Place(agents=("local", "ssh"), interpreter="/x", python="3.9", platform="p"),
+        "redundancy": Redundancy(
+            quorum=3,
+            target=4,
+            limit=9,
+            max_errors=5,
+            deadline_s=60.5,
+            distinct="owner",
+            validator=Validator(kind="command", rtol=0.5, atol=1e-3, command=("./cmp", "-v")),
+            adaptive=True,
+            audit=0.02,
+            alike="platform",
+        ),
         "array": Array(ranges=((1, 3, 1), (10, 90, 20)), file=Input("lines", "f" * 64, 9)),
     }
     return Spec(**(given | fields))
@@ -92,6 +106,71 @@ def an_element(array: Task, position: int, *, seq: int, **fields: Any) -> Task:
         "element": Element(array.id, position, position + 1),
     }
     return a_task(seq, **(given | fields))
+
+
+def a_full_ballot(task: Task) -> Ballot:
+    """A vote in which nothing is as at its beginning, as far as that can be."""
+    return Ballot(
+        task=task.id,
+        wish=task.spec.redundancy,
+        retry=task.spec.retry,
+        replicas=(
+            a_running_replica(task, 0),
+            a_reported_replica(task, 1),
+            Replica(task=task.id, number=2),
+        ),
+        phase=Phase.JUDGING,
+        round=3,
+        asked=(0, 1),
+        classes=(Class((0, 2), 2, (1,)), Class((1,), 1)),
+        alone=True,
+        platform="linux-x86_64",
+        extra=2,
+        attempts=4,
+        fresh=True,
+        memory_bytes=1 << 33,
+        canonical=1,
+        judge_after=250.5,
+        judge_failures=2,
+        message='it said "no"\udc80',
+        fault=True,
+    )
+
+
+def a_running_replica(task: Task, number: int = 0, **fields: Any) -> Replica:
+    """One that runs, and an earlier attempt of which may yet report."""
+    given: dict[str, Any] = {
+        "state": ReplicaState.RUNNING,
+        "attempt": 2,
+        "lease": a_lease(),
+        "spot": Spot(machine="m" * 32, owner="é", slot="1", platform="p", host='pc"01'),
+        "until": 300.25,
+        "overdue": True,
+        "failures": 1,
+        "losses": 2,
+        "not_before": 120.5,
+        "history": (a_failure(1, token="a" * 32),),
+        "memory_bytes": 1 << 40,
+        "saved": Saved(1, 17, WALL + 0.25, 1 << 40),
+        "since": 1,
+    }
+    return Replica(task=task.id, number=number, **(given | fields))
+
+
+def a_reported_replica(task: Task, number: int = 0, **fields: Any) -> Replica:
+    given: dict[str, Any] = {
+        "state": ReplicaState.INVALID,
+        "attempt": 1,
+        "spot": Spot(machine="n" * 32),
+        "staged": AttemptId(task.id, number, 1),
+        "body_bytes": 17,
+        "digest": "d" * 64,
+        "files": True,
+        "verdict": Verdict.INVALID,
+        "message": 'it said "no"\udc80',
+        "history": (a_ran(1),),
+    }
+    return Replica(task=task.id, number=number, **(given | fields))
 
 
 def a_lease() -> Lease:

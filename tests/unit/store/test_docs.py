@@ -19,12 +19,16 @@ def test_the_readme_in_the_repository_is_the_one_that_a_spool_gets() -> None:
     assert (ROOT / "spool" / "README").read_text("utf-8") == README
 
 
-def test_every_column_of_the_tasks_is_explained() -> None:
+def test_every_column_of_tasks_replicas_and_hosts_is_explained() -> None:
     page = (ROOT / "docs" / "journal.md").read_text("utf-8")
-    columns = re.findall(
-        r"^  ([a-z_0-9]+) +(?:TEXT|INTEGER|REAL)", QUERIES["create_tasks"], re.M
-    )
-    assert len(columns) > 20
+    columns = [
+        column
+        for table in ("tasks", "replicas", "hosts")
+        for column in re.findall(
+            r"^  ([a-z_0-9]+) +(?:TEXT|INTEGER|REAL)", QUERIES[f"create_{table}"], re.M
+        )
+    ]
+    assert len(columns) > 60
     assert [column for column in columns if f"`{column}`" not in page] == []
 
 

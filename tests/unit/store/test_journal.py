@@ -38,6 +38,7 @@ from tests.unit.store.builders import (
     BOOT,
     WALL,
     a_failure,
+    a_full_ballot,
     a_full_spec,
     a_lease,
     a_ran,
@@ -84,6 +85,8 @@ def a_task_in(state: TaskState) -> Task:
     )
     if state is TaskState.RUNNING:
         return replace(task, lease=a_lease())
+    if state is TaskState.VALIDATING:
+        return replace(task, ballot=a_full_ballot(task))
     if state in FINAL or state is TaskState.DELIVERING:
         final = state if state in FINAL else TaskState.FAILED
         ending = an_ending(
@@ -414,9 +417,9 @@ class TestDurability:
 def test_every_field_of_the_model_has_a_place_in_the_journal() -> None:
     """A new field must be stored, or a restart forgets it: then extend `a_task_in` too.
 
-    `waits` and `predecessors` are looked at in `test_after.py`.
+    `waits` and `predecessors` are looked at in `test_after.py`, ballots in `test_votes.py`.
     """
-    assert len(fields(Task)) == 25
+    assert len(fields(Task)) == 26
     assert {field.name for field in fields(Task)} >= {"lease", "ending", "history", "twin_of"}
     assert {outcome.value for outcome in Outcome} == {"success", "error", "lost", "stopped"}
     assert done(a_task()).state is TaskState.DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from spoolmw.model.task import TaskState
 from spoolmw.store import schema
 from spoolmw.store.journal import Changed, Journal
-from tests.unit.store.builders import BOOT, a_task, an_id
+from tests.unit.store.builders import BOOT, a_full_ballot, a_task, an_id
 
 VERSION_1 = Path(__file__).with_name("version1.sql")
 ROW = (
@@ -47,6 +48,14 @@ def shape(path: Path) -> list[tuple[str, str]]:
     return [("is there", name) for name in names] + [("column", row[0]) for row in columns]
 
 
+def checks(path: Path) -> set[str]:
+    """What each row of the tasks must fulfil."""
+    conn = sqlite3.connect(path)
+    [text] = conn.execute("SELECT sql FROM sqlite_master WHERE name = 'tasks'").fetchone()
+    conn.close()
+    return {line.strip(" ,)") for line in text.splitlines() if "CHECK" in line}
+
+
 def test_nothing_is_lost_and_the_schema_is_that_of_a_new_one(old: Path, tmp_path: Path) -> None:
     journal = Journal.open(old)
     assert [(t.id, t.state, t.twin_of) for t in journal.load()] == [
@@ -56,7 +65,20 @@ def test_nothing_is_lost_and_the_schema_is_that_of_a_new_one(old: Path, tmp_path
     journal.close()
     Journal.open(tmp_path / "new.db").close()
     assert shape(old) == shape(tmp_path / "new.db")
+    assert checks(old) == checks(tmp_path / "new.db")
     assert [old.with_name(f"spoolmw.db.v{n}").exists() for n in (1, 2)] == [True, True]
+
+
+def test_a_migrated_journal_takes_votes_and_holds_tasks_to_them(old: Path) -> None:
+    journal = Journal.open(old)
+    task = a_task(3, state=TaskState.VALIDATING)
+    task = replace(task, ballot=a_full_ballot(task))
+    journal.commit([Changed(None, task, ())], **BOOT)
+    assert journal.get(task.id) == task
+    for state in (TaskState.RUNNING, TaskState.VALIDATING):
+        with pytest.raises(Exception, match="CHECK"):
+            journal.commit([Changed(None, a_task(4, state=state), ())], **BOOT)
+    journal.close()
 
 
 def test_a_migrated_journal_takes_tasks_that_wait_for_predecessors(old: Path) -> None:

@@ -121,6 +121,7 @@ class TestTasks:
             assert reports.counts() == {
                 "waiting": 0, "queued": 1, "held": 0, "running": 1, "delivering": 0,
                 "done": 1, "failed": 1, "cancelled": 0, "expanding": 0,
+                "validating": 0,
             }  # fmt: skip
 
     @pytest.mark.parametrize(

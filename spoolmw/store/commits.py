@@ -1,0 +1,57 @@
+"""What one commit writes of tasks and of their stories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from spoolmw.model.events import Event
+from spoolmw.model.task import Task
+from spoolmw.store.facts import facts_text
+from spoolmw.store.rows import (
+    NUMBERS,
+    Row,
+    insert_row,
+    only_state_changed,
+    saved_row,
+    saving_changed,
+    update_row,
+)
+from spoolmw.store.sql import QUERIES
+
+_INSERT, _UPDATE = QUERIES["insert_task"], QUERIES["update_task"]
+_UPDATE_STATE, _INSERT_EVENT = QUERIES["update_state"], QUERIES["insert_event"]
+_UPDATE_SAVED = QUERIES["update_saved"]
+
+
+class Changed(NamedTuple):
+    """One task's way through one tick. `before` is None for a new task."""
+
+    before: Task | None
+    after: Task
+    events: tuple[Event, ...]
+
+
+def statements_of(
+    changes: Sequence[Changed], now: float, number: int
+) -> list[tuple[str, list[Row]]]:
+    """The statements of the commit `number`, each with its rows; some may have none."""
+    inserts, updates, states, events = [], [], [], []
+    saves = [saved_row(after) for before, after, _ in changes if saving_changed(before, after)]
+    for before, after, happened in changes:
+        if before is None:
+            inserts.append(insert_row(after, now))
+        elif only_state_changed(before, after):
+            states.append((now, NUMBERS[after.state._value_], after.seq))
+        else:
+            updates.append(update_row(after, now))
+        if happened:
+            facts = facts_text(happened, after)
+            events.append((after.seq, number, now, NUMBERS[after.state._value_], facts))
+    return [
+        (_INSERT, inserts),
+        (_UPDATE, updates),
+        (_UPDATE_STATE, states),
+        (_UPDATE_SAVED, saves),
+        (_INSERT_EVENT, events),
+    ]
