@@ -37,7 +37,8 @@ class FakeAgent:
         self._slots = settings.slots or _DEFAULT_SLOTS
         self._sink = sink
         self._machine = settings.machine or f"machine of {name}"
-        self._ledger = Ledger(host="fakehost", machine=self._machine)
+        self._host = settings.machine or "fakehost"
+        self._ledger = Ledger(self._host, self._machine)
         self._lock = threading.RLock()
         self._printed: dict[AttemptId, bytes] = {}
         self._plugged = True
@@ -49,7 +50,7 @@ class FakeAgent:
     def capacity(self) -> Capacity:
         return Capacity(
             slots=self._slots if self._plugged else 0,
-            host="fakehost",
+            host=self._host,
             machine=self._machine,
             platform="fake",
         )

@@ -1,0 +1,276 @@
+"""Where the replicas of a task are placed, and when: a daemon's parts with fake agents as hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spoolmw.agents.fake import FakeAgent
+from spoolmw.config import AgentConfig, Config, Intake
+from spoolmw.daemon.clock import wall_s
+from spoolmw.model.host import HostRecord
+from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.replica import Phase, Replica, ReplicaState
+from spoolmw.model.task import Task, TaskState
+from tests.support.bench import Bench
+
+
+def a_config(*machines: str, slots: int = 2) -> Config:
+    """Agents lab, far and den, as many as there are machines, which they stand on."""
+    names = ("lab", "far", "den")
+    agents = tuple(
+        AgentConfig(name=name, kind="fake", slots=slots, machine=machine)
+        for name, machine in zip(names, machines, strict=False)
+    )
+    return Config(agents=agents, intake=Intake(settle_s=0.0))
+
+
+class Pool(Bench):
+    """A bench whose agents are the hosts."""
+
+    def hosts(self) -> list[FakeAgent]:
+        agents = self.parts.agents.values()
+        return [agent for agent in agents if isinstance(agent, FakeAgent)]
+
+    def host(self, name: str) -> FakeAgent:
+        agent = self.parts.agents[AgentName(name)]
+        assert isinstance(agent, FakeAgent)
+        return agent
+
+    def drop_vote(self, name: str = "sum", *wishes: str, quorum: int = 2) -> None:
+        lines = "".join(f"#SPOOLMW {wish}\n" for wish in wishes)
+        self.drop(name, f"#!/bin/sh\n#SPOOLMW redundancy.quorum = {quorum}\n{lines}true\n")
+        self.until(lambda: any(task.spec.name == name for task in self.parts.table))
+        self.ticks(2)
+
+    def task(self, name: str = "sum") -> Task:
+        [task] = [each for each in self.parts.table if each.spec.name == name]
+        return task
+
+    def replicas(self, name: str = "sum") -> tuple[Replica, ...]:
+        ballot = self.task(name).ballot
+        assert ballot is not None
+        return ballot.replicas
+
+    def running(self, name: str = "sum") -> dict[int, str]:
+        """The replicas that run, each with its machine's name."""
+        return {
+            each.number: each.spot.host
+            for each in self.replicas(name)
+            if each.lease is not None and each.spot is not None
+        }
+
+    def where(self, attempt: AttemptId) -> FakeAgent:
+        [agent] = [
+            host
+            for host in self.hosts()
+            if attempt in [each.attempt for each in host.sightings()]
+        ]
+        return agent
+
+    def finish(self, number: int, name: str = "sum") -> None:
+        attempt = self.replicas(name)[number].attempt_id
+        self.where(attempt).finish(attempt)
+
+    def why(self, name: str = "sum") -> str:
+        told = self.ask("why", id=self.task(name).id)
+        assert isinstance(told, dict)
+        return str(told["reason"])
+
+    def is_empty(self) -> bool:
+        rooms = self.parts.reactor.dispatch.rooms.values()
+        return all((room.attempts, room.replicas, room.cpus) == (0, 0, 0) for room in rooms)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    made = Pool(tmp_path, a_config("pc01", "pc02", "pc03"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Iterator[Pool]:
+    """Two agents that reach the same machine."""
+    made = Pool(tmp_path, a_config("pc01", "pc01"))
+    yield made
+    made.close()
+
+
+def test_replicas_of_one_task_run_on_different_machines(pool: Pool) -> None:
+    pool.drop_vote(quorum=3)
+    assert set(pool.running().values()) == {"pc01", "pc02", "pc03"}
+
+
+def test_two_agents_that_reach_one_machine_are_one_host(twins: Pool) -> None:
+    twins.drop_vote()
+    assert twins.running() == {0: "pc01"}
+    assert twins.why() == "needs a second host: tried pc01 (replica 0 runs on pc01)"
+
+
+def test_no_replica_waits_where_its_task_has_a_vote_already(pool: Pool) -> None:
+    pool.drop_vote()
+    assert len(pool.running()) == 2
+    pool.finish(0)
+    pool.ticks()
+    [first, second] = pool.replicas()
+    assert first.state is ReplicaState.REPORTED
+    assert second.state is ReplicaState.RUNNING
+    assert pool.task().state is TaskState.RUNNING
+
+
+def test_what_agreed_is_delivered_and_all_room_is_given_back(pool: Pool) -> None:
+    pool.drop_vote()
+    pool.finish(0)
+    pool.finish(1)
+    pool.until(lambda: pool.delivered("sum"))
+    pool.until(lambda: not len(pool.parts.table))
+    assert pool.trailer("sum")["state"] == "done"
+    assert pool.is_empty()
+
+
+def test_one_that_finds_no_host_holds_nobody_up(twins: Pool) -> None:
+    twins.drop_vote()
+    twins.drop("plain")
+    twins.until(lambda: any(task.spec.name == "plain" for task in twins.parts.table))
+    twins.ticks(2)
+    assert twins.task("plain").state is TaskState.RUNNING
+    assert len(twins.running()) == 1
+
+
+def test_a_replica_that_waits_for_a_busy_host_is_not_starved(pool: Pool) -> None:
+    """It keeps its place: what came later does not take the room that it waits for."""
+    for number in range(4):
+        pool.drop(f"busy{number}")
+    pool.until(lambda: len(pool.parts.table) == 4)
+    pool.drop_vote(quorum=3)
+    for number in range(4):
+        pool.drop(f"later{number}")
+    pool.until(lambda: len(pool.parts.table) == 9)
+    pool.ticks(2)
+    running = [t.spec.name for t in pool.parts.table if t.state is TaskState.RUNNING]
+    assert len(pool.running()) >= 2
+    assert len(pool.running()) == 3 or not any(name.startswith("later") for name in running)
+
+
+def test_a_missed_deadline_makes_another_replica_and_the_old_one_may_yet_report(
+    pool: Pool,
+) -> None:
+    pool.drop_vote("sum", 'redundancy.deadline = "1s"')
+    assert len(pool.replicas()) == 2
+    pool.finish(0)
+    pool.until(lambda: len(pool.replicas()) == 3)
+    assert pool.replicas()[1].overdue
+    pool.ticks(2)
+    assert len(set(pool.running().values())) == 2
+    assert "replica 1 runs on" in pool.why()
+    assert "beyond its deadline" in pool.why()
+    pool.finish(1)
+    pool.until(lambda: pool.delivered("sum"))
+    pool.until(lambda: not len(pool.parts.table))
+    assert pool.is_empty()
+
+
+def paused(machine: str, *, probe_in_s: float = 1000.0, by_hand: bool = False) -> HostRecord:
+    return HostRecord(
+        machine=machine,
+        paused="6 of its last 20 results were faults",
+        probe_at=wall_s() + probe_in_s,
+        paused_by_hand=by_hand,
+    )
+
+
+def set_record(pool: Pool, name: str, **changes: object) -> None:
+    machine = pool.host(name).capacity().machine
+    record = HostRecord(machine=machine, **changes)  # type: ignore[arg-type]
+    pool.parts.reactor.dispatch.hosts = {machine: record}
+
+
+def test_a_paused_host_gets_nothing_at_all(twins: Pool) -> None:
+    set_record(twins, "lab", paused="too many faults", probe_at=wall_s() + 1000)
+    twins.drop("plain")
+    twins.drop_vote()
+    twins.ticks(2)
+    assert twins.task("plain").state is TaskState.QUEUED
+    assert twins.running() == {}
+    told = "paused: lab (its host is paused: too many faults); far (its host is paused: too many"
+    assert twins.why("plain").startswith(told)
+
+
+def test_a_host_that_is_due_for_a_probe_gets_one_replica_and_no_more(twins: Pool) -> None:
+    set_record(twins, "lab", paused="too many faults", probe_at=wall_s() - 1)
+    twins.drop("plain")
+    twins.drop_vote("sum")
+    twins.drop_vote("other")
+    assert len(twins.running("sum")) + len(twins.running("other")) == 1
+    assert twins.task("plain").state is TaskState.QUEUED
+
+
+def test_who_was_paused_by_hand_gets_no_probe(twins: Pool) -> None:
+    set_record(twins, "lab", paused="by ann", paused_by_hand=True)
+    twins.drop_vote()
+    assert twins.running() == {}
+
+
+def test_a_trusted_host_runs_a_replica_alone(pool: Pool) -> None:
+    records = {
+        each.capacity().machine: HostRecord(
+            machine=each.capacity().machine, consecutive_valid=10**12
+        )
+        for each in pool.hosts()
+    }
+    pool.parts.reactor.dispatch.hosts = records
+    pool.drop_vote("sum", "redundancy.adaptive = true")
+    assert len(pool.replicas()) == 1
+    pool.finish(0)
+    pool.until(lambda: pool.delivered("sum"))
+
+
+def test_a_host_that_nobody_knows_is_not_trusted(pool: Pool) -> None:
+    pool.drop_vote("sum", "redundancy.adaptive = true")
+    assert len(pool.running()) == 2
+
+
+def test_a_machine_has_as_many_seats_as_slots_where_slots_are_enough(twins: Pool) -> None:
+    twins.drop_vote("sum", 'redundancy.distinct = "slot"', quorum=3)
+    assert set(twins.running()) == {0, 1}
+
+
+def test_each_replica_tells_how_far_it_is(pool: Pool) -> None:
+    pool.drop_vote()
+    for number, fraction in ((0, 0.25), (1, 0.5)):
+        attempt = pool.replicas()[number].attempt_id
+        pool.where(attempt).progress(attempt, fraction)
+    pool.ticks(2)
+    hearing = pool.parts.reactor.hearing
+    told = hearing.progress(pool.task().id)
+    assert told is not None
+    assert told.fraction == 0.5
+    pool.finish(1)
+    pool.ticks(2)
+    told = hearing.progress(pool.task().id)
+    assert told is not None
+    assert told.fraction == 0.25
+
+
+def test_a_lost_host_is_replaced_and_the_replica_goes_elsewhere(pool: Pool) -> None:
+    pool.drop_vote()
+    attempt = pool.replicas()[0].attempt_id
+    first = pool.where(attempt)
+    first.unplug()
+    pool.until(lambda: pool.replicas()[0].attempt == 2)
+    pool.ticks(2)
+    assert len(set(pool.running().values())) == 2
+    assert pool.where(pool.replicas()[0].attempt_id) is not first
+
+
+def test_a_held_vote_places_nothing_until_it_is_released(pool: Pool) -> None:
+    pool.drop_vote()
+    pool.ask("hold", ids=[pool.task().id])
+    pool.ticks(3)
+    assert pool.running() == {}
+    assert pool.is_empty()
+    pool.ask("release", ids=[pool.task().id])
+    pool.until(lambda: len(pool.running()) == 2)
