@@ -100,7 +100,9 @@ class Parts:
         delivery, values = Delivery(self.layout), Values(self.layout)
         finder = Finder(self.table, self.journal, self.layout.done_log)
         waits = Waits(self.table, self.journal, delivery, values, finder)
+        hosts = Hosts(self.journal.hosts())
         dispatch = Dispatch({name: agent.capacity() for name, agent in self.agents.items()})
+        dispatch.hosts = hosts.records
         doorbell = Doorbell(
             self.layout.incoming,
             recursive=True,
@@ -136,7 +138,7 @@ class Parts:
                     self.table, self.journal, intake, window=self.config.arrays.window
                 ),
                 dispatch=dispatch,
-                hosts=Hosts(self.journal.hosts()),
+                hosts=hosts,
                 delivery=delivery,
                 performer=performer,
                 validating=validating,

@@ -79,8 +79,7 @@ class Reactor:
         self.arrays = gear.arrays
         self._placing = Placing(gear.dispatch, gear.table)
         self._preparation = Preparation(gear.delivery, gear.waits)
-        self._retry_at = 0.0
-        self._settle_at = 0.0
+        self._retry_at = self._settle_at = 0.0
         self._counts = Counts()
         self._rate = Rate(boot_s())
 

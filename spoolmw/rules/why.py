@@ -125,10 +125,10 @@ def _why_judging(ballot: Ballot, now: float) -> str:
 
 def _under_way(ballot: Ballot) -> str:
     running = [
-        f"replica {each.number} runs on {each.lease.host or each.lease.agent}"
+        f"replica {each.number} runs on {each.spot.host or each.lease.agent}"
         + (" beyond its deadline" if each.overdue else "")
         for each in ballot.replicas
-        if each.lease is not None
+        if each.lease is not None and each.spot is not None
     ]
     reported = sum(each.state is ReplicaState.REPORTED for each in ballot.replicas)
     return ", ".join([*running, *([f"{reported} reported"] if reported else [])])

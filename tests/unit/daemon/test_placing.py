@@ -12,8 +12,10 @@ from spoolmw.config import AgentConfig, Config, Intake
 from spoolmw.daemon.clock import wall_s
 from spoolmw.model.host import HostRecord
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.model.replica import Phase, Replica, ReplicaState
+from spoolmw.model.replica import Replica, ReplicaState
 from spoolmw.model.task import Task, TaskState
+from spoolmw.runner import safe
+from spoolmw.runner.results import Ended
 from tests.support.bench import Bench
 
 
@@ -70,9 +72,11 @@ class Pool(Bench):
         ]
         return agent
 
-    def finish(self, number: int, name: str = "sum") -> None:
+    def finish(self, number: int, value: object = "right", name: str = "sum") -> None:
         attempt = self.replicas(name)[number].attempt_id
-        self.where(attempt).finish(attempt)
+        ended = Ended()
+        ended.codec, ended.value = "safe", safe.parts(value)
+        self.where(attempt).finish(attempt, ended)
 
     def why(self, name: str = "sum") -> str:
         told = self.ask("why", id=self.task(name).id)
@@ -173,19 +177,10 @@ def test_a_missed_deadline_makes_another_replica_and_the_old_one_may_yet_report(
     assert pool.is_empty()
 
 
-def paused(machine: str, *, probe_in_s: float = 1000.0, by_hand: bool = False) -> HostRecord:
-    return HostRecord(
-        machine=machine,
-        paused="6 of its last 20 results were faults",
-        probe_at=wall_s() + probe_in_s,
-        paused_by_hand=by_hand,
-    )
-
-
 def set_record(pool: Pool, name: str, **changes: object) -> None:
     machine = pool.host(name).capacity().machine
     record = HostRecord(machine=machine, **changes)  # type: ignore[arg-type]
-    pool.parts.reactor.dispatch.hosts = {machine: record}
+    pool.parts.reactor.hosts.put(record)
 
 
 def test_a_paused_host_gets_nothing_at_all(twins: Pool) -> None:
@@ -195,7 +190,9 @@ def test_a_paused_host_gets_nothing_at_all(twins: Pool) -> None:
     twins.ticks(2)
     assert twins.task("plain").state is TaskState.QUEUED
     assert twins.running() == {}
-    told = "paused: lab (its host is paused: too many faults); far (its host is paused: too many"
+    told = (
+        "paused: lab (its host is paused: too many faults); far (its host is paused: too many"
+    )
     assert twins.why("plain").startswith(told)
 
 
@@ -215,13 +212,8 @@ def test_who_was_paused_by_hand_gets_no_probe(twins: Pool) -> None:
 
 
 def test_a_trusted_host_runs_a_replica_alone(pool: Pool) -> None:
-    records = {
-        each.capacity().machine: HostRecord(
-            machine=each.capacity().machine, consecutive_valid=10**12
-        )
-        for each in pool.hosts()
-    }
-    pool.parts.reactor.dispatch.hosts = records
+    for each in pool.hosts():
+        set_record(pool, each.name, consecutive_valid=10**12)
     pool.drop_vote("sum", "redundancy.adaptive = true")
     assert len(pool.replicas()) == 1
     pool.finish(0)
