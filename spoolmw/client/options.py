@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from spoolmw.client.arguments import ids_of
 from spoolmw.errors import BadTaskFile
+from spoolmw.format.call import dump_functions
 from spoolmw.format.keyed import Unfit, nearest
 from spoolmw.format.names import box_problem, escape
 from spoolmw.format.schema import read_spec
@@ -37,20 +38,20 @@ _KEYS = {
     "interpreter": ("place", "interpreter"),
     "python": ("place", "python"),
     "platform": ("place", "platform"),
+    "quorum": ("redundancy", "quorum"),
+    "target": ("redundancy", "target"),
+    "limit": ("redundancy", "limit"),
+    "max_errors": ("redundancy", "max_errors"),
+    "deadline": ("redundancy", "deadline"),
+    "distinct": ("redundancy", "distinct"),
+    "validator": ("redundancy", "validator"),
+    "adaptive": ("redundancy", "adaptive"),
+    "audit": ("redundancy", "audit"),
+    "alike": ("redundancy", "class"),
 }
 _FOR_COMMANDS = ("checkpoint_files", "checkpoint_exit_code")
 #: What the helper itself uses.
 _OWN = ("name", "key", "box", "keep", "durable")
-#: In the design, refused until it is there: a wish for it must not be dropped silently.
-_NOT_BUILT = {
-    "quorum": "redundancy",
-    "target": "redundancy",
-    "limit": "redundancy",
-    "max_errors": "redundancy",
-    "deadline": "redundancy",
-    "distinct": "redundancy",
-    "validator": "redundancy",
-}
 #: Header values that take several words also when one is given alone.
 _LISTS = ("retry_on", "checkpoint_files", "agents")
 
@@ -65,6 +66,12 @@ class Options:
     keep: bool | None = None  #: leave result files where they are; None: as the method has it
     durable: bool = False
     wishes: Mapping[str, object] = field(default_factory=dict)
+    code: bytes = b""  #: the functions of the validator, pickled; they travel behind the call
+
+    @property
+    def compares(self) -> bool:
+        """Whether several replicas of each task are wished for."""
+        return "quorum" in self.wishes
 
     def with_wishes(self, given: Mapping[str, object]) -> Options:
         """These options with `given` on top. Unknown or wrong ones are errors at once."""
@@ -73,8 +80,11 @@ class Options:
         own = {word: given[word] for word in _OWN if word in given}
         wishes = {**self.wishes}
         wishes.update({word: _plain(word, given[word]) for word in _KEYS if word in given})
+        code = self.code
+        if "validator" in given:
+            wishes["validator"], code = _validator(given["validator"])
         kept = {word: getattr(self, word) for word in _OWN}
-        changed = Options(**{**kept, **own}, wishes=wishes)
+        changed = Options(**{**kept, **own}, wishes=wishes, code=code)
         changed._check()
         return changed
 
@@ -87,6 +97,12 @@ class Options:
                     why="a Python call has neither state files nor an exit code",
                     fix="save with spoolmw.checkpoint.save(state): see docs/checkpoints.md",
                 )
+        if self.wishes.get("validator") == "files":
+            raise BadTaskFile(
+                "the option 'validator' is for commands when it says \"files\"",
+                why="a Python call leaves no files that could be compared",
+                fix='leave it out: "exact" compares what the call returns',
+            )
         caller = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
         if sys.executable:
             caller["interpreter"] = sys.executable
@@ -107,6 +123,8 @@ class Options:
                 sections.setdefault(section, {})[key] = value
             else:
                 header[key] = value
+        if self.code:
+            sections["redundancy"]["code"] = len(self.code)
         return {**header, **sections}
 
     def _check(self) -> None:
@@ -143,6 +161,17 @@ def _plain(word: str, value: object) -> object:
     return value
 
 
+def _validator(value: object) -> tuple[object, bytes]:
+    """The header's word for a validator, and its pickled functions where it has some.
+
+    A function `validate(a, b)`, or a pair of that and `check(value)`. Raises `NotPicklable`.
+    """
+    validate, check = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
+    if not callable(validate) or not (check is None or callable(check)):
+        return value, b""  # a word; if it is none, the format says what is wrong with it
+    return "python", dump_functions(validate, check)
+
+
 def _listed(value: object) -> object:
     return list(value) if isinstance(value, Iterable) else value
 
@@ -158,13 +187,6 @@ def _word(path: tuple[str, ...]) -> str:
 def _check_word(word: str) -> None:
     if word in _KEYS or word in _OWN:
         return
-    if word in _NOT_BUILT:
-        section = _NOT_BUILT[word]
-        raise BadTaskFile(
-            f"the option {word!r} is not built yet",
-            why=f"it belongs to [{section}], which this version refuses",
-            fix="leave it out",
-        )
     near = nearest(word, [*_KEYS, *_OWN])
     raise BadTaskFile(
         f"there is no option {word!r}",

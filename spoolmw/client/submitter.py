@@ -23,6 +23,7 @@ from spoolmw.format.call import StandsForTask, dump_call
 from spoolmw.format.ids import new_task_id
 from spoolmw.format.keyed import Unfit
 from spoolmw.format.names import sanitise
+from spoolmw.format.redundancy import FUNCTIONS
 from spoolmw.format.schema import read_spec
 from spoolmw.format.taskwriter import Template
 from spoolmw.model.ids import TaskId
@@ -94,7 +95,12 @@ class Submitter:
         called = function
         if chunk > 1:
             called, calls = functools.partial(run_chunk, function), chunks_of(calls, chunk)
-        tasks = self._submit_all(name_of(function), bundles(called, calls))
+        packs: Iterable[Call | Writer] = (
+            (Call(called, args, {}) for args in calls)  # each has a vote of its own
+            if self._options.compares
+            else bundles(called, calls)
+        )
+        tasks = self._submit_all(name_of(function), packs)
         made = TaskMap(tasks, self._link, chunk=chunk, timeout=timeout)
         if progress:
             ProgressLine(made.tasks, ask=self._link.progress).show()
@@ -170,11 +176,15 @@ class Submitter:
             if isinstance(indexes, os.PathLike):
                 inputs = {**inputs, keys["array_file"]: Path(indexes)}
         task.is_command = not body
+        codec = "pickle" if body else FUNCTIONS
+        body += self._options.code
         _check(header)
         if inputs:
             self._dropper.put_inputs(task.dropped, inputs, durable=self._options.durable)
         self._dropper.drop(
-            task.dropped, Template(header).fill(task_id, body), durable=self._options.durable
+            task.dropped,
+            Template(header).fill(task_id, body, codec=codec),
+            durable=self._options.durable,
         )
         self._link.waiter.add(task)
         return task
@@ -239,7 +249,8 @@ class Submitter:
         keep = bool(self._options.key) if self._options.keep is None else self._options.keep
         task = self._task(kind, task_id, name, keep=keep)
         try:
-            return task, self._template(name).fill(task_id, dump_call(*call))
+            body = dump_call(*call) + self._options.code
+            return task, self._template(name).fill(task_id, body)
         except StandsForTask:
             return task, self._with_predecessors(task, call)
 
@@ -254,7 +265,7 @@ class Submitter:
             taken.forget()
             raise
         task.predecessors = tuple(taken.found.values())
-        return Template(header).fill(task.id, body)
+        return Template(header).fill(task.id, body + self._options.code)
 
     def _template(self, name: str) -> Template:
         template = self._templates.get(name)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from spoolmw.daemon import claims
 from spoolmw.daemon.claims import Place
+from spoolmw.errors import BadTaskFile
+from spoolmw.format.names import escape
+from spoolmw.format.redundancy import missing_program
 from spoolmw.format.taskfile import TaskFile
 from spoolmw.model.spec import Array, Input, Spec
 from spoolmw.model.task import Task
@@ -35,6 +38,16 @@ class Provisions:
 
         Raises BadTaskFile.
         """
+        spec = self._taken(place, parsed)
+        if program := missing_program(spec):
+            raise BadTaskFile(
+                f"{escape(place.dropped)} was refused: [redundancy] validator.",
+                why=f"its inputs have no {escape(program)}, which is to compare the results",
+                fix=f"put {escape(program)} into the task's inputs",
+            )
+        return spec
+
+    def _taken(self, place: Place, parsed: TaskFile) -> Spec:
         spec = parsed.spec
         asked, array = spec.files.inputs, spec.array
         file = array.file if array is not None else None

@@ -91,6 +91,18 @@ def dump_args(function: Callable[..., Any], args: Sequence[Any]) -> bytes:
         raise _not_picklable((function, tuple(args), {}), problem, None) from problem
 
 
+def dump_functions(validate: Callable[..., Any], check: Callable[..., Any] | None) -> bytes:
+    """What compares results, as a validation reads it; raises `NotPicklable`."""
+    let_own_code_travel()
+    try:
+        return _pickle((validate, check))
+    except Exception as problem:  # as above
+        culprit = _not_picklable((validate, (), {}), problem, None)
+        if check is not None and culprit.what.startswith("the call of"):
+            culprit = _not_picklable((check, (), {}), problem, None)
+        raise culprit from problem
+
+
 class Packed:
     """Stands for a function whose pickle is known; unpickled, it is the function."""
 

@@ -33,6 +33,8 @@ def recall(data: bytes, *, dropped: str) -> TaskFile | None:
     if spec is None or end < 0:
         return None
     task_id, name, length, sha256 = map(bytes.decode, hit.groups())
+    if int(length) <= spec.redundancy.code_bytes:
+        return None  # no room for a call: the strict reader says so
     if name != spec.name:
         spec = like(spec, name=name, run=spec.run)
     body = Body(codec="pickle", size_bytes=int(length), sha256=sha256)

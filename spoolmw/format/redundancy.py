@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -22,10 +23,12 @@ from spoolmw.model.redundancy import (
     Redundancy,
     Validator,
 )
-from spoolmw.model.spec import Spec
+from spoolmw.model.spec import Body, Spec
 
 #: Replicas of one task, at most.
 MOST_REPLICAS: Final = 100
+#: Codec of a body that has nothing but the functions of "python": a command's.
+FUNCTIONS: Final = "functions"
 _MOST_COMMAND: Final = 4096  #: characters
 _KINDS: Final = ("exact", "close", "files", "python", "command")
 _TOLERANCES: Final = ("rtol", "atol")
@@ -117,6 +120,7 @@ REDUNDANCY: Mapping[str, Reader] = {
     "adaptive": yes_or_no,
     "audit": _share,
     "class": one_of("platform"),
+    "code": whole(1, 2**50),
 }
 
 
@@ -146,6 +150,7 @@ def redundancy(**values: Any) -> Redundancy:
         )
     _check_errors(values, limit)
     _check_trust(values, quorum)
+    _check_code(values)
     return Redundancy(
         quorum=quorum,
         target=target,
@@ -157,6 +162,7 @@ def redundancy(**values: Any) -> Redundancy:
         adaptive=values.get("adaptive", False),
         audit=values.get("audit", 0.0),
         alike=values.get("class", ""),
+        code_bytes=values.get("code", 0),
     )
 
 
@@ -169,8 +175,48 @@ def check_redundancy(spec: Spec) -> None:
             "an array whose elements are compared is not built yet",
             "drop its elements as tasks of their own",
         )
-    if wish.validator.kind == "files" and not (spec.run.command or spec.run.script):
+
+
+def check_body(spec: Spec, body: Body) -> None:
+    """Refuse what the validator cannot mean beside the body. Raises `Unfit`."""
+    if spec.redundancy.validator.kind == "files" and body.codec == "pickle":
         _refuse("validator", "a call leaves no files that could be compared", 'write "exact"')
+    size = spec.redundancy.code_bytes
+    if not size and body.codec != FUNCTIONS:
+        return
+    own_bytes = body.size_bytes - size
+    if body.codec == "pickle" and own_bytes > 0:
+        return
+    if body.codec == FUNCTIONS and own_bytes == 0 and spec.run.command:
+        return
+    why = "the body does not end with so many bytes of functions behind the call"
+    raise Unfit(
+        why, "write it with spool.options(validator=f).submit()", ("redundancy", "code")
+    )
+
+
+def missing_program(spec: Spec) -> str:
+    """The comparing program that should be among the task's inputs, and is not; "" is all well."""
+    validator = spec.redundancy.validator
+    if validator.kind != "command":
+        return ""
+    program = validator.command[0]
+    if "/" not in program or program.startswith("/"):
+        return ""  # of the host
+    there = {posixpath.normpath(each.name) for each in spec.files.inputs}
+    return "" if posixpath.normpath(program) in there else program
+
+
+def _check_code(values: Mapping[str, Any]) -> None:
+    by_function = values.get("validator", Validator()).kind == "python"
+    if by_function and "code" not in values:
+        _refuse(
+            "validator",
+            "the function that compares is missing",
+            "send it with the helper, options(validator=f), or name a program: command:./cmp",
+        )
+    if "code" in values and not by_function:
+        _refuse("code", "no validator uses it", 'write validator = "python", or leave it out')
 
 
 def _check_errors(values: Mapping[str, Any], limit: int) -> None:

@@ -16,6 +16,7 @@ from spoolmw.format.ids import is_task_id
 from spoolmw.format.keyed import Path, Unfit, place_of, read_table
 from spoolmw.format.knownheaders import like, recall, remember
 from spoolmw.format.names import escape, result_problem
+from spoolmw.format.redundancy import FUNCTIONS, check_body
 from spoolmw.format.schema import read_spec
 from spoolmw.format.strictjson import parse_json
 from spoolmw.format.taskrecord import (
@@ -138,7 +139,7 @@ def _check_length(said: int, there: int, dropped: str) -> None:
 
 
 _BODY = {
-    "codec": one_of("pickle", "calls", "script"),
+    "codec": one_of("pickle", "calls", "script", FUNCTIONS),
     "bytes": whole(1, 2**50),
     "sha256": matching(r"[0-9a-f]{64}", "a sha256 in hexadecimal digits"),
 }
@@ -246,7 +247,8 @@ def _check_run(spec: Spec, body: Body) -> None:
         raise Unfit("it takes the value of a task that is not in `after`", path=("takes",))
     if spec.takes and body.codec != "pickle":
         raise Unfit("only a Python call takes values", "name the task in `after`", ("takes",))
-    if body.codec == "script":
+    check_body(spec, body)
+    if body.codec in ("script", FUNCTIONS):
         return
     if spec.run.command and body.codec:
         raise Unfit(

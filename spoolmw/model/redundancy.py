@@ -55,6 +55,8 @@ class Redundancy:
         ""  #: "platform": only replicas of one platform are compared ("class" in a file)
     )
 
+    code_bytes: int = 0  #: of "python": its pickled functions, at the end of the task's body
+
     @property
     def is_wished(self) -> bool:
         """Whether one result alone is not enough."""

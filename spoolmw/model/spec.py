@@ -103,7 +103,8 @@ class Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """The bytes behind the header: a call ("pickle"), the calls of an array ("calls"), "script", or ""."""
+    """The bytes behind the header: a call ("pickle"), the calls of an array ("calls"), "script",
+    the functions that compare a command's results ("functions"), or ""."""
 
     codec: str = ""
     size_bytes: int = 0

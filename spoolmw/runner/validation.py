@@ -44,7 +44,7 @@ def _wish(asked: Dict[str, Any], task: TaskFile) -> Wish:
 def code_of(task: TaskFile) -> bytes:
     """The pickled pair of functions at the end of a task's body; empty: it has none."""
     size = (task.header.get("redundancy") or {}).get("code", 0)
-    return bytes(task.body[len(task.body) - size :]) if size else b""
+    return bytes(task.body[max(0, len(task.body) - size) :]) if size else b""
 
 
 def as_tree(found: Judgement) -> Dict[str, Any]:

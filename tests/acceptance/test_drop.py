@@ -136,7 +136,7 @@ def test_drain_ends_the_daemon_when_all_is_done(tmp_path: Path) -> None:
         ("d.txt", "just text\n", ["#!/bin/sh"]),
         ("e.task", "SPOOLMW-TASK 99\n{}\n", ["99"]),
         ("f.toml", "[run]\ncommand = ['true']\n[files]\ninputs = ['gone.dat']\n", ["gone.dat"]),
-        ("g.toml", "[run]\ncommand = ['true']\n[redundancy]\nquorum = 2\n", ["not built"]),
+        ("g.toml", "[run]\ncommand = ['true']\n[redundancy]\ntarget = 2\n", ["quorum"]),
         (
             "h.toml",
             "[run]\ncommand = ['true']\n[place]\nagents = ['moon']\n",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import sys
 import threading
 from collections import OrderedDict
@@ -14,6 +16,7 @@ import pytest
 from spoolmw.client import Spool
 from spoolmw.client.outcome import RemoteTraceback
 from spoolmw.errors import BadSpool, BadTaskFile, SpoolmwError, TaskFailed
+from spoolmw.format.call import NotPicklable
 from spoolmw.format.taskfile import read_header
 from spoolmw.model.spec import Checkpoint
 from spoolmw.model.task import TaskState
@@ -123,10 +126,112 @@ def test_a_wrong_value_is_refused_by_its_option(spool: Spool) -> None:
         spool.options(bix="a")
 
 
-@pytest.mark.parametrize("wish", ["quorum", "validator"])
-def test_what_is_not_built_yet_is_refused_and_not_ignored(spool: Spool, wish: str) -> None:
-    with pytest.raises(BadTaskFile, match="not built yet"):
-        spool.options(**{wish: 2})
+def same_parity(a: int, b: int) -> bool:
+    return a % 2 == b % 2
+
+
+def is_small(value: int) -> bool:
+    return value < 100
+
+
+def test_redundancy_is_asked_for_by_options(spool: Spool, machine: AnsweringMachine) -> None:
+    spool.options(
+        quorum=2, validator="close:rtol=1e-6", deadline="3d", alike="platform"
+    ).submit(add, 1)
+    machine.answer()
+    wish = machine.seen[0].spec.redundancy
+    assert (wish.quorum, wish.target, wish.deadline_s, wish.alike) == (
+        2,
+        2,
+        259200.0,
+        "platform",
+    )
+    assert (wish.validator.kind, wish.validator.rtol) == ("close", 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "functions"),
+    [(same_parity, (same_parity, None)), ((same_parity, is_small), (same_parity, is_small))],
+)
+def test_a_function_that_compares_travels_behind_the_call(
+    spool: Spool, machine: AnsweringMachine, given: Any, functions: Any
+) -> None:
+    task = spool.options(quorum=2, validator=given).submit(add, 1)
+    [(_, path)] = machine.waiting()
+    data = path.read_bytes()
+    size = json.loads(data.split(b"\n")[1])["redundancy"]["code"]
+    validate, check = pickle.loads(data[-size:])
+    assert validate(1, 3) is True
+    assert (check is None) == (functions[1] is None)
+    machine.answer()
+    assert task.result(60) == 2
+
+
+def test_of_a_command_the_functions_are_the_body(
+    spool: Spool, machine: AnsweringMachine
+) -> None:
+    spool.options(quorum=2, validator=same_parity).command(["true"])
+    machine.answer()
+    [seen] = machine.seen
+    assert (seen.body.codec, seen.body.size_bytes) == (
+        "functions",
+        seen.spec.redundancy.code_bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"validator": "exact"}, "'quorum'"),
+        ({"quorum": 2, "validator": "python"}, "function that compares is missing"),
+        ({"quorum": 2, "validator": None}, "a validator was expected"),
+        ({"quorum": 2, "validator": (same_parity, 3)}, "a validator was expected"),
+        ({"quorum": 3, "target": 2}, "'target'"),
+    ],
+)
+def test_a_wish_for_redundancy_that_cannot_be_is_refused_at_once(
+    spool: Spool, wishes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadTaskFile, match=words):
+        spool.options(**wishes)
+
+
+def test_a_validator_that_cannot_travel_is_named(spool: Spool) -> None:
+    lock = threading.Lock()
+
+    def compares_with_a_lock(a: object, b: object) -> bool:
+        with lock:
+            return a == b
+
+    with pytest.raises(NotPicklable, match="compares_with_a_lock"):
+        spool.options(quorum=2, validator=compares_with_a_lock)
+
+
+def test_another_validator_on_top_takes_the_functions_away(
+    spool: Spool, machine: AnsweringMachine
+) -> None:
+    spool.options(quorum=2, validator=same_parity).options(validator="exact").submit(add, 1)
+    machine.answer()
+    assert machine.seen[0].spec.redundancy.code_bytes == 0
+
+
+def test_files_are_compared_of_commands_only(spool: Spool) -> None:
+    with pytest.raises(BadTaskFile, match="for commands"):
+        spool.options(quorum=2, validator="files").submit(add, 1)
+
+
+def test_each_call_of_a_map_has_a_vote_of_its_own(
+    spool: Spool, machine: AnsweringMachine
+) -> None:
+    tasks = spool.options(quorum=2).map(add, range(40))
+    assert machine.answer() == 40
+    assert list(tasks) == list(range(1, 41))
+    assert all(each.spec.redundancy.quorum == 2 for each in machine.seen)
+
+
+def test_an_array_whose_elements_are_to_be_compared_is_refused(spool: Spool) -> None:
+    with pytest.raises(BadTaskFile, match="redundancy"):
+        spool.options(quorum=2).array(add, "0-9")
 
 
 def test_a_box_is_made_when_it_is_first_used(spool: Spool, answered: AnsweringMachine) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from spoolmw.errors import BadTaskFile
-from spoolmw.format import schema
-from spoolmw.format.keyed import Unfit, dotted, read_table
-from spoolmw.format.redundancy import REDUNDANCY, SECTION, redundancy
-from spoolmw.format.taskfile import HEADER_BYTES, read_header
+from spoolmw.format.keyed import Unfit, read_table
+from spoolmw.format.redundancy import REDUNDANCY, missing_program, redundancy
+from spoolmw.format.taskfile import HEADER_BYTES, TaskFile, Template, read_header
 from spoolmw.model.redundancy import Redundancy, Validator
+from spoolmw.model.spec import Files, Input, Spec
 
 
 def read(text: str) -> Redundancy:
@@ -69,7 +69,6 @@ def test_everything_can_be_said() -> None:
     [
         ("exact", Validator()),
         ("files", Validator(kind="files")),
-        ("python", Validator(kind="python")),
         ("close", Validator(kind="close", rtol=1e-9, atol=0.0)),
         ("close:atol=0.5", Validator(kind="close", rtol=1e-9, atol=0.5)),
         ("close: rtol = 0 , atol = 1e-3", Validator(kind="close", rtol=0.0, atol=1e-3)),
@@ -125,18 +124,78 @@ def test_what_cannot_be_is_refused_with_the_key_and_what_to_do(
     assert words in f"{problem.why} {problem.fix}"
 
 
-# Until it is wired the section is refused; this is what switching it on comes to.
+def test_a_function_needs_its_code_and_code_a_function() -> None:
+    found = read('quorum = 1\nvalidator = "python"\ncode = 17')
+    assert (found.validator.kind, found.code_bytes) == ("python", 17)
+    assert found.is_wished
+    assert refusal('quorum = 2\nvalidator = "python"').path[-1] == "validator"
+    assert refusal("quorum = 2\ncode = 17").path[-1] == "code"
 
 
-def test_switched_on_by_one_entry_the_section_is_read_with_lines_in_its_errors(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(schema.SECTIONS, "redundancy", SECTION)  # type: ignore[arg-type]
-    good = b"[run]\ncommand = ['a']\n[redundancy]\nquorum = 2\nclass = 'platform'\n"
-    with pytest.raises(TypeError, match="redundancy"):  # `Spec` has no such field yet
-        read_header(good[:HEADER_BYTES], size=len(good), dropped="a.toml")
+def a_file(header: dict[str, Any], body: bytes, codec: str) -> TaskFile:
+    data = Template({"id": "0" * 32, "name": "t", **header}).fill("0" * 32, body, codec=codec)
+    return read_header(data[:HEADER_BYTES], size=len(data), dropped="t.task")
+
+
+def by_function(size: int) -> dict[str, Any]:
+    return {"redundancy": {"quorum": 2, "validator": "python", "code": size}}
+
+
+def test_the_functions_stand_behind_the_call_in_the_body() -> None:
+    parsed = a_file(by_function(9), b"the call" + b"functions", "pickle")
+    assert parsed.spec.redundancy.code_bytes == 9
+    assert parsed.body.size_bytes == 17
+
+
+def test_of_a_command_they_are_the_whole_body() -> None:
+    command = {"run": {"command": ["./fold"]}}
+    assert a_file({**command, **by_function(9)}, b"functions", "functions").spec.run.command
+    with pytest.raises(BadTaskFile, match="does not end with so many bytes"):
+        a_file({**command, **by_function(8)}, b"functions", "functions")
+
+
+@pytest.mark.parametrize(("body", "codec"), [(b"functions", "pickle"), (b"f", "functions")])
+def test_a_call_is_more_than_its_functions(body: bytes, codec: str) -> None:
+    with pytest.raises(BadTaskFile, match=r"\[redundancy\] code"):
+        a_file(by_function(9), body, codec)
+
+
+def test_a_second_file_of_the_helper_has_the_same_wish() -> None:
+    for _ in range(2):  # the second header is recognised, not read
+        assert (
+            a_file({"redundancy": {"quorum": 2}}, b"call", "pickle").spec.redundancy.quorum == 2
+        )
+    other = Template({"id": "0" * 32, "name": "u", "redundancy": {"quorum": 2}})
+    data = other.fill("1" * 32, b"call")
+    parsed = read_header(data, size=len(data), dropped="u.task")
+    assert (parsed.spec.name, parsed.spec.redundancy.quorum) == ("u", 2)
+
+
+def test_a_script_keeps_its_wish() -> None:
+    script = b"#!/bin/sh\n#SPOOLMW quorum = 2\n#SPOOLMW validator = 'files'\n"
+    spec = read_header(script, size=len(script), dropped="a.sh").spec
+    assert (spec.redundancy.quorum, spec.redundancy.validator.kind) == (2, "files")
+
+
+def test_an_error_in_the_section_has_its_line() -> None:
     bad = b"[run]\ncommand = ['a']\n[redundancy]\nquorum = 3\ntarget = 2\n"
-    with pytest.raises(BadTaskFile) as caught:
-        read_header(bad[:HEADER_BYTES], size=len(bad), dropped="a.toml")
-    assert dotted(("redundancy", "target")) in str(caught.value)
-    assert "line 5" in str(caught.value)
+    with pytest.raises(BadTaskFile, match=r"line 5: \[redundancy\] target"):
+        read_header(bad, size=len(bad), dropped="a.toml")
+
+
+@pytest.mark.parametrize(
+    ("words", "inputs", "missing"),
+    [
+        ("./same -q", ["same"], ""),
+        ("bin/same", ["bin/same"], ""),
+        ("./same", ["sane"], "./same"),
+        ("same", [], ""),
+        ("/opt/same", [], ""),
+    ],
+)
+def test_a_comparing_program_of_the_users_own_must_be_an_input(
+    words: str, inputs: list[str], missing: str
+) -> None:
+    wish = read(f'quorum = 2\nvalidator = "command:{words}"')
+    files = Files(inputs=tuple(Input(name) for name in inputs))
+    assert missing_program(Spec(name="t", files=files, redundancy=wish)) == missing
