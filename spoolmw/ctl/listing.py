@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from spoolmw.ctl.ballots import in_words
 from spoolmw.ctl.drops import refused
 from spoolmw.ctl.picks import TASK, pick
 from spoolmw.ctl.screen import Column
@@ -57,6 +58,8 @@ def says(task: Mapping[str, Any]) -> str:
     """What there is to say about a task besides its state, one line."""
     if task.get("elements") and task["state"] in ("expanding", "held"):
         return elements(task["elements"])
+    if "votes" in task and task["state"] in ("queued", "running", "validating"):
+        return in_words(task["votes"])
     if task["state"] == "running" and task.get("started_at"):
         return f"on {task.get('agent') or '?'}, started {ago(task['started_at'])}"
     if task["state"] == "waiting":

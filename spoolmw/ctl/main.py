@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "watch": "watch",
         "agents": "places",
         "hosts": "places",
+        "votes": "votes",
     },
     "Submit and fetch": {"submit": "submit", "wait": "wait", "result": "result"},
     "Change tasks": {
@@ -38,6 +39,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "retry": "change",
         "prio": "change",
         "checkpoint": "checkpoint",
+        "adjudicate": "votes",
     },
     "Run the service": {
         "pause": "traffic",

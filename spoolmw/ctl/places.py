@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -32,6 +33,11 @@ HOSTS = (
     Column("LOST", right=True),
     Column("WALL", right=True),
     Column("CPU", right=True),
+    Column("VALID", right=True),
+    Column("INVALID", right=True),
+    Column("ERRORS", right=True),
+    Column("IN A ROW", right=True),
+    Column("SAYS"),
 )
 
 
@@ -102,14 +108,22 @@ def agents_set(session: Session, *, agent: str, slots: int) -> None:
 agents_verb.add_command(agents_set)
 
 
-@verb("hosts", examples="spoolmw-ctl hosts --json | jq 'select(.lost > 0)'")
+@verb(
+    "hosts",
+    examples="""
+    spoolmw-ctl hosts
+    spoolmw-ctl hosts --json | jq 'select(.lost > 0)'
+    spoolmw-ctl hosts --json | jq 'select(.record.paused)'
+    """,
+)
 def hosts_verb(session: Session) -> None:
-    """Show what each host has done: attempts, losses, time.
+    """Show what each host has done: attempts, losses, time, and what it is known for.
 
-    Works while the daemon is down.
+    VALID, INVALID and ERRORS count results of replicas that were compared; IN A ROW are the
+    valid ones since the last fault. Works while the daemon is down.
     """
     with session.reports() as reports:
-        hosts = list(reports.stats())
+        hosts = _with_records(reports.stats(), reports.hosts())
     if session.screen.json:
         for host in hosts:
             session.screen.record(host)
@@ -120,7 +134,43 @@ def hosts_verb(session: Session) -> None:
     session.screen.table(HOSTS, [_host_row(host) for host in hosts])
 
 
+def _with_records(
+    done: Iterable[Mapping[str, Any]], records: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What each host did at each agent, with its `record`; one without attempts stands by itself."""
+    named: dict[str, Mapping[str, Any]] = {}
+    known = [(each, named.setdefault(each["name"], each) is each) for each in records]
+    hosts = [{**each, "record": named.get(each["host"])} for each in done]
+    seen = {each["host"] for each in hosts}
+    nothing = dict.fromkeys(("attempts", "succeeded", "failed", "lost", "stopped"), 0)
+    return hosts + [
+        {"agent": "", "host": each["name"], **nothing, "record": each}
+        for each, is_first in known
+        if not (is_first and each["name"] in seen)  # two machines may have one name
+    ]
+
+
+def host_says(record: Mapping[str, Any], now: float) -> str:
+    """Whether a host is paused, why, and what ends it."""
+    if not record["paused"]:
+        return ""
+    if record["paused_by_hand"]:
+        return f"{record['paused']}: resume --host {record['name']}"
+    wait_s = record["probe_at"] - now
+    when = f"in {duration(wait_s)}" if wait_s > 0 else "now"
+    return f"paused: {record['paused']}; a probe may run {when}"
+
+
 def _host_row(host: Mapping[str, Any]) -> tuple[str, ...]:
+    record = host["record"]
+    known = (
+        ("", "", "", "", "")
+        if record is None
+        else (
+            *(str(record[key]) for key in ("valid", "invalid", "errors", "consecutive_valid")),
+            host_says(record, time.time()),
+        )
+    )
     return (
         host.get("host") or "?",
         host.get("agent") or "",
@@ -130,4 +180,5 @@ def _host_row(host: Mapping[str, Any]) -> tuple[str, ...]:
         str(host["lost"]),
         duration(host.get("wall_s")),
         duration(host.get("cpu_s")),
+        *known,
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from spoolmw.ctl.ballots import in_words as votes_in_words
+from spoolmw.ctl.ballots import way_out
 from spoolmw.ctl.drops import find_dropped
 from spoolmw.ctl.listing import says, took
 from spoolmw.ctl.picks import TASK, pick, unknown
@@ -142,7 +144,9 @@ def _facts(session: Session, task: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("array", _array(task)),
         ("elements", elements(task["elements"]) if task.get("elements") else ""),
         ("failed", ", ".join(task.get("failed_elements") or ())),
+        ("votes", votes_in_words(task["votes"]) if "votes" in task else ""),
         ("says", says(task)),
+        ("decide", way_out(task)),
         ("after", _after(session, task)),
         ("submitted", f"{clock(submitted)} ({ago(submitted)})" if submitted else ""),
         ("priority", str(task.get("priority") or "")),
@@ -229,7 +233,7 @@ def _where(task: Mapping[str, Any]) -> str:
 
 def _attempt(attempt: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        str(attempt["attempt"]),
+        _number(attempt),
         attempt["agent"],
         attempt.get("host") or "",
         clock(attempt.get("started_at")),
@@ -240,6 +244,12 @@ def _attempt(attempt: Mapping[str, Any]) -> tuple[str, ...]:
         attempt.get("blame") or "",
         (attempt.get("message") or attempt.get("cause") or "").split("\n", 1)[0],
     )
+
+
+def _number(attempt: Mapping[str, Any]) -> str:
+    """Of a task with redundancy REPLICA.ATTEMPT."""
+    of = f"{attempt['replica']}." if "replica" in attempt else ""
+    return f"{of}{attempt['attempt']}"
 
 
 def _show_story(session: Session, events: Sequence[Mapping[str, Any]]) -> None:

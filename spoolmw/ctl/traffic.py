@@ -12,6 +12,7 @@ from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import count
 
 _AGENT = click.argument("agent", required=False)
+_HOST = click.option("--host", metavar="NAME", help="A host, whichever agent reaches it.")
 _INTAKE = click.option("--intake", is_flag=True, help="The intake of files, not an agent.")
 
 
@@ -25,13 +26,19 @@ def _ask(
         session.screen.line(say(answer))
 
 
-def _agent_or_intake(agent: str | None, *, intake: bool) -> dict[str, object]:
-    if agent and intake:
-        raise click.UsageError("Give an agent or --intake, not both.")
-    return {"agent": agent, "intake": intake}
+def _target(agent: str | None, host: str | None, *, intake: bool) -> dict[str, object]:
+    """What is meant; `host:NAME` is a host too."""
+    if agent and agent.startswith("host:"):
+        host, agent = agent.removeprefix("host:"), None
+    if sum(map(bool, (agent, host, intake))) > 1:
+        raise click.UsageError("Give one of an agent, --host and --intake.")
+    return {"host": host} if host else {"agent": agent, "intake": intake}
 
 
 def _paused(answer: Mapping[str, Any]) -> str:
+    if "paused_hosts" in answer:
+        hosts = ", ".join(answer["paused_hosts"])
+        return f"Paused hosts: {hosts}." if hosts else "No host is paused."
     agents = (
         f"Paused: {', '.join(answer['paused'])}." if answer["paused"] else "No agent is paused."
     )
@@ -43,18 +50,21 @@ def _paused(answer: Mapping[str, Any]) -> str:
     examples="""
     spoolmw-ctl pause
     spoolmw-ctl pause local
+    spoolmw-ctl pause --host pc17
     spoolmw-ctl pause --intake
     """,
 )
 @_AGENT
+@_HOST
 @_INTAKE
-def pause_verb(session: Session, *, agent: str | None, intake: bool) -> None:
+def pause_verb(session: Session, *, agent: str | None, host: str | None, intake: bool) -> None:
     """Start nothing new on an agent, or on all of them.
 
-    What runs goes on. With --intake dropped files stay in incoming/ and what was accepted
-    goes on. It holds until `resume`, also over a restart.
+    What runs goes on. With --host nothing is given to that machine, with --intake dropped
+    files stay in incoming/ and what was accepted goes on. It holds until `resume`, also over
+    a restart.
     """
-    _ask(session, "pause", _agent_or_intake(agent, intake=intake), _paused)
+    _ask(session, "pause", _target(agent, host, intake=intake), _paused)
 
 
 @verb(
@@ -62,14 +72,19 @@ def pause_verb(session: Session, *, agent: str | None, intake: bool) -> None:
     examples="""
     spoolmw-ctl resume
     spoolmw-ctl resume local
+    spoolmw-ctl resume --host pc17
     spoolmw-ctl resume --intake
     """,
 )
 @_AGENT
+@_HOST
 @_INTAKE
-def resume_verb(session: Session, *, agent: str | None, intake: bool) -> None:
-    """Undo `pause`; without an argument `drain` too."""
-    _ask(session, "resume", _agent_or_intake(agent, intake=intake), _paused)
+def resume_verb(session: Session, *, agent: str | None, host: str | None, intake: bool) -> None:
+    """Undo `pause`; without an argument `drain` too.
+
+    A host that paused itself is released with --host; its faults are forgotten then.
+    """
+    _ask(session, "resume", _target(agent, host, intake=intake), _paused)
 
 
 @verb("drain", examples="spoolmw-ctl drain && spoolmw-ctl watch")

@@ -15,6 +15,7 @@ STATE_STYLES = {
     "held": "magenta",
     "expanding": "cyan",
     "running": "cyan",
+    "validating": "bright_blue",
     "delivering": "blue",
     "done": "green",
     "failed": "bold red",

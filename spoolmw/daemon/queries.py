@@ -31,6 +31,8 @@ class Queries:
             "show": self._show,
             "find": self._find,
             "stats": lambda _: self._open().stats(),
+            "hosts": lambda _: {"hosts": self._open().hosts()},
+            "votes": self._votes,
         }
 
     def handle(self, request: Request) -> bool:
@@ -57,6 +59,15 @@ class Queries:
         if found is None:
             raise UnknownTask(f"no task has the id {task_id}")
         return found
+
+    def _votes(self, args: Args) -> object:
+        found = self._show(args)
+        assert isinstance(found, dict)
+        if "votes" not in found:
+            raise SpoolmwError(
+                f"Task {found['id']} has no vote.", why="it did not ask for redundancy"
+            )
+        return {key: found[key] for key in ("id", "name", "state", "votes")}
 
     def _find(self, args: Args) -> object:
         limit = args.get("limit")

@@ -22,6 +22,7 @@ from spoolmw.daemon.dispatch import PAUSED
 from spoolmw.daemon.housekeeping import Housekeeping
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.picking import Args, find, the_task, why_unmade
+from spoolmw.daemon.polls import Polls
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.errors import AgentError, JournalCorrupt, SpoolmwError
 from spoolmw.model.ids import AgentName
@@ -51,7 +52,8 @@ class Requests:
     def __init__(self, reactor: Reactor, daemon: Daemon) -> None:
         self._reactor = reactor
         self._daemon = daemon
-        comeback, changes = Comeback(reactor), Changes(reactor)
+        comeback, changes, polls = Comeback(reactor), Changes(reactor), Polls(reactor)
+        self._polls = polls
         self._verbs: dict[str, Callable[[Args, Peer], object]] = {
             "status": lambda _args, _peer: view.status(reactor, daemon.kinds),
             "agents": lambda _args, _peer: {"agents": view.agents(reactor, daemon.kinds)},
@@ -64,6 +66,7 @@ class Requests:
             "retry": comeback.retry,
             "brought": comeback.brought,
             "progress": comeback.progress,
+            "adjudicate": polls.adjudicate,
             "pause": self._pause,
             "resume": self._resume,
             "drain": self._drain,
@@ -106,7 +109,8 @@ class Requests:
         task = the_task(self._reactor, args.get("id"))
         first = find(self._reactor, task.twin_of) if task.twin_of is not None else None
         awaited = self._reactor.waits.verdicts.why(task)
-        reason = self._reactor.dispatch.why(task, first, boot_s(), awaited=awaited)
+        reason = self._reactor.validating.why(task)
+        reason = reason or self._reactor.dispatch.why(task, first, boot_s(), awaited=awaited)
         reason += self._start_of(task)
         return {"id": task.id, "state": task.state.value, "reason": reason}
 
@@ -141,8 +145,10 @@ class Requests:
 
     # -- what changes the daemon ---------------------------------------------------------------
 
-    def _pause(self, args: Args, _peer: Peer) -> object:
-        """Start nothing more on an agent (or all), or take no files; what runs goes on."""
+    def _pause(self, args: Args, peer: Peer) -> object:
+        """Start nothing more on an agent (or all), or a host, or take no files; what runs goes on."""
+        if args.get("host"):
+            return self._polls.pause(args, peer)
         if args.get("intake"):
             self._reactor.dispatch.closed_by_hand = PAUSED
         else:
@@ -150,8 +156,10 @@ class Requests:
                 self._reactor.dispatch.rooms[name].paused = PAUSED
         return self._paused()
 
-    def _resume(self, args: Args, _peer: Peer) -> object:
+    def _resume(self, args: Args, peer: Peer) -> object:
         """Undo pause and drain."""
+        if args.get("host"):
+            return self._polls.resume(args, peer)
         if args.get("intake"):
             self._reactor.dispatch.closed_by_hand = ""
         else:

@@ -23,11 +23,12 @@ from spoolmw.model.agent import Candidate, Judging, Launch, Validated
 from spoolmw.model.effects import Judge
 from spoolmw.model.ids import VALIDATION, AgentName, AttemptId, TaskId
 from spoolmw.model.replica import Ballot, Class, Replica
-from spoolmw.model.task import Task
+from spoolmw.model.task import Task, TaskState
 from spoolmw.model.voting import Judged, JudgingFailed
 from spoolmw.spooldir.layout import Layout, active_of
 
 NOBODY = "its results wait to be compared: no agent of kind local is configured"
+BUSY = "its results wait to be compared: other validations are under way"
 
 Answer = Judged | JudgingFailed
 
@@ -98,17 +99,16 @@ class Validating:
                 del self._orders[order.task]
                 self._begin(order, idle)
 
-    def why(self, task: Task, now: float) -> str:
-        """What a task in VALIDATING waits for, in one line."""
+    def why(self, task: Task) -> str:
+        """Why nobody compares the results of a task in VALIDATING; empty when somebody does."""
         order = self._orders.get(task.id)
+        if task.state is not TaskState.VALIDATING or order is None:
+            return ""
         if not self._judges():
             return NOBODY
-        if order is None:
-            return "its results are compared"
-        if order.not_before > now:
-            pause_s = math.ceil(order.not_before - now)
-            return f"the comparison of its results is tried again in {pause_s} s"
-        return "its results wait to be compared: other validations are under way"
+        if order.not_before > boot_s():
+            return ""  # the rules know why
+        return BUSY
 
     def warning(self) -> str:
         """What an operator should mend; empty: nothing."""

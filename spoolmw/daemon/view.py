@@ -61,6 +61,8 @@ def warnings(reactor: Reactor) -> list[str]:
     found = [f"intake is closed: {reactor.closed_intake}"] if reactor.closed_intake else []
     if reactor.is_stuck():
         found.append("the journal cannot be written: nothing starts, nothing is lost")
+    if warning := reactor.validating.warning():
+        found.append(warning)
     found += [
         f"agent {name}: {room.trouble}"
         for name, room in reactor.dispatch.rooms.items()

@@ -375,8 +375,10 @@ SELECT
   sum(max(0, json_extract(ran.value, '$[10]') - json_extract(ran.value, '$[9]'))) AS wall_s,
   sum(json_extract(ran.value, '$[11]'))             AS cpu_s,
   max(json_extract(ran.value, '$[12]'))             AS memory_bytes
-FROM tasks, json_each(tasks.history) AS ran
-WHERE tasks.history IS NOT NULL
+FROM (
+  SELECT history FROM tasks WHERE history IS NOT NULL
+  UNION ALL SELECT history FROM replicas WHERE history IS NOT NULL
+) AS all_of_them, json_each(all_of_them.history) AS ran
 GROUP BY agent, host ORDER BY agent, host;
 
 -- all_files: What each task has in the spool; an element has nothing of its own.

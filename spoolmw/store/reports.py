@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from spoolmw.store.rows import BALLOT, NUMBERS, STATES, elements_between, task_o
 from spoolmw.store.specs import spec_of
 from spoolmw.store.sql import QUERIES
 from spoolmw.store.story import told
+from spoolmw.store.votes import host_of
 
 #: The shortest beginning of an id that names a task.
 SHORTEST_PREFIX = 4
@@ -188,6 +190,10 @@ class Reports:
         """Each task that is to run after others, in order of acceptance, with those that are known."""
         for task_id, after in self._rows("predecessors"):
             yield task_id, [known for known in json.loads(after)[1] if known]
+
+    def hosts(self) -> list[dict[str, Any]]:
+        """What is known of each host from what it returned, by name; times are wall clock."""
+        return [asdict(host_of(row)) for row in self._rows("hosts")]
 
     def stats(self) -> list[dict[str, Any]]:
         """Ended attempts, times and losses for each agent and host."""

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from spoolmw import Spool
 from tests.support.daemon import Daemon, family, running, trailer
 from tests.support.waiting import wait_until
 
