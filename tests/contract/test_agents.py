@@ -154,6 +154,18 @@ def test_it_has_the_slots_that_were_configured(stage: Stage) -> None:
     assert stage.agent.capacity().slots == 2
 
 
+def test_it_says_which_machine_it_is_and_of_which_platform(stage: Stage) -> None:
+    """Two replicas of a task never share a machine, whatever agents reach it."""
+    room = stage.agent.capacity()
+    assert room.machine
+    assert room.platform
+    work = stage.quick()
+    stage.launch(work)
+    end = stage.heard.end_of(work)
+    assert isinstance(end, Reported)
+    assert end.machine == room.machine
+
+
 def test_an_attempt_ends_in_one_report_with_its_token(stage: Stage) -> None:
     work = stage.quick()
     stage.launch(work)

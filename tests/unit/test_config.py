@@ -25,6 +25,8 @@ interpreters = ["/usr/bin/python3.11"]
 path = "/opt/bin:/usr/bin"
 home = "/var/lib/spoolmw"
 env = ["LANG"]
+owner = "ann"
+machine = "pc01"
 
 [agents.spare]
 kind = "fake"
@@ -86,6 +88,8 @@ def test_every_key_arrives_in_the_records_units() -> None:
             path="/opt/bin:/usr/bin",
             home="/var/lib/spoolmw",
             env=("LANG",),
+            owner="ann",
+            machine="pc01",
         ),
         AgentConfig(name="spare", kind="fake"),
     )

@@ -192,3 +192,13 @@ def test_reports_that_nobody_releases_are_forgotten_in_the_end() -> None:
     assert len(again) == 1
     _, again = ledger.take([works[0]])
     assert again == []
+
+
+def test_starts_and_reports_say_which_machine_it_was() -> None:
+    ledger, work = Ledger("pc01", "machine 1"), a_launch()
+    ledger.take([work])
+    [start] = ledger.started([started(work)])
+    [end] = ledger.ended([a_report(work)])
+    assert isinstance(start, Started)
+    assert isinstance(end, Reported)
+    assert (start.machine, end.machine) == ("machine 1", "machine 1")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from spoolmw.runner import host
 
 V1 = "4:memory:/lab/me\n1:cpu,cpuacct:/lab/me\n0::/\n"
@@ -76,3 +78,10 @@ def test_the_machines_name_does_not_give_its_id_away() -> None:
     assert host.machine() == host.machine()
     assert len(host.machine()) == 16
     assert host.machine() not in text
+
+
+def test_for_tests_one_machine_may_stand_for_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = host.machine()
+    assert len({own, host.machine("pc01"), host.machine("pc02")}) == 3
+    monkeypatch.setenv(host.MACHINE, "pc01")
+    assert host.facts()["machine"] == host.machine("pc01")
