@@ -155,7 +155,7 @@ def host_says(record: Mapping[str, Any], now: float) -> str:
     if not record["paused"]:
         return ""
     if record["paused_by_hand"]:
-        return f"{record['paused']}: resume --host {record['name']}"
+        return f"{record['paused']} (spoolmw-ctl resume --host {record['name']})"
     wait_s = record["probe_at"] - now
     when = f"in {duration(wait_s)}" if wait_s > 0 else "now"
     return f"paused: {record['paused']}; a probe may run {when}"

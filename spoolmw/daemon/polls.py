@@ -6,6 +6,7 @@ replicas are granted, or it is failed.
 
 from __future__ import annotations
 
+from spoolmw.daemon import adjudicating
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.control import Peer
 from spoolmw.daemon.logs import fields, log
@@ -38,7 +39,7 @@ class Polls:
         decision = _decision(args, who(peer))
         if problem := self._problem(task, decision):
             return answer(task, ok=False, text=problem)
-        after = self._reactor.apply(task, decision)
+        after = self._decided(task, decision)
         if after is task:
             return answer(task, ok=False, text="that changes nothing")
         log.info("adjudicated %s", fields(task=task.id, how=_told(decision), by=who(peer)))
@@ -49,17 +50,20 @@ class Polls:
         ballot = task.ballot
         if ballot is None:
             return "it has no vote: it did not ask for redundancy"
-        if task.state in FINAL or task.state is TaskState.DELIVERING:
+        reopened = task.state is TaskState.FAILED and not isinstance(decision, GivenUp)
+        if not reopened and (task.state in FINAL or task.state is TaskState.DELIVERING):
             return f"it is {task.state.value}"
         if task.state is TaskState.WAITING and not isinstance(decision, GivenUp):
             return "it waits for other tasks; its vote has not begun"
-        match decision:
-            case Accepted(replica=number):
-                return _not_acceptable(ballot, number)
-            case Granted(replicas=more) if len(ballot.replicas) + more > MOST_GRANTED:
-                return f"it has {len(ballot.replicas)} replicas; {MOST_GRANTED} is the most"
-            case _:
-                return ""
+        found = _impossible(ballot, decision)
+        if not found and reopened and not isinstance(decision, GivenUp):
+            return adjudicating.problem(self._reactor, task, ballot, decision)
+        return found
+
+    def _decided(self, task: Task, decision: Decision) -> Task:
+        if task.state is TaskState.FAILED and not isinstance(decision, GivenUp):
+            return adjudicating.take_up(self._reactor, task, decision)
+        return self._reactor.apply(task, decision)
 
     # -- hosts
 
@@ -118,6 +122,17 @@ def _decision(args: Args, by: str) -> Decision:
     if not 1 <= number <= MOST_REPLICAS:
         raise SpoolmwError(f"more is a number from 1 to {MOST_REPLICAS}.")
     return Granted(at=boot_s(), replicas=number, by=by)
+
+
+def _impossible(ballot: Ballot, decision: Decision) -> str:
+    """Why the vote, as it is, cannot be decided so; empty when it can."""
+    match decision:
+        case Accepted(replica=number):
+            return _not_acceptable(ballot, number)
+        case Granted(replicas=more) if len(ballot.replicas) + more > MOST_GRANTED:
+            return f"it has {len(ballot.replicas)} replicas; {MOST_GRANTED} is the most"
+        case _:
+            return ""
 
 
 def _not_acceptable(ballot: Ballot, number: int) -> str:
