@@ -119,7 +119,7 @@ def adjudicate_verb(session: Session, *, task: str, **ways: Any) -> int:
     `votes` shows who returned what. With --accept the result of that replica is delivered,
     and hosts whose results differ are marked for it.
     """
-    if sum(1 for given in ways.values() if given not in (None, False)) != 1:
+    if sum(given is not None and given is not False for given in ways.values()) != 1:
         raise click.UsageError("Give one of --accept REPLICA, --more N and --fail.")
     [task_id] = pick(session, [task])
     told = session.control().request("adjudicate", {"id": task_id, **ways})

@@ -109,10 +109,11 @@ class Polls:
 
 def _decision(args: Args, by: str) -> Decision:
     """What is asked for. Raises SpoolmwError."""
-    given = [way for way in ("accept", "more", "fail") if args.get(way) not in (None, False)]
+    ways = {way: args.get(way) for way in ("accept", "more", "fail")}
+    given = [way for way, value in ways.items() if value is not None and value is not False]
     if len(given) != 1:
         raise SpoolmwError(_WAYS)
-    number = args[given[0]]
+    number = ways[given[0]]
     if given[0] == "fail":
         return GivenUp(at=boot_s(), by=by)
     if not isinstance(number, int) or isinstance(number, bool):
