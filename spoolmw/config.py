@@ -101,6 +101,14 @@ class Log:
     level: str = "info"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What comparing the results of one task may take."""
+
+    step_s: float = 60.0  #: for one comparison, or for reading one result
+    total_s: float = 600.0
+
+
 _LOCAL = AgentConfig(name="local")
 
 
@@ -115,6 +123,7 @@ class Config:
     disk: Disk = field(default_factory=Disk)
     hooks: Hooks = field(default_factory=Hooks)
     daemon: Daemon = field(default_factory=Daemon)
+    validation: Validation = field(default_factory=Validation)
     log: Log = field(default_factory=Log)
     source: Path | None = None  #: the file that it was read from
 
@@ -224,6 +233,10 @@ _SECTIONS: Mapping[str, tuple[Callable[..., object], Mapping[str, Reader]]] = {
     "disk": (Disk, {"low": size(least=0)}),
     "hooks": (Hooks, {"done": _PROGRAM, "failed": _PROGRAM, "timeout": duration()}),
     "daemon": (Daemon, {"grace": duration(least=0, most=86400)}),
+    "validation": (
+        Validation,
+        {"step": duration(least=1, most=86400), "total": duration(least=1, most=86400)},
+    ),
     "log": (Log, {"level": one_of("debug", "info", "warning", "error")}),
 }
 
@@ -236,6 +249,8 @@ FIELD_NAMES = {
     "low": "low_bytes",
     "timeout": "timeout_s",
     "grace": "grace_s",
+    "step": "step_s",
+    "total": "total_s",
 }
 
 
@@ -286,5 +301,6 @@ __all__ = [
     "Intake",
     "Log",
     "Retention",
+    "Validation",
     "parse",
 ]

@@ -117,7 +117,7 @@ agents_verb.add_command(agents_set)
     """,
 )
 def hosts_verb(session: Session) -> None:
-    """Show what each host has done: attempts, losses, time, and what it is known for.
+    """Show what each host has done, and what it is known for.
 
     VALID, INVALID and ERRORS count results of replicas that were compared; IN A ROW are the
     valid ones since the last fault. Works while the daemon is down.

@@ -128,6 +128,7 @@ class Parts:
         performer = Performer(
             self.layout, self.agents, delivery, self.done_log, self.hooks, dispatch
         )
+        validating.bounds = self.config.validation
         performer.judge = validating.order
         return Reactor(
             Gear(
@@ -186,6 +187,7 @@ class Parts:
         provisions.allow_path = _allows(fresh)
         provisions.max_elements = fresh.intake.max_elements
         self.reactor.arrays.window = fresh.arrays.window
+        self.reactor.validating.bounds = fresh.validation
         self.hooks.configure(_programs(fresh), fresh.hooks.timeout_s)
         self.room.low_bytes = fresh.disk.low_bytes
         self.housekeeping.config = fresh

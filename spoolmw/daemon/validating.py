@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from spoolmw.agents.contract import Agent
+from spoolmw.config import Validation
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
@@ -49,8 +50,7 @@ class Validating:
         self._agents = agents
         self._table = table
         self._trusts = trusts
-        self.step_s = 60.0  #: that one comparison may take
-        self.total_s = 600.0  #: that a validation may take
+        self.bounds = Validation()
         self._orders: dict[TaskId, Judge] = {}
         self._under_way: dict[AttemptId, AgentName] = {}
         self._answers: list[tuple[TaskId, Answer]] = []
@@ -120,7 +120,8 @@ class Validating:
     # -- who compares
 
     def _judges(self) -> list[AgentName]:
-        return [name for name, agent in self._agents.items() if agent.judges]
+        """Agents that compare; one that does not say so (`judges`) does not."""
+        return [name for name, each in self._agents.items() if getattr(each, "judges", False)]
 
     def _idle(self) -> AgentName | None:
         """The agent with the fewest validations under way, if one more fits there."""
@@ -164,8 +165,8 @@ class Validating:
             judging=Judging(
                 candidates=tuple(candidates),
                 validator=ballot.wish.validator,
-                step_s=self.step_s,
-                total_s=self.total_s,
+                step_s=self.bounds.step_s,
+                total_s=self.bounds.total_s,
             ),
         )
         try:

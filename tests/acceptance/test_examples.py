@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import ROOT, Daemon, end, family, left_over
+from tests.support.daemon import ROOT, Daemon, end, family, left_over, running
 from tests.support.waiting import wait_until
 
 EXAMPLES = ROOT / "examples"
@@ -68,6 +68,19 @@ def test_sweep(served: Daemon) -> None:
     assert [row[0] for row in rows] == ["1.40", "2.40", "3.40"]
     assert cold > 0.9, "a cold magnet is one"
     assert hot < 0.5, "a hot one is none"
+
+
+def test_redundancy(tmp_path: Path) -> None:
+    hosts = ("pc01", "pc02", "pc03")
+    config = "".join(f'[agents.{name}]\nslots = 1\nmachine = "{name}"\n' for name in hosts)
+    with running(tmp_path, config=config) as daemon:
+        said = example("redundancy.py", daemon, "--tasks", "3", "--liar", "pc02")
+        honest = example("redundancy.py", daemon, "--tasks", "3")
+    assert [line.split()[0] for line in said.splitlines()] == [
+        line.split()[0] for line in honest.splitlines()
+    ]
+    assert "pc02: valid" not in said
+    assert "pc02: invalid" in said or "pc02: inconclusive" in said
 
 
 def test_primes(served: Daemon) -> None:

@@ -32,6 +32,22 @@ def test_the_documented_scripts_and_headers_are_accepted() -> None:
     )
 
 
+def test_the_documented_ways_to_ask_for_redundancy_are_accepted() -> None:
+    keys, _ = blocks("redundancy.md", "toml")
+    data = b'[run]\ncommand = ["./fold"]\n' + keys
+    wish = read_header(data, size=len(data), dropped="fold.toml").spec.redundancy
+    assert (wish.quorum, wish.limit, wish.alike) == (2, 6, "platform")
+    (script,) = blocks("redundancy.md", "sh")
+    spec = read_header(script, size=len(script), dropped="fold.sh").spec
+    assert spec.redundancy.validator.kind == "files"
+
+
+def test_the_documented_hosts_of_one_machine_are_accepted() -> None:
+    _, hosts = blocks("redundancy.md", "toml")
+    found = config.parse(hosts, Path("spoolmw.toml")).agents
+    assert [each.machine for each in found] == ["pc01", "pc02", "pc03"]
+
+
 def test_the_documented_configuration_is_accepted() -> None:
     (text,) = blocks("configuration.md", "toml")
     found = config.parse(text, Path("spoolmw.toml"))
@@ -39,6 +55,7 @@ def test_the_documented_configuration_is_accepted() -> None:
     assert found.retention == config.Retention()
     assert found.disk == config.Disk()
     assert found.daemon == config.Daemon()
+    assert found.validation == config.Validation()
 
 
 @pytest.mark.parametrize(
