@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran
 from spoolmw.model.events import Lost, Reported
@@ -11,7 +11,15 @@ from spoolmw.model.ids import AttemptId
 from spoolmw.model.redundancy import Redundancy
 from spoolmw.model.replica import Ballot, Class, Phase, Replica, ReplicaState, Spot
 from spoolmw.model.spec import Retry
-from spoolmw.model.voting import Judged, Placed
+from spoolmw.model.voting import (
+    Accepted,
+    DeadlinePassed,
+    GivenUp,
+    Granted,
+    Judged,
+    JudgingFailed,
+    Placed,
+)
 from spoolmw.rules.ballot import opened, step
 from tests.unit.rules.builders import LOCAL, NOW, TASK, WALL, token
 
@@ -108,6 +116,18 @@ def a_loss(replica: int = 0, attempt: int = 1, **changes: Any) -> Lost:
         ended_at=WALL + 3,
     )
     return replace(lost, **changes)
+
+
+#: What only concerns a vote, one of each kind.
+OF_VOTES: Final = (
+    Placed(at=NOW, replica=0, agent=LOCAL, token=token(1), wall=WALL, spot=Spot(machine="m")),
+    DeadlinePassed(at=NOW, attempt=AttemptId(TASK, 0, 1)),
+    Judged(at=NOW, round=1, classes=(Class((0, 1), 0),)),
+    JudgingFailed(at=NOW, round=1, message="it died"),
+    Accepted(at=NOW, replica=0, result_name="again"),
+    Granted(at=NOW, replicas=1, result_name="again"),
+    GivenUp(at=NOW),
+)
 
 
 def a_class(*members: int, near: tuple[int, ...] = ()) -> Class:

@@ -10,7 +10,7 @@ import pytest
 
 from spoolmw.errors import IllegalTransition
 from spoolmw.model.attempt import Blame, Cause, Outcome
-from spoolmw.model.effects import Discard, StartReplica, Stop
+from spoolmw.model.effects import Discard, StartReplica, Stop, Trim
 from spoolmw.model.events import Started
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.replica import Replica, ReplicaState, Verdict
@@ -29,7 +29,7 @@ from tests.unit.rules.ballots import (
     an_error,
     an_id,
 )
-from tests.unit.rules.builders import LOCAL, NOW, WALL, token
+from tests.unit.rules.builders import LOCAL, NOW, WALL, a_checkpoint, a_resume, a_save, token
 
 S = ReplicaState
 
@@ -60,6 +60,8 @@ SAMPLES: dict[type[Event], Event] = {
     for each in (
         a_placement(),
         Started(at=NOW, attempt=an_id(), started_at=WALL),
+        a_resume(1),
+        a_save(),
         a_success(),
         a_loss(),
         DeadlinePassed(at=NOW, attempt=an_id()),
@@ -172,6 +174,15 @@ def test_a_forged_report_changes_nothing(forged: Any) -> None:
 def test_a_second_report_changes_nothing() -> None:
     reported = a_reported_replica()
     assert step(reported, a_success(), NO_RETRY) == (reported, ())
+
+
+def test_a_checkpoint_is_kept_for_the_next_attempt_and_losses_count_anew() -> None:
+    saved, effects = step(a_running_replica(losses=2), a_save(), NO_RETRY)
+    assert (saved.saved, saved.losses) == (a_checkpoint(), 0)
+    assert effects == (Trim(saved.task, a_checkpoint(), 0, 0),)
+    lost, _ = step(saved, a_loss(), NO_RETRY)
+    again, _ = step(lost, a_placement(attempt=2), NO_RETRY)
+    assert again.saved == a_checkpoint()
 
 
 def test_what_is_not_needed_is_stopped_and_what_waits_is_never_launched() -> None:
