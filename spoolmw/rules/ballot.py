@@ -258,6 +258,7 @@ def _judging_failed(ballot: Ballot, event: JudgingFailed) -> Step:
 
 
 def _accept(ballot: Ballot, event: Accepted) -> Step:
+    """Somebody decided which result is right, whatever the validator says."""
     if ballot.phase in (Phase.AGREED, Phase.WITHDRAWN):
         return Step(ballot)
     if not 0 <= event.replica < len(ballot.replicas):
@@ -277,6 +278,7 @@ def _accept(ballot: Ballot, event: Accepted) -> Step:
 
 
 def _grant(ballot: Ballot, event: Granted) -> Step:
+    """Somebody wants so many replicas more, also where the vote was given up."""
     if ballot.phase in (Phase.AGREED, Phase.WITHDRAWN) or event.replicas < 1:
         return Step(ballot)
     phase = Phase.OPEN if ballot.phase is Phase.GIVEN_UP else ballot.phase
@@ -287,11 +289,13 @@ def _grant(ballot: Ballot, event: Granted) -> Step:
 
 
 def _give_up(ballot: Ballot, event: GivenUp) -> Step:
+    """Somebody decided that there will be no result; what was returned stays."""
     by = f" by {event.by}" if event.by else ""
     return closing.end(ballot, Phase.GIVEN_UP, f"failed{by}", event.at)
 
 
 def _withdraw(ballot: Ballot, event: Cancelled) -> Step:
+    """Nobody wants the result any more: what runs is stopped, what was returned is not kept."""
     by = f" by {event.by}" if event.by else ""
     return closing.end(ballot, Phase.WITHDRAWN, f"cancelled{by}", event.at)
 

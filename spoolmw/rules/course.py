@@ -57,6 +57,7 @@ def _asked(ballot: Ballot, replicas: tuple[int, ...]) -> Step:
 
 
 def order(ballot: Ballot) -> Judge:
+    """What is to be compared now."""
     return Judge(ballot.task, ballot.round, ballot.asked, ballot.judge_after)
 
 
