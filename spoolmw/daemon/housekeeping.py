@@ -14,11 +14,13 @@ from pathlib import Path
 from spoolmw.config import Config
 from spoolmw.daemon import saved
 from spoolmw.daemon.clock import boot_s, wall_s
+from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.errors import DiskFull
 from spoolmw.format.resultfile import files_folder
 from spoolmw.model.task import Task, TaskState
+from spoolmw.rules.ballot import staged_results
 from spoolmw.spooldir import checkpoints, markers
 from spoolmw.spooldir.layout import Layout, active_of
 from spoolmw.store.journal import Journal
@@ -42,6 +44,7 @@ class Housekeeping:
     ) -> None:
         self.config = config
         self._layout = layout
+        self._delivery = Delivery(layout)
         self._journal = journal
         self._table = table
         self._next = 0.0
@@ -175,12 +178,18 @@ class Housekeeping:
     def _drop_files(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
             markers.clear(self._layout, task.id)
+            self._drop_results(task)
             if task.element is not None:
                 continue  # its file is its array's
             (self._layout.active / active_of(task)).unlink(missing_ok=True)
             self._table.drop_inputs(task)
             for path in self._table.unneeded(task, self._layout):
                 Path(path).unlink(missing_ok=True)
+
+    def _drop_results(self, task: Task) -> None:
+        """What replicas returned of a vote that was given up; nobody can accept it any more."""
+        for attempt in staged_results(task.ballot) if task.ballot is not None else ():
+            self._delivery.discard(str(attempt))
 
 
 def _remove_older(entry: os.DirEntry[str], old: float) -> bool:

@@ -30,18 +30,16 @@ class ResultNames:
         again = task.attempt + 1
         if task.element is not None:
             base = task.result_name.partition(f".{task.id}")[0]
-        elif task.tally is not None:  # it has no attempts that would be counted
+        elif task.tally is not None or task.ballot is not None:  # no attempts of its own
             again = self._free_number(task, base)
         name = self.choose(task.id, task.box, base)
         if not self.is_taken(task.box, name):
             return name
         return f"{base}.{task.id}.{again}"
 
-    def _free_number(self, array: Task, base: str) -> int:
+    def _free_number(self, task: Task, base: str) -> int:
         numbers = range(2, 1_000_000)
-        return next(
-            n for n in numbers if not self.is_taken(array.box, f"{base}.{array.id}.{n}")
-        )
+        return next(n for n in numbers if not self.is_taken(task.box, f"{base}.{task.id}.{n}"))
 
     def is_taken(self, box: str, name: str) -> bool:
         """Whether a result in this box can have this name no more."""

@@ -67,7 +67,8 @@ class Retrying:
 
     def _start_of(self, task: Task) -> str:
         found = checkpoints.of_replica(self._reactor.intake.layout, task.id)
-        counting = [each for each in found if each.order.attempt >= task.since]
+        since = task.since if task.ballot is None else task.ballot.replicas[0].since
+        counting = [each for each in found if each.order.attempt >= since]
         return f", from checkpoint {counting[-1].order}" if counting else ", from the start"
 
     def _problem(self, task: Task, *, failed_only: bool) -> str:

@@ -14,6 +14,7 @@ from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.model.attempt import Saved
 from spoolmw.model.ids import TaskId
+from spoolmw.model.replica import Replica
 from spoolmw.model.spec import Checkpoint
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir import checkpoints
@@ -23,7 +24,14 @@ from spoolmw.spooldir.layout import Layout
 
 def may_have(task: Task) -> bool:
     """Whether it is worth a look: an attempt that was lost may have saved what nobody told of."""
-    return task.saved is not None or task.attempt > 1 or task.spec.checkpoint.asked
+    return task.spec.checkpoint.asked or any(
+        one.saved is not None or one.attempt > 1 for one in _of(task)
+    )
+
+
+def _of(task: Task) -> tuple[Task | Replica, ...]:
+    """What has attempts, and so checkpoints: the task itself, or its replicas."""
+    return (task,) if task.ballot is None else task.ballot.replicas
 
 
 def taken_up(layout: Layout, task: Task) -> Task:
@@ -31,11 +39,24 @@ def taken_up(layout: Layout, task: Task) -> Task:
 
     Its attempts are counted on from those that saved, so that what they save next is newer.
     """
-    found = checkpoints.of_replica(layout, task.id)
-    if not found:
+    if task.ballot is not None:
+        replicas = tuple(_counted_on(layout, each) for each in task.ballot.replicas)
+        return replace(task, ballot=replace(task.ballot, replicas=replicas))
+    if (newest := _newest(layout, task.id)) is None:
         return task
-    newest = found[-1]
     return replace(task, attempt=max(task.attempt, newest.order.attempt), saved=record(newest))
+
+
+def _counted_on(layout: Layout, replica: Replica) -> Replica:
+    if (newest := _newest(layout, replica.task, replica.number)) is None:
+        return replica
+    attempt = max(replica.attempt, newest.order.attempt)
+    return replace(replica, attempt=attempt, saved=record(newest))
+
+
+def _newest(layout: Layout, task: TaskId, replica: int = 0) -> Found | None:
+    found = checkpoints.of_replica(layout, task, replica)
+    return found[-1] if found else None
 
 
 def kept(task: Task) -> Task:
@@ -74,9 +95,9 @@ def _tidy_task(layout: Layout, task: Task) -> None:
         checkpoints.remove(layout, task.id)
         return
     checkpoints.remove_halves(layout, task.id)
-    found = checkpoints.of_replica(layout, task.id)
-    if found:
-        checkpoints.trim(layout, task.id, 0, found[-1].order, task.since)
+    for number, one in enumerate(_of(task)):
+        if (newest := _newest(layout, task.id, number)) is not None:
+            checkpoints.trim(layout, task.id, number, newest.order, one.since)
 
 
 def prune(
