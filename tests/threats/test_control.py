@@ -240,8 +240,8 @@ def test_after_a_crowd_has_gone_the_next_one_is_served(served: Served) -> None:
 
 # -- made up --------------------------------------------------------------------------------
 
-READS = ["ping", "status", "show", "find", "why", "tail", "agents", "stats"]
-TASKS = ["cancel", "hold", "release", "retry", "prio"]
+READS = ["ping", "status", "show", "find", "why", "tail", "agents", "stats", "votes", "hosts"]
+TASKS = ["cancel", "hold", "release", "retry", "prio", "adjudicate"]
 PLACES = ["pause", "resume", "drain", "agents_set", "prune", "reload"]
 VERBS = READS + TASKS + PLACES  # all but "stop", which is obeyed
 ARGS = [
@@ -259,6 +259,7 @@ ARGS = [
         "slots",
     ),
     *("intake", "priority", "waiting_only", "results_s", "story_s", "dry_run"),
+    *("accept", "more", "fail", "host"),
 ]
 _texts = st.one_of(
     st.sampled_from(["", "local", "stdout", "queued", RUNNING, "../..", "\x1b[2J", "x" * 9999]),
@@ -357,7 +358,7 @@ def test_a_stranger_cannot_even_connect_and_a_member_may_look_but_change_nothing
             lab.drop("long.sh", "#!/bin/sh\nexec sleep 600\n")
         [task] = wait_until(lambda: _tasks(lab), last=lab.log_text)
         with acting_as(MEMBER):
-            for verb in ("ping", "status", "agents", "find", "stats"):
+            for verb in ("ping", "status", "agents", "find", "stats", "hosts"):
                 assert ask(lab.spool, request(verb))[0]["ok"], verb
             for verb in ("show", "why", "tail"):
                 assert ask(lab.spool, request(verb, {"id": task["id"]}))[0]["ok"], verb
