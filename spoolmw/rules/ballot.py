@@ -187,7 +187,9 @@ def _judged(ballot: Ballot, event: Judged) -> Step:
     asked = ballot.asked
     ballot = replace(ballot, asked=(), judge_failures=0, judge_after=0.0)
     if ballot.phase is Phase.AGREED:
-        return _compared(ballot, event, asked)
+        if any(ballot.canonical in each.members for each in event.classes):
+            return _compared(ballot, event, asked)
+        return _uncompared(ballot, asked, event.at)  # it is on its way to its user already
     ballot = replace(ballot, phase=Phase.OPEN, classes=event.classes)
     effects: tuple[Effect, ...] = ()
     for number, why in event.unfit:
@@ -243,15 +245,20 @@ def _judging_failed(ballot: Ballot, event: JudgingFailed) -> Step:
     ballot = replace(ballot, asked=(), judge_failures=0, judge_after=0.0)
     if ballot.phase is not Phase.AGREED:
         return closing.end(ballot, Phase.GIVEN_UP, event.message, event.at, fault=True)
+    return _uncompared(ballot, asked, event.at)
+
+
+def _uncompared(ballot: Ballot, asked: Sequence[int], at: float) -> Step:
+    """Late results of which nobody can say whether they equal the canonical one: no host is marked."""
     effects: tuple[Effect, ...] = ()
     for number in asked:
         if number != ballot.canonical:
             why = "it came late and could not be compared"
             ballot, more = closing.dropped(
-                ballot, ballot.replicas[number], why, event.at, closed=True
+                ballot, ballot.replicas[number], why, at, closed=True
             )
             effects += more
-    return go_on(ballot, event.at, effects)
+    return go_on(ballot, at, effects)
 
 
 # What somebody decides by hand

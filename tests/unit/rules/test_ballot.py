@@ -124,6 +124,17 @@ def test_one_that_cannot_be_compared_any_more_is_forgotten() -> None:
     assert done.ballot.phase is Phase.AGREED
 
 
+def test_where_the_canonical_result_is_gone_no_late_one_is_called_wrong() -> None:
+    """It is on its way to its user, so the validator does not find it whole."""
+    ballot = placed(a_ballot(a_wish(2, target=3)))
+    ballot = after(ballot, a_success(0), a_success(1))
+    ballot = after(ballot, a_judgement(ballot, a_class(0, 1)), a_success(2))
+    unfit = ((0, "its result file is missing"),)
+    done = step(ballot, a_judgement(ballot, a_class(2), unfit=unfit))
+    assert (done.marks, states(done.ballot)) == ((), ["valid", "valid", "cancelled"])
+    assert done.ballot.canonical == 0
+
+
 def test_too_many_errors_are_the_end_and_it_says_who_returned_what() -> None:
     ballot = placed(a_ballot(a_wish(max_errors=1)))
     ballot = placed(after(ballot, an_error(0)))
