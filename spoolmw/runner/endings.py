@@ -75,7 +75,7 @@ def report(
         except OSError as error:
             ended = results.refused(f"the result could not be written: {error.strerror}")
     if ended.outcome == "lost":
-        remove_staged(attempt, member.place.spool)
+        remove_staged(attempt.id, member.place.spool)
     told.update(results.report(attempt.id, attempt.token, ended, (now - ran_s, now)))
     told["slot"] = member.name
     return told
@@ -126,9 +126,9 @@ def _name(spool: str, attempt: Attempt) -> str:
     return name_of(header, attempt.element)
 
 
-def remove_staged(attempt: Attempt, spool: str) -> None:
+def remove_staged(attempt: str, spool: str) -> None:
     """Remove what a stopped or lost attempt left in `stage/`."""
-    path = f"{spool}/stage/{attempt.id}"
+    path = f"{spool}/stage/{attempt}"
     with contextlib.suppress(OSError):
         os.unlink(path)
     with contextlib.suppress(OSError):

@@ -159,7 +159,7 @@ class Runner:
             else:
                 self._outbox.forward(packet[1:])
                 if flags & LOST:
-                    endings.remove_staged(attempt, self._spool)
+                    endings.remove_staged(attempt.id, self._spool)
             if flags & WORN:
                 self._pool.put_back(member.take_back())
                 member.kill()
@@ -248,7 +248,8 @@ class Runner:
         for name in told["attempts"]:
             attempt = self._pool.known.get(name)
             if attempt is None:
-                self._outbox.stopped.append(name)  # it has just ended
+                endings.remove_staged(name, self._spool)  # it has just ended: too late
+                self._outbox.stopped.append(name)
             elif attempt.verdict is None:
                 grace_s = grace_of(attempt) if told.get("wanted", True) else TERM_GRACE_S
                 self._stop_one(attempt, now + grace_s)
@@ -272,7 +273,7 @@ class Runner:
             self._has_stopped(attempt)
 
     def _has_stopped(self, attempt: Attempt) -> None:
-        endings.remove_staged(attempt, self._spool)
+        endings.remove_staged(attempt.id, self._spool)
         self._outbox.stopped.append(attempt.id)
 
     def _close(self, grace_s: float, now: float) -> None:

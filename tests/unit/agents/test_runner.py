@@ -103,6 +103,16 @@ def test_stopping_what_it_does_not_know_is_confirmed(talk: Talk) -> None:
     assert talk.hear("stopped")["attempts"] == ["0.0.1"]
 
 
+def test_a_stop_that_comes_when_it_has_just_ended_leaves_nothing_in_stage(talk: Talk) -> None:
+    """Its agent passes over the report, so nobody else would know of the files."""
+    stage = talk.bench.root / "stage"
+    (stage / "0.0.1").write_text("a result")
+    (stage / "0.0.1.files").mkdir()
+    talk.tell({"do": "stop", "attempts": ["0.0.1"]})
+    talk.hear("stopped")
+    assert list(stage.iterdir()) == []
+
+
 def test_an_interpreter_that_never_becomes_a_worker_is_given_up(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     for name in ("scratch", "output"):
