@@ -126,12 +126,13 @@ def worker_of(told: Path) -> int:
     return wait_until(lambda: int(told.read_text() or "0") if told.exists() else 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_validation_whose_worker_dies_is_tried_another_time(
-    local: Local, tmp_path: Path
+    local: Local, tmp_path: Path, number: signal.Signals
 ) -> None:
     asked = a_long_validation(local, tmp_path / "told")
     local.agent.launch([asked])
-    os.kill(worker_of(tmp_path / "told"), signal.SIGKILL)
+    os.kill(worker_of(tmp_path / "told"), number)
     found = local.heard.answer_to(asked)
     assert isinstance(found, JudgingFailed)
     assert found.transient
@@ -157,3 +158,4 @@ def test_without_its_python_it_is_tried_another_time(shared: Local) -> None:
     found = failure(shared, shared.judging(work, 1, 1))
     assert found.transient
     assert "3.99" in found.message
+    assert list((shared.root / "stage").glob(f"{work.attempt.task}.1000.*")) == []

@@ -202,3 +202,22 @@ def test_starts_and_reports_say_which_machine_it_was() -> None:
     assert isinstance(start, Started)
     assert isinstance(end, Reported)
     assert (start.machine, end.machine) == ("machine 1", "machine 1")
+
+
+def of_replica(work: Launch, number: int) -> Launch:
+    return replace(work, attempt=work.attempt._replace(replica=number))
+
+
+def test_replicas_of_one_task_that_are_stopped_keep_nothing_of_each_other_back() -> None:
+    ledger = Ledger("h")
+    first, second = a_launch(), of_replica(a_launch(), 1)
+    again = [
+        replace(each, attempt=each.attempt._replace(attempt=2)) for each in (first, second)
+    ]
+    ledger.take([first, second])
+    ledger.stop([first.attempt, second.attempt])
+    assert ledger.take(again) == ([], [])
+    third, _ = ledger.take([of_replica(a_launch(), 2)])
+    assert [len(packets) for _, packets in third] == [1]
+    assert ledger.stopped([str(first.attempt)]) == [again[0]]
+    assert ledger.stopped([str(second.attempt)]) == [again[1]]
