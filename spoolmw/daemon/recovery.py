@@ -72,7 +72,7 @@ class Recovery:
         for task in list(reactor.table):
             if task.state is TaskState.DELIVERING:
                 if reactor.delivery.is_delivered(task):
-                    reactor.apply(task, Delivered(at=now))
+                    self._retryable.append(reactor.apply(task, Delivered(at=now)))
                 else:
                     reactor.owe(owed(task))
             elif task.ballot is not None:

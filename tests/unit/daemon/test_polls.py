@@ -62,7 +62,6 @@ class Poll(Bench):
                     s.attempt == each.attempt for s in agent.sightings()
                 ):
                     agent.judge(each.attempt)
-        self.ticks()
 
     def second_name(self) -> str:
         """The name of the next result of the task `job`; waits for it."""
@@ -83,7 +82,7 @@ def poll(tmp_path: Path) -> Iterator[Poll]:
     made.close()
 
 
-def given_up(poll: Poll) -> str:
+def given_up(poll: Poll, *, committed: bool = True) -> str:
     poll.drop("job", SCRIPT)
     poll.until(lambda: len(poll.launched()) == 2)
     task = poll.only_id()
@@ -91,6 +90,9 @@ def given_up(poll: Poll) -> str:
     poll.judge()
     poll.until(lambda: poll.delivered("job"))
     assert poll.trailer("job")["state"] == "failed"
+    if committed:
+        poll.until(lambda: not list(poll.parts.table))
+        poll.ticks()
     return task
 
 
@@ -107,6 +109,17 @@ def test_a_vote_that_was_given_up_is_taken_up_with_a_name_of_its_own(poll: Poll)
     assert stdout.read_text() == "two"
     lines = poll.layout.done_log.read_text().splitlines()
     assert len(lines) == 3, "it failed, was taken up, and is done"
+
+
+def test_it_may_be_decided_when_the_daemon_died_in_the_moment_it_was_given_up(
+    poll: Poll,
+) -> None:
+    task = given_up(poll, committed=False)
+    poll.close()
+    poll.start()
+    poll.ticks()
+    assert poll.adjudicate(task, accept=1)[0]
+    assert poll.trailer(poll.second_name())["state"] == "done"
 
 
 def test_more_replicas_go_where_none_was(poll: Poll) -> None:
