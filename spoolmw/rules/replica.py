@@ -145,7 +145,12 @@ def _place(replica: Replica, event: Placed, retry: Retry) -> Step:
         replica,
         state=RUNNING,
         attempt=replica.attempt + 1,
-        lease=Lease(agent=event.agent, token=event.token, assigned_at=event.wall),
+        lease=Lease(
+            agent=event.agent,
+            token=event.token,
+            assigned_at=event.wall,
+            host=event.spot.host,
+        ),
         spot=event.spot,
     )
     return after, (StartReplica(after),)
