@@ -32,20 +32,29 @@ REMEMBERED = 16_384
     spoolmw-ctl log fold-17
     spoolmw-ctl log -f fold-17
     spoolmw-ctl log --stderr fold-17
+    spoolmw-ctl log -f --replica 1 fold-17
     """,
 )
 @click.argument("task", type=TASK)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended.")
+@click.option(
+    "--replica",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Of a vote; else the first that runs.",
+)
 @click.option("--stderr", "stream", flag_value="stderr", help="What it writes to stderr.")
 @click.option("--stdout", "stream", flag_value="stdout", default=True, help="(default)")
-def log_verb(session: Session, *, task: str, follow: bool, stream: str | None) -> None:
+def log_verb(
+    session: Session, *, task: str, follow: bool, replica: int | None, stream: str | None
+) -> None:
     """Print the output of a task, running or ended.
 
     Of a Python call that has ended only the last 8 KiB are kept. (The story of a task is in
     `show --story`.)
     """
     [task_id] = pick(session, [task], newest=True)
-    log = Log(session, task_id, STREAMS[stream == "stderr"])
+    log = Log(session, task_id, STREAMS[stream == "stderr"], replica)
     try:
         if follow:
             log.follow()
@@ -64,10 +73,13 @@ class _Piece:
 class Log:
     """Prints one stream of one task, each byte once."""
 
-    def __init__(self, session: Session, task_id: str, stream: str) -> None:
+    def __init__(
+        self, session: Session, task_id: str, stream: str, replica: int | None = None
+    ) -> None:
         self._session = session
         self._id = task_id
         self._stream = stream
+        self._replica = replica  #: of several it stays with the one that it began with
         self._control = session.control()
         self._attempt = 0
         self._offset = 0
@@ -120,7 +132,12 @@ class Log:
 
     def _tail(self) -> _Piece | None:
         """The next piece of the running attempt; None when it does not run any more."""
-        asked = {"id": self._id, "offset": self._offset, "stream": self._stream}
+        asked = {
+            "id": self._id,
+            "offset": self._offset,
+            "stream": self._stream,
+            "replica": self._replica,
+        }
         try:
             answer: dict[str, Any] = self._control.request("tail", asked)
         except NotServed:
@@ -129,6 +146,7 @@ class Log:
             return None  # it ended between two looks
         if not answer["running"]:
             return None
+        self._replica = answer["replica"]
         piece = _Piece(base64.b64decode(answer["data"]), answer["attempt"])
         if piece.attempt != self._attempt:
             fresh = self._attempt == 0

@@ -9,7 +9,7 @@ from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.logs import fields, log
 from spoolmw.model.attempt import Blame, Cause, Lease, Outcome
 from spoolmw.model.events import Lost, Reported
-from spoolmw.model.ids import AttemptId
+from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.model.task import Task
 
 
@@ -66,6 +66,16 @@ def lease_of(task: Task, attempt: AttemptId) -> Lease | None:
 def runs(task: Task, attempt: AttemptId) -> bool:
     """Whether this attempt of the task holds a lease."""
     return lease_of(task, attempt) is not None
+
+
+def running(task: Task, replica: object = None) -> tuple[AttemptId, AgentName] | None:
+    """The attempt at hand and where it runs; of several replicas `replica`, or the first that runs."""
+    if task.ballot is None:
+        return None if task.lease is None else (task.attempt_id, task.lease.agent)
+    for each in task.ballot.replicas:
+        if each.lease is not None and replica in (None, each.number):
+            return each.attempt_id, each.lease.agent
+    return None
 
 
 def not_launched(now: float, attempt: AttemptId, why: str) -> Lost:

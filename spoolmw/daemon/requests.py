@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from spoolmw.agents.contract import Agent
-from spoolmw.daemon import view
+from spoolmw.daemon import attempts, view
 from spoolmw.daemon.changes import Changes
 from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.comeback import Comeback
@@ -116,7 +116,7 @@ class Requests:
 
     def _start_of(self, task: Task) -> str:
         """How far the attempt is; of one to come, from where it goes on."""
-        if task.lease is not None:
+        if attempts.running(task) is not None:
             told = self._reactor.hearing.progress(task.id)
             return f" ({100 * told.fraction:.3g} % done)" if told is not None else ""
         if task.saved is None or task.state in (*FINAL, TaskState.DELIVERING):
@@ -132,15 +132,17 @@ class Requests:
             or stream not in ("stdout", "stderr")
         ):
             raise SpoolmwError("tail takes an offset (a number) and stdout or stderr.")
-        data = b""
-        if task.lease is not None and task.lease.agent in self._daemon.agents:
-            agent = self._daemon.agents[task.lease.agent]
-            data = agent.tail(task.attempt_id, offset, str(stream))
+        data, attempt = b"", task.attempt_id
+        runs = attempts.running(task, args.get("replica"))
+        if runs is not None and runs[1] in self._daemon.agents:
+            attempt = runs[0]
+            data = self._daemon.agents[runs[1]].tail(runs[0], offset, str(stream))
         return {
             "data": base64.b64encode(data).decode("ascii"),
             "offset": max(offset, 0) + len(data),
-            "running": task.lease is not None,
-            "attempt": task.attempt,
+            "running": runs is not None,
+            "attempt": attempt.attempt,
+            "replica": attempt.replica,
         }
 
     # -- what changes the daemon ---------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -266,3 +267,22 @@ def test_a_held_vote_places_nothing_until_it_is_released(pool: Pool) -> None:
     assert pool.is_empty()
     pool.ask("release", ids=[pool.task().id])
     pool.until(lambda: len(pool.running()) == 2)
+
+
+def test_the_output_of_each_replica_can_be_followed(pool: Pool) -> None:
+    pool.drop_vote()
+    for number in (0, 1):
+        attempt = pool.replicas()[number].attempt_id
+        pool.where(attempt).prints(attempt, b"I am %d" % number)
+    for asked, text in (({}, b"I am 0"), ({"replica": 1}, b"I am 1"), ({"replica": 7}, b"")):
+        told = pool.ask("tail", id=pool.task().id, offset=0, **asked)
+        assert isinstance(told, dict)
+        assert (base64.b64decode(told["data"]), told["running"]) == (text, bool(text))
+
+
+def test_what_is_next_tells_how_far_the_furthest_replica_is(pool: Pool) -> None:
+    pool.drop_vote()
+    attempt = pool.replicas()[1].attempt_id
+    pool.where(attempt).progress(attempt, 0.5)
+    pool.ticks(2)
+    assert pool.why().endswith("(50 % done)")
