@@ -17,6 +17,7 @@ from spoolmw.spooldir.layout import Layout
 from spoolmw.store.reports import Reports
 
 AGAIN_S = 1.0
+_REMEDIES = {"failed": "nobody can accept it; spoolmw-ctl retry runs the task once more"}
 
 
 def check(layout: Layout) -> dict[str, object]:
@@ -61,6 +62,7 @@ def _problems(layout: Layout) -> list[str]:
         if rel not in known:
             problems.append(f"active/{rel} is not in the journal; a restart adopts {task_id}")
     problems += _missing_inputs(layout, inputs)
+    problems += _missing_results(layout, reports)
     problems += _damaged_checkpoints(layout)
     problems += [
         f"checkpoints/{task_id} is of a task that the journal does not know:"
@@ -68,6 +70,20 @@ def _problems(layout: Layout) -> list[str]:
         for task_id in saved.orphans(layout, lambda _: {path[3:35] for path in known})
     ]
     return problems
+
+
+def _missing_results(layout: Layout, reports: Reports) -> list[str]:
+    """What replicas returned and that cannot be compared, or accepted, any more."""
+    return [
+        f"task {row.task} is {row.state}, but stage/{row.name} is missing or too short:"
+        f" {_REMEDIES.get(row.state, 'it will count as no result, and another replica will run')}"
+        for row in reports.reported()
+        if _size(layout.stage / row.name) < row.size_bytes
+    ]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1
 
 
 def _damaged_checkpoints(layout: Layout) -> list[str]:

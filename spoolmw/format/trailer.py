@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as _quoted
 
+from spoolmw.format.votes import class_letters
 from spoolmw.model.attempt import Ran
+from spoolmw.model.replica import Ballot, Replica
 from spoolmw.model.task import Ending, Tally, Task, TaskState
 
 VERSION = 1
@@ -39,8 +42,28 @@ def trailer_line(task: Task) -> bytes:
         f'"cause": "{ending.cause._value_}", "blame": "{ending.blame._value_}", '
         f'"message": {_text(ending.message)}, "digest": "{digest}"{copy}, '
         f'"submitted_at": {_time(task.submitted_at)}, '
-        f'"attempts": [{", ".join([_attempt(ran) for ran in task.history])}]}}\n'
+        f'"attempts": [{", ".join([_attempt(ran) for ran in task.history])}]'
+        f"{'' if task.ballot is None else _votes(task.ballot)}}}\n"
     ).encode()
+
+
+def _votes(ballot: Ballot) -> str:
+    """Who returned what, and what came of it: only of a task with redundancy."""
+    classes = class_letters(ballot)
+    replicas = ", ".join([_replica(each, classes) for each in ballot.replicas])
+    return f', "quorum": {ballot.wish.quorum}, "replicas": [{replicas}]'
+
+
+def _replica(replica: Replica, classes: Mapping[int, str]) -> str:
+    spot = replica.spot
+    host, machine = (spot.host, spot.machine) if spot is not None else ("", "")
+    return (
+        f'{{"replica": {replica.number}, "state": "{replica.state._value_}", '
+        f'"verdict": "{replica.verdict._value_}", "class": "{classes.get(replica.number, "")}", '
+        f'"host": {_text(host)}, "machine": {_text(machine)}, "digest": "{replica.digest}", '
+        f'"message": {_text(replica.message)}, '
+        f'"attempts": [{", ".join([_attempt(ran) for ran in replica.history])}]}}'
+    )
 
 
 def _attempt(ran: Ran) -> str:

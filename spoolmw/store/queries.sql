@@ -173,6 +173,11 @@ DELETE FROM replicas WHERE task = ? AND number >= ?;
 -- replicas_of: The replicas of one task.
 SELECT * FROM replicas WHERE task = ? ORDER BY number;
 
+-- reported_results: The results that wait in `stage/` to be compared, or to be accepted by hand.
+SELECT tasks.id, replicas.number, replicas.staged, replicas.body_bytes, tasks.state
+FROM replicas JOIN tasks ON tasks.seq = replicas.task
+WHERE replicas.state = 'reported' ORDER BY replicas.task, replicas.number;
+
 -- put_host: What is known of a host now.
 INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 

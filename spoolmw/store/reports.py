@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from spoolmw.format.arrays import element_id, element_position, position_of, split_name
-from spoolmw.model.ids import TaskId
+from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.task import FINAL, Task
 from spoolmw.spooldir.inputs import digests_of
 from spoolmw.spooldir.layout import Layout, active_name
@@ -40,6 +40,15 @@ class FileRow(NamedTuple):
     path: str  #: below `active/`
     inputs: tuple[str, ...]  #: digests below `inputs/`
     is_open: bool
+
+
+class ResultRow(NamedTuple):
+    """A result that a replica returned and that is needed yet."""
+
+    task: TaskId
+    state: str
+    name: str  #: in `stage/`
+    size_bytes: int  #: at least
 
 
 class Reports:
@@ -215,6 +224,12 @@ class Reports:
                 else (),
                 state < _OPEN_BELOW,
             )
+
+    def reported(self) -> Iterator[ResultRow]:
+        """The results of replicas that wait to be compared, or to be accepted by hand."""
+        for task_id, number, attempt, size, state in self._rows("reported_results"):
+            name = str(AttemptId(task_id, number, attempt))
+            yield ResultRow(task_id, STATES[state].value, name, size)
 
     def integrity(self) -> str:
         """What SQLite finds wrong with the journal; empty when it is whole."""
