@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.hosts import Hosts
 from spoolmw.model.effects import Deliver, Effect, Score
-from spoolmw.model.events import Advanced, Event
+from spoolmw.model.events import Advanced, Event, Reported
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
 from spoolmw.model.task import Task
 from spoolmw.store.journal import Changed, Journal
@@ -45,6 +45,8 @@ class Batch:
         else:
             self._changed[after.id] = (known[0], after, known[2] + events)
         self.add(effects, of_vote=after.ballot is not None)
+        if after.ballot is not None and type(event) is Reported:
+            self.needs_sync = True  # what it staged waits there to be compared
 
     def add(self, effects: Sequence[Effect], *, of_vote: bool = True) -> None:
         """Take up what is to be done; a vote may also order marks for hosts."""

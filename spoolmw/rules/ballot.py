@@ -187,9 +187,7 @@ def _judged(ballot: Ballot, event: Judged) -> Step:
     asked = ballot.asked
     ballot = replace(ballot, asked=(), judge_failures=0, judge_after=0.0)
     if ballot.phase is Phase.AGREED:
-        if any(ballot.canonical in each.members for each in event.classes):
-            return _compared(ballot, event, asked)
-        return _uncompared(ballot, asked, event.at)  # it is on its way to its user already
+        return _compared(ballot, event, asked)
     ballot = replace(ballot, phase=Phase.OPEN, classes=event.classes)
     effects: tuple[Effect, ...] = ()
     for number, why in event.unfit:
@@ -217,6 +215,8 @@ def _compared(ballot: Ballot, event: Judged, asked: Sequence[int]) -> Step:
     for each in event.classes:
         if ballot.canonical in each.members:
             same |= {*each.members, *(each.near if each.centre == ballot.canonical else ())}
+    if not same:  # it was delivered meanwhile: that says nothing of the others
+        return _not_compared(ballot, asked, event.at)
     effects: tuple[Effect, ...] = ()
     marks: Marks = ()
     for number in asked:
@@ -245,18 +245,17 @@ def _judging_failed(ballot: Ballot, event: JudgingFailed) -> Step:
     ballot = replace(ballot, asked=(), judge_failures=0, judge_after=0.0)
     if ballot.phase is not Phase.AGREED:
         return closing.end(ballot, Phase.GIVEN_UP, event.message, event.at, fault=True)
-    return _uncompared(ballot, asked, event.at)
+    return _not_compared(ballot, asked, event.at)
 
 
-def _uncompared(ballot: Ballot, asked: Sequence[int], at: float) -> Step:
-    """Late results of which nobody can say whether they equal the canonical one: no host is marked."""
+def _not_compared(ballot: Ballot, asked: Sequence[int], at: float) -> Step:
+    """Nobody will know what these late results were worth: no host is marked."""
     effects: tuple[Effect, ...] = ()
     for number in asked:
         if number != ballot.canonical:
             why = "it came late and could not be compared"
-            ballot, more = closing.dropped(
-                ballot, ballot.replicas[number], why, at, closed=True
-            )
+            late = ballot.replicas[number]
+            ballot, more = closing.dropped(ballot, late, why, at, closed=True)
             effects += more
     return go_on(ballot, at, effects)
 

@@ -47,8 +47,8 @@ class Staged(NamedTuple):
 
     @property
     def value(self) -> memoryview:
-        """The bytes of the value."""
-        return memoryview(self.data)[self.start :]
+        """The bytes of the value; behind them stands a trailer where it is just being delivered."""
+        return memoryview(self.data)[self.start :][: self.header.get("bytes", 0)]
 
 
 def read(returned: Returned) -> Staged:
@@ -60,6 +60,16 @@ def read(returned: Returned) -> Staged:
         raise Unfit("its result file is missing") from None
     except OSError as error:
         raise Unreadable(f"{returned.path}: {error.strerror}") from None
+    staged = _parsed(data)
+    if staged.header.get("bytes", 0) != len(staged.value):
+        raise Unfit("its value is not whole")
+    digest = hashlib.sha256(staged.value).hexdigest()
+    if staged.value and digest != staged.header.get("sha256"):
+        raise Unfit("its value has another digest than its header says")
+    return staged
+
+
+def _parsed(data: bytes) -> Staged:
     end = data.find(b"\n", len(results.MAGIC), _MAX_HEADER)
     if not data.startswith(results.MAGIC) or end < 0:
         raise Unfit("its result file is not one of ours")
@@ -69,12 +79,10 @@ def read(returned: Returned) -> Staged:
         raise Unfit("the header of its result file is not JSON") from None
     if not isinstance(header, dict) or header.get("outcome") != "success":
         raise Unfit("its result file does not tell of a success")
-    staged = Staged(header, data, end + 1)
-    if header.get("bytes", 0) != len(staged.value):
-        raise Unfit("its value is not whole")
-    if staged.value and hashlib.sha256(staged.value).hexdigest() != header.get("sha256"):
-        raise Unfit("its value has another digest than its header says")
-    return staged
+    size = header.get("bytes", 0)
+    if type(size) is not int or size < 0:
+        raise Unfit("the header of its result file does not say how long its value is")
+    return Staged(header, data, end + 1)
 
 
 def value_of(returned: Returned, staged: Staged) -> Any:

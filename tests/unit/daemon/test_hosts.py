@@ -17,7 +17,9 @@ from spoolmw.model.host import HostRecord, Mark
 from spoolmw.model.replica import Spot
 from spoolmw.rules import trust
 from spoolmw.store.journal import Journal
-from tests.unit.rules.test_redundant import AGREED, JUDGING
+from tests.unit.rules.ballots import a_success
+from tests.unit.rules.builders import a_task
+from tests.unit.rules.test_redundant import AGREED, BOTH_RUN, JUDGING, ONE_REPORTED
 
 WALL = 1_770_000_000.0
 PC01 = Spot(machine="m" * 16, host="pc01")
@@ -122,6 +124,16 @@ def test_a_record_changed_by_hand_is_committed_without_any_task(tmp_path: Path) 
     assert [each.paused for each in journal.hosts()] == ["paused by me"]
     assert not batch
     journal.close()
+
+
+def test_what_a_replica_staged_is_durable_before_its_report_is(tmp_path: Path) -> None:
+    """It is delivered much later, maybe, but from its commit on the vote relies on it."""
+    batch = Batch(Hosts())
+    batch.note(BOTH_RUN, a_success(0), ONE_REPORTED, ())
+    assert batch.needs_sync
+    plain = Batch(Hosts())
+    plain.note(None, a_success(0), a_task(), ())
+    assert not plain.needs_sync
 
 
 def test_a_mark_is_no_effect_that_is_performed() -> None:

@@ -336,6 +336,16 @@ def test_what_comes_before_the_delivery_is_compared_and_what_comes_after_it_is_n
     assert step(done, a_success(1)) == (done, (Discard(an_id(1)),))
 
 
+def test_where_the_canonical_result_is_gone_a_late_one_marks_nobody() -> None:
+    """It may be delivered while the comparison is under way."""
+    late = after(LATE_AGREED, a_success(1))
+    answer = judged(late, a_class(1), unfit=((0, "its result file is missing"),))
+    compared, effects = step(late, answer)
+    assert [each for each in effects if isinstance(each, Score)] == []
+    assert ballot_of(compared).replicas[1].state is ReplicaState.CANCELLED
+    assert compared.ending is LATE_AGREED.ending
+
+
 def test_a_delivery_while_a_late_result_is_compared_ends_the_comparison() -> None:
     late = after(LATE_AGREED, a_success(1))
     done, effects = step(late, Delivered(at=NOW))

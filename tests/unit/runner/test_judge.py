@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import json
 import math
 import os
 import sys
@@ -149,6 +150,30 @@ def test_a_flipped_bit_in_a_value_is_seen(stage: Stage) -> None:
         dict(judge(returned, EXACT).unfit)[0]
         == "its value has another digest than its header says"
     )
+
+
+def test_a_result_that_is_just_being_delivered_is_compared_without_its_trailer(
+    stage: Stage,
+) -> None:
+    returned = stage.values("abc", "abc")
+    path = Path(returned[0].path)
+    path.write_bytes(path.read_bytes() + b'\n{"trailer": 1}\n')
+    assert classes(judge(returned, EXACT)) == [(0, 1)]
+
+
+@pytest.mark.parametrize("size", ["5", -1, 1.5, True, [1], 1 << 70])
+def test_a_header_that_lies_about_the_length_spoils_only_its_own_result(
+    stage: Stage, size: object
+) -> None:
+    returned = stage.values("abc", "abc", "abc")
+    path = Path(returned[0].path)
+    magic, head, rest = path.read_bytes().split(b"\n", 2)
+    header = json.dumps({**json.loads(head), "bytes": size}).encode()
+    path.write_bytes(b"\n".join((magic, header, rest)))
+    found = judge(returned, EXACT)
+    assert classes(found) == [(1, 2)]
+    assert [number for number, _ in found.unfit] == [0]
+    assert not found.fault
 
 
 class Trap:
