@@ -42,9 +42,7 @@ def _judge(work: Launch, judging: Judging) -> Kind:
     """What a validation compares; of the tolerances and words what its kind has."""
     validator = judging.validator
     told: Kind = {
-        "results": [
-            [e.replica, str(e.staged), e.trusted, e.body_bytes] for e in judging.candidates
-        ],
+        "results": [[e.replica, str(e.staged), e.trusted] for e in judging.candidates],
         "kind": validator.kind,
         "step": judging.step_s,
         "total": judging.total_s,

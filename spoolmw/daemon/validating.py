@@ -183,7 +183,7 @@ class Validating:
         assert staged is not None
         ran = next((r for r in replica.history if r.attempt == staged.attempt), None)
         trusted = ran is not None and self._trusts(ran.agent)
-        return Candidate(replica.number, staged, trusted, replica.body_bytes)
+        return Candidate(replica.number, staged, trusted)
 
     def _classes(self, ballot: Ballot, candidates: list[Candidate]) -> tuple[Class, ...] | None:
         if ballot.wish.validator.kind != "exact" or not all(c.trusted for c in candidates):

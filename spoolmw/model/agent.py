@@ -36,9 +36,6 @@ class Candidate:
     replica: int
     staged: AttemptId
     trusted: bool  #: a pickle from its host may be decoded
-    body_bytes: int = (
-        0  #: what was reported of it: more may stand behind it; 0: all that is there
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,9 +25,6 @@ class Returned(NamedTuple):
     replica: int
     path: str  #: the staged result; its files lie in `path.files/`
     trusted: bool = False  #: a pickle from its host may be decoded
-    #: As it was reported; 0: all that is there. A daemon that was killed when it was about to
-    #: deliver a result has left a trailer behind it.
-    body_bytes: int = 0
 
 
 class Unfit(Exception):
@@ -55,7 +52,7 @@ def read(returned: Returned) -> Staged:
     """The result with its digest checked; raises `Unfit`, or `Unreadable`."""
     try:
         with open(returned.path, "rb", buffering=0) as file:
-            data = file.readall()[: returned.body_bytes or None]
+            data = file.readall()
     except FileNotFoundError:
         raise Unfit("its result file is missing") from None
     except OSError as error:

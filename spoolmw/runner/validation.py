@@ -23,8 +23,8 @@ def compare(told: Order, task: TaskFile, stage: str) -> Judgement:
     asked = told.judge
     assert asked is not None
     returned = [
-        Returned(replica, stage + name, bool(trusted), body_bytes)
-        for replica, name, trusted, body_bytes in asked["results"]
+        Returned(replica, stage + name, bool(trusted))
+        for replica, name, trusted in asked["results"]
     ]
     bounds = Bounds(asked["step"], asked["total"], asked.get("memory", 0))
     return judge.judge(returned, _wish(asked, task), bounds)

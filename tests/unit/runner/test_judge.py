@@ -408,15 +408,3 @@ def test_a_result_whose_reading_crashes_is_told_by_its_number(stage: Stage) -> N
 
 def test_results_come_from_anywhere(stage: Stage) -> None:
     assert judge([Returned(7, "/nowhere")], EXACT).unfit == ((7, "its result file is missing"),)
-
-
-def test_what_stands_behind_a_reported_result_is_not_looked_at(stage: Stage) -> None:
-    """A daemon that was killed before it could decide may have left a trailer there."""
-    first, second = stage.values(42, 42)
-    whole = [
-        each._replace(body_bytes=Path(each.path).stat().st_size) for each in (first, second)
-    ]
-    with open(first.path, "ab") as file:
-        file.write(b'\n{"state": "done"}\n')
-    assert classes(judge(whole, EXACT)) == [(0, 1)]
-    assert judge([first, second], EXACT).unfit == ((0, "its value is not whole"),)
