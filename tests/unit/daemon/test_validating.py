@@ -100,14 +100,14 @@ def test_an_order_becomes_an_attempt_of_its_own_and_the_answer_comes_back(court:
     assert launch.judging is not None
     assert launch.judging.validator == Validator(kind="close")
     assert [each.replica for each in launch.judging.candidates] == [0, 1]
-    assert court.validating.why(court.task(wanted), NOW) == "its results are compared"
+    assert court.validating.why(court.task(wanted)) == ""
 
 
 def test_no_more_than_half_as_many_as_slots_are_under_way(court: Court) -> None:
     orders = [court.asks(seq) for seq in range(1, 5)]
     court.validating.turn(NOW)
     assert court.launched() == [each.task for each in orders[:2]]
-    assert "other validations" in court.validating.why(court.task(orders[2]), NOW)
+    assert "other validations" in court.validating.why(court.task(orders[2]))
     court.validating.heard(
         Validated(
             at=NOW,
@@ -133,8 +133,6 @@ def test_one_that_is_tried_again_waits_for_its_time(court: Court) -> None:
     court.validating.turn(NOW)
     assert court.launched() == []
     assert court.validating.due_at() == NOW + 10
-    why = court.validating.why(court.task(wanted), NOW + 0.5)
-    assert why == "the comparison of its results is tried again in 10 s"
     court.validating.turn(NOW + 10)
     assert court.launched() == [wanted.task]
 
@@ -230,7 +228,7 @@ def test_without_an_agent_that_judges_somebody_is_told(court: Court) -> None:
     wanted = court.asks()
     lonely.order(wanted)
     lonely.turn(NOW)
-    assert lonely.why(court.task(wanted), NOW) == NOBODY
+    assert lonely.why(court.task(wanted)) == NOBODY
     assert lonely.warning() == (
         "1 tasks wait for a validation, and no agent of kind local is configured"
     )
