@@ -7,6 +7,10 @@ without the log's knowing; what then is left in `active/` is open. A staged resu
 The elements of an array have no files of their own, but their ids tell of which array and which
 element they are. Those of an array that is open and of which log or results tell the end get a
 row, so the array, adopted by the next start, passes over them; all others are made again.
+
+Of a vote nothing is kept but what was returned: the next start finds whole results in `stage/`
+again where it is certain whose they are, has all others computed once more and compares anew
+(`refound`). What is known of hosts is lost with the journal.
 """
 
 from __future__ import annotations
@@ -26,8 +30,11 @@ from spoolmw.format.taskfile import TaskFile
 from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import Submitted
 from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.replica import Ballot, Phase
 from spoolmw.model.spec import Spec
 from spoolmw.model.task import FINAL, Ending, Task, TaskState
+from spoolmw.rules import closing
+from spoolmw.rules.ballot import opened
 from spoolmw.spooldir import donelog
 from spoolmw.spooldir.donelog import Done
 from spoolmw.spooldir.layout import Layout
@@ -36,6 +43,7 @@ from spoolmw.store.journal import Changed, Journal
 
 SUFFIXES = ("", "-wal", "-shm")  #: of the files of one journal
 STATES = {state.value: state for state in FINAL}
+KNOWN_FROM = "known from done.log"
 
 
 def rebuild(layout: Layout) -> dict[str, object]:
@@ -178,10 +186,19 @@ def _ended(place: Place, spec: Spec, done: Done) -> Task:
             state=STATES[done.state],
             cause=Cause.FINISHED if done.state == "done" else Cause.EXIT,
             blame=Blame.NONE if done.state == "done" else Blame.TASK,
-            message="known from done.log",
+            message=KNOWN_FROM,
             digest=done.digest,
         ),
+        ballot=None if done.state == "done" else _ballot(place.id, spec),
     )
+
+
+def _ballot(task_id: TaskId, spec: Spec) -> Ballot | None:
+    """A vote that is over, of a task that wanted one: a retry then votes anew."""
+    if not spec.redundancy.is_wished:
+        return None
+    ballot = opened(task_id, spec.redundancy, spec.retry, spec.resources.memory_bytes)
+    return closing.end(ballot, Phase.WITHDRAWN, KNOWN_FROM, 0.0).ballot
 
 
 def _staged(layout: Layout, task_id: TaskId) -> Path | None:

@@ -19,6 +19,7 @@ from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.intake import HEAD_BYTES
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.reactor import Reactor
+from spoolmw.daemon.refound import Refound
 from spoolmw.daemon.table import Table
 from spoolmw.errors import BadSpool, BadTaskFile
 from spoolmw.format.taskfile import MAGIC, TaskFile, read_header
@@ -43,6 +44,7 @@ class Recovery:
         self._layout = layout
         self._reactor = reactor
         self._retryable: list[Task] = []
+        self._refound: Refound | None = None
 
     def run(self) -> None:
         """Load, adopt, settle; what is then owed is in the reactor's batch."""
@@ -138,8 +140,21 @@ class Recovery:
         if task.tally is not None:  # a journal that was rebuilt knows some of its elements
             counts = self._reactor.journal.elements.counts(task.id)
             task = found_again(task, counts)
-        self._reactor.submit(saved.taken_up(self._layout, task))
-        log.info("adopted %s", fields(task=task.id, name=task.spec.name))
+        return self._submit(saved.taken_up(self._layout, task))
+
+    def _submit(self, task: Task) -> Task:
+        """Enter a task of which no journal knew, with what its replicas had returned."""
+        reactor = self._reactor
+        if self._refound is None:
+            rooms = reactor.dispatch.rooms.items()
+            sure = all(reactor.validating.trusts(name) for name, _ in rooms)
+            spots = [(name, room.spot) for name, room in rooms] if sure else []
+            self._refound = Refound(self._layout, spots)
+        task, reports = self._refound.with_results(task)
+        reactor.submit(task)
+        log.info("adopted %s", fields(task=task.id, name=task.spec.name, results=len(reports)))
+        for report in reports:
+            task = reactor.apply(task, report)
         return task
 
     def _apply_markers(self) -> None:

@@ -49,7 +49,7 @@ class Validating:
         self._stage = f"{layout.stage}/"
         self._agents = agents
         self._table = table
-        self._trusts = trusts
+        self.trusts = trusts
         self.bounds = Validation()
         self._orders: dict[TaskId, Judge] = {}
         self._under_way: dict[AttemptId, AgentName] = {}
@@ -182,7 +182,7 @@ class Validating:
         staged = replica.staged
         assert staged is not None
         ran = next((r for r in replica.history if r.attempt == staged.attempt), None)
-        trusted = ran is not None and self._trusts(ran.agent)
+        trusted = ran is not None and self.trusts(ran.agent)
         return Candidate(replica.number, staged, trusted)
 
     def _classes(self, ballot: Ballot, candidates: list[Candidate]) -> tuple[Class, ...] | None:

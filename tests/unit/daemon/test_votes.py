@@ -10,6 +10,7 @@ import pytest
 
 from spoolmw.daemon import fsck
 from spoolmw.daemon.clock import wall_s
+from spoolmw.daemon.rebuild import rebuild
 from spoolmw.model.replica import ReplicaState
 from spoolmw.model.task import TaskState
 from spoolmw.runner import results
@@ -259,3 +260,88 @@ def test_a_failed_replica_costs_its_host_a_mark_only_where_others_succeeded(pool
         "pc02": (1, 0),
         "pc03": (1, 0),
     }
+
+
+# Without the journal
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Pool]:
+    """The same, where the first host has the name that its results say."""
+    made = Pool(tmp_path, a_config(os.uname().nodename, "pc02", "pc03"))
+    yield made
+    made.close()
+
+
+def without_journal(pool: Pool) -> None:
+    """The journal is lost under a running daemon and made again from the spool."""
+    pool.close()
+    rebuild(pool.layout)
+    pool.start()
+    pool.ticks(1)
+
+
+def test_a_result_whose_host_is_known_is_found_again_without_the_journal(here: Pool) -> None:
+    here.drop_vote()
+    here.finish(0)
+    here.until(lambda: here.replicas()[0].state is ReplicaState.REPORTED)
+    before = here.replicas()[0]
+    without_journal(here)
+    first, second = here.replicas()
+    assert first.state is ReplicaState.REPORTED
+    assert (first.staged, first.digest) == (before.staged, before.digest)
+    assert (first.spot, first.body_bytes) == (before.spot, before.body_bytes)
+    assert second.state is not ReplicaState.REPORTED
+    assert staged(here) == ["0.1"]
+    here.until(lambda: len(here.running()) == 1)
+    here.finish(1)
+    here.until(lambda: here.delivered("sum"))
+    assert here.trailer("sum")["state"] == "done"
+
+
+def test_one_from_a_host_that_nobody_knows_is_computed_once_more(pool: Pool) -> None:
+    pool.drop_vote()
+    pool.finish(0)
+    pool.until(lambda: pool.replicas()[0].state is ReplicaState.REPORTED)
+    without_journal(pool)
+    assert staged(pool) == []
+    assert pool.replicas()[0].state is not ReplicaState.REPORTED
+
+
+@pytest.mark.parametrize("spoilt", ["cut", "flipped", "another attempt's"])
+def test_one_that_is_not_whole_is_computed_once_more(here: Pool, spoilt: str) -> None:
+    here.drop_vote()
+    here.finish(0, "right" * 100)
+    here.until(lambda: here.replicas()[0].state is ReplicaState.REPORTED)
+    path = here.layout.stage / str(here.replicas()[0].staged)
+    data = bytearray(path.read_bytes())
+    if spoilt == "flipped":
+        data[-10] ^= 1
+    path.write_bytes(data[:-1] if spoilt == "cut" else data)
+    if spoilt == "another attempt's":
+        path.rename(path.with_name(path.name[:-1] + "2"))
+    without_journal(here)
+    assert here.replicas()[0].state is not ReplicaState.REPORTED
+    assert staged(here) == []
+
+
+def test_a_failed_vote_without_the_journal_is_over_and_a_retry_votes_anew(pool: Pool) -> None:
+    pool.drop_vote()
+    task_id = pool.task().id
+    failed(pool)
+    without_journal(pool)
+    known = pool.parts.journal.get(task_id)
+    assert known is not None
+    assert known.ballot is not None
+    assert (known.state, staged(pool)) == (TaskState.FAILED, [])
+    pool.ask("retry", ids=[task_id])
+    pool.until(lambda: len(pool.running()) == 2)
+
+
+def test_hosts_start_anew_without_the_journal(pool: Pool) -> None:
+    pool.drop_vote()
+    for number in (0, 1):
+        pool.finish(number)
+    pool.until(lambda: pool.delivered("sum"))
+    without_journal(pool)
+    assert pool.parts.reactor.hosts.records == {}
