@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import selectors
 import socket
 import threading
@@ -319,7 +320,7 @@ class LocalAgent:
     def _at_hand(self) -> set[str]:
         """The attempts that were at hand in the workers, as these noted them."""
         found = set()
-        for path in (self._root / "tmp" / "output").glob(f"{self.name}-*.now"):
+        for path in self._own("output", ".now"):
             with contextlib.suppress(OSError):
                 found.add(path.read_bytes().rstrip(b"\0").decode())
         return found
@@ -337,8 +338,13 @@ class LocalAgent:
     def _clean(self) -> None:
         """Remove what workers that are gone left in `tmp/`."""
         for part in ("scratch", "output"):
-            folder = self._root / "tmp" / part
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in folder.glob(f"{self.name}-*"):
+            (self._root / "tmp" / part).mkdir(parents=True, exist_ok=True)
+            for path in self._own(part):
                 with contextlib.suppress(OSError):
                     outputs.remove(str(path)) if path.is_dir() else path.unlink()
+
+    def _own(self, part: str, ending: str = "") -> list[Path]:
+        """What its workers have in this part of `tmp/`; another agent's name may begin as its own."""
+        own = re.compile(rf"{re.escape(self.name)}-\d+(\.\w+)?")
+        found = (self._root / "tmp" / part).glob(f"{self.name}-*{ending}")
+        return [path for path in found if own.fullmatch(path.name)]

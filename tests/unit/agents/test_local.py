@@ -161,6 +161,16 @@ def test_two_agents_on_one_spool_leave_each_other_alone(tmp_path: Path) -> None:
         each.agent.close(0.0)
 
 
+def test_an_agent_whose_name_begins_as_anothers_cleans_up_its_own_alone(tmp_path: Path) -> None:
+    output = tmp_path / "spool" / "tmp" / "output"
+    output.mkdir(parents=True)
+    left, others = output / "local-7.out", output / "local-2-1.out"
+    for each in (left, others):
+        each.touch()
+    Local(tmp_path / "spool").agent.close(0.0)
+    assert (left.exists(), others.exists()) == (False, True)
+
+
 def test_what_ends_within_the_grace_is_reported(local: Local, tmp_path: Path) -> None:
     note = tmp_path / "note"
     work = local.command("sh", "-c", f"echo $$ > {note}; sleep 0.5")
