@@ -68,14 +68,14 @@ class Reactor:
         self._notifier = gear.notifier
         self._inbox = gear.inbox
         self._batch = Batch()
+        self._batch.needs_sync = True  # whatever an earlier daemon wrote
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
         self.hearing = Hearing(gear.delivery, gear.intake.provisions.missing)
         self.arrays = gear.arrays
-        self._preparation = Preparation(gear.delivery, gear.waits)
-        self._retry_at = 0.0
-        self._settle_at = 0.0
+        self._preparation = Preparation(gear.delivery, gear.waits, gear.intake, gear.room)
+        self._retry_at = self._settle_at = 0.0
         self._counts = Counts()
         self._rate = Rate(boot_s())
 
@@ -165,7 +165,6 @@ class Reactor:
     def submit(self, task: Task) -> None:
         """Enter an accepted task."""
         self.enter(task)
-        self._batch.needs_sync = True
         self._fresh.append(task)
         self._counts.accepted += 1
 
@@ -308,9 +307,7 @@ class Reactor:
             return
         batch = self._batch
         try:
-            self._preparation.prepare(batch, self.apply)
-            if batch.needs_sync:
-                self.room.sync()
+            self._preparation.prepare(batch, self._fresh, self.apply)
             if len(batch):
                 self.journal.commit(batch.changes(), now_boot=now, boot_id=self._boot)
         except DiskFull as error:
