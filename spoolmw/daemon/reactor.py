@@ -16,6 +16,7 @@ from spoolmw.agents.contract import AttemptEvent
 from spoolmw.daemon import attempts
 from spoolmw.daemon.batch import Batch
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
+from spoolmw.daemon.company import Company
 from spoolmw.daemon.control import Request
 from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.gear import Gear, Item
@@ -76,6 +77,7 @@ class Reactor:
         self.arrays = gear.arrays
         self._preparation = Preparation(gear.delivery, gear.waits, gear.intake, gear.room)
         self._retry_at = self._settle_at = 0.0
+        self._company = Company()
         self._counts = Counts()
         self._rate = Rate(boot_s())
 
@@ -84,6 +86,7 @@ class Reactor:
     def tick(self, timeout_s: float) -> None:
         """Wait for news at most `timeout_s`, then decide, commit and act once."""
         self._counts = Counts()
+        self._company.wait(self.table.states[TaskState.RUNNING])
         self._take_inbox(timeout_s)
         self._take_files()
         if self._batch or boot_s() >= self._settle_at:
@@ -314,6 +317,7 @@ class Reactor:
             self._stuck(error.what)
             return
         self._retry_at = 0.0
+        self._company.committed()
         self._batch = Batch()
         self.performer.perform(batch.effects, self.table)
         self.performer.release(batch.released)
