@@ -28,7 +28,8 @@ class Batch:
         self._hosts = hosts
         self._changed: dict[TaskId, tuple[Task | None, Task, tuple[Event, ...]]] = {}
         self.effects: list[Effect] = []
-        self.needs_sync = False
+        self.needs_sync = False  #: much was written beside the journal, or nobody knows what
+        self.staged: list[str] = []  #: the files in `stage/` that it delivers
         self.released: dict[AgentName, list[AttemptId]] = {}
 
     def __bool__(self) -> bool:

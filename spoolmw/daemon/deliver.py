@@ -45,8 +45,8 @@ class Delivery:
         self._results = f"{layout.results}/"
         self._boxes: set[str] = {""}
 
-    def prepare(self, task: Task) -> None:
-        """Make the staged file of a DELIVERING task whole: its body and its trailer.
+    def prepare(self, task: Task) -> str:
+        """Make the staged file of a DELIVERING task whole (its body and its trailer); its path.
 
         Raises OSError (ENOSPC among others); BadResultFile when the body is shorter than reported.
         """
@@ -58,8 +58,9 @@ class Delivery:
             with open(path, "wb") as file:
                 file.write(body)
             append_trailer(path, len(body), b"\n" + trailer_line(task))
-            return
-        append_trailer(path, ending.body_bytes, b"\n" + trailer_line(task))
+        else:
+            append_trailer(path, ending.body_bytes, b"\n" + trailer_line(task))
+        return path
 
     def staged_bytes(self, attempt: AttemptId) -> int:
         """The length of an attempt's staged file; -1 when there is none."""

@@ -38,7 +38,7 @@ from spoolmw.model.task import Tally, Task, TaskState
 from spoolmw.rules.ballot import opened
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.drops import Drop, Drops, Refusal
-from spoolmw.spooldir.layout import Layout, active_name
+from spoolmw.spooldir.layout import Layout, active_name, active_of
 from spoolmw.spooldir.publish import claim
 from spoolmw.spooldir.rejects import reject
 from spoolmw.store.journal import Journal
@@ -252,6 +252,16 @@ class Intake:
             claims.replace(place, head, parsed, tmp=self.layout.tmp)
         parsed = parsed._replace(spec=spec, predecessors=known)
         return self._record(place, parsed, result_name, submitted)
+
+    def moved(self, task: Task) -> tuple[str, ...]:
+        """The file of a task just taken, and the folders that its name came to and left.
+
+        Empty when more came with it than that one file.
+        """
+        if task.spec.files.inputs or task.tally is not None:
+            return ()
+        path = self._active + active_of(task)
+        return path, path.rpartition("/")[0], f"{self.layout.incoming}/{task.box}"
 
     def _predecessors(self, place: Place, parsed: TaskFile) -> tuple[TaskId, ...]:
         """Whom `after` means, as far as is known; what an earlier daemon found out stands."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from spoolmw.daemon import attempts
 from spoolmw.daemon.batch import Batch
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
+from spoolmw.daemon.company import Company
 from spoolmw.daemon.control import Request
 from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.gear import Gear, Item
@@ -66,6 +67,7 @@ class Reactor:
         self._inbox = gear.inbox
         self.hosts = gear.hosts
         self._batch = Batch(gear.hosts)
+        self._batch.needs_sync = True  # whatever an earlier daemon wrote
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
@@ -78,8 +80,9 @@ class Reactor:
         )
         self.arrays = gear.arrays
         self._placing = Placing(gear.dispatch, gear.table)
-        self._preparation = Preparation(gear.delivery, gear.waits)
+        self._preparation = Preparation(gear.delivery, gear.waits, gear.intake, gear.room)
         self._retry_at = self._settle_at = 0.0
+        self._company = Company()
         self._counts = Counts()
         self._rate = Rate(boot_s())
 
@@ -88,6 +91,7 @@ class Reactor:
     def tick(self, timeout_s: float) -> None:
         """Wait for news at most `timeout_s`, then decide, commit and act once."""
         self._counts = Counts()
+        self._company.wait(self.table.states[TaskState.RUNNING])
         self._take_inbox(timeout_s)
         self._take_files()
         if self._batch or boot_s() >= self._settle_at:
@@ -174,7 +178,6 @@ class Reactor:
     def submit(self, task: Task) -> None:
         """Enter an accepted task."""
         self.enter(task)
-        self._batch.needs_sync = True
         self._fresh.append(task)
         self._counts.accepted += 1
 
@@ -289,14 +292,13 @@ class Reactor:
             return
         batch = self._batch
         try:
-            self._preparation.prepare(batch, self.apply)
-            if batch.needs_sync:
-                self.room.sync()
+            self._preparation.prepare(batch, self._fresh, self.apply)
             batch.commit(self.journal, now_boot=now, boot_id=self._boot)
         except DiskFull as error:
             self._stuck(error.what)
             return
         self._retry_at = 0.0
+        self._company.committed()
         self._batch = Batch(self.hosts)
         self.performer.perform(batch.effects, self.table)
         self.performer.release(batch.released)

@@ -190,6 +190,10 @@ class Waits:
         twins = self._open(list(self._table.twins.get(task.id, ())))
         yield from self._twins.beside(now, task, twins)
 
+    def is_kept(self, task: Task) -> bool:
+        """Its result is copied for others before it is delivered."""
+        return task.id in self._table.values or bool(self._table.twins.get(task.id))
+
     def is_awaited(self, task_ids: Sequence[TaskId]) -> bool:
         """Somebody waits for one of these."""
         return any(self._awaited.is_awaited(each) for each in task_ids)

@@ -82,8 +82,9 @@ def run(
     if ended.outcome == "success" or kept.total_bytes >= told.output:
         ended = _complete(ended, kept, told.output)
     ended.files = kept.files
-    ended.stdout_tail = results.tail(folder + "/stdout")
-    ended.stderr_tail = results.tail(folder + "/stderr")
+    filled = {each["name"] for each in kept.files if each["bytes"]}
+    ended.stdout_tail = results.tail(folder + "/stdout") if "stdout" in filled else ""
+    ended.stderr_tail = results.tail(folder + "/stderr") if "stderr" in filled else ""
     return ended
 
 

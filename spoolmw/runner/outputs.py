@@ -101,7 +101,7 @@ def collect(scratch: str, folder: str, patterns: Sequence[str], inputs: Sequence
         missing = [each for each in patterns if not any(matches(name, each) for name in found)]
     else:
         chosen, missing = [name for name in found if name not in set(inputs)], []
-    files = [_described(folder, name) for name in _OWN if os.path.exists(f"{folder}/{name}")]
+    files = describe_own(folder)
     for name in chosen:
         target = f"{name}.output" if name in _OWN else name
         if "/" in target:
@@ -112,8 +112,12 @@ def collect(scratch: str, folder: str, patterns: Sequence[str], inputs: Sequence
 
 
 def describe_own(folder: str) -> List[Dict[str, Any]]:
-    """The files of an attempt that was ended: what it printed."""
-    return [_described(folder, name) for name in _OWN if os.path.exists(f"{folder}/{name}")]
+    """The files of what an attempt printed; empty ones too."""
+    files = []
+    for name in _OWN:
+        with contextlib.suppress(FileNotFoundError):
+            files.append(_described(folder, name))
+    return files
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -169,10 +173,10 @@ def regular_files(folder: str, prefix: str = "") -> Iterator[str]:
 
 def _described(folder: str, name: str) -> Dict[str, Any]:
     path = f"{folder}/{name}"
-    mode = os.lstat(path).st_mode
-    if not mode & stat.S_IRUSR:
-        os.chmod(path, stat.S_IMODE(mode) | stat.S_IRUSR)  # the consumer shall read it
-    size, digest = results.digest_of(path)
+    found = os.lstat(path)
+    if not found.st_mode & stat.S_IRUSR:
+        os.chmod(path, stat.S_IMODE(found.st_mode) | stat.S_IRUSR)  # the consumer shall read it
+    size, digest = results.digest_of(path) if found.st_size else (0, results.EMPTY)
     return {
         "name": os.fsencode(name).decode("utf-8", "replace"),
         "bytes": size,

@@ -215,6 +215,8 @@ class Pool:
     def _path(self, attempt: Attempt) -> Optional[str]:
         """The interpreter for an attempt; without one it falls out of the line."""
         kind = attempt.kind
+        if kind.path:
+            return kind.path
         try:
             kind.path = self._interpreters.choose(kind.interpreter, kind.python)
             return kind.path
@@ -230,7 +232,9 @@ class Pool:
         for member in self.crew.values():
             if not member.sent and not member.retired and member.interpreter == path:
                 return member
-        return self._start(path, attempt)
+        attempt.kind.path = ""  # it may be gone meanwhile
+        path = self._path(attempt)
+        return None if path is None else self._start(path, attempt)
 
     def _start(self, path: str, attempt: Attempt) -> Optional[Member]:
         self._make_room()

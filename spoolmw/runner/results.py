@@ -25,7 +25,8 @@ _THE_TASKS_OWN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno
 _THE_TASKS_OWN |= {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG}
 _SMALL_BYTES = 4 << 10  #: a value up to this length is copied behind its header
 _MOST_PIECES = 512  #: for one writev
-_EMPTY = hashlib.sha256(b"").hexdigest()
+#: The digest of nothing.
+EMPTY = hashlib.sha256(b"").hexdigest()
 _PYTHON = "{}.{}.{}".format(*sys.version_info[:3])
 _HOST = os.uname().nodename
 
@@ -147,7 +148,7 @@ def _rest(ended: Ended) -> Dict[str, Any]:
 
 def _digest(value: Sequence[Value]) -> str:
     if not value:
-        return _EMPTY
+        return EMPTY
     digest = hashlib.sha256(value[0])
     for piece in value[1:]:
         digest.update(piece)

@@ -6,6 +6,7 @@ replace the worker, which `leave()` returns.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` makes a dear enum of each handler
 import _thread
 import contextlib
 import os
@@ -13,7 +14,7 @@ import resource
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 from . import outputs, results
 
@@ -21,8 +22,6 @@ MAX_ATTEMPTS = 10_000  #: then a worker is replaced, whatever it has leaked
 MAX_GROWTH_BYTES = 256 << 20  #: of resident memory kept after an attempt
 _RESET_BYTES = 16 << 20  #: a peak this far above the last one known is put back
 _UMASK = 0o022
-#: The C function: the enum that the Python one makes of each handler costs more than the rest.
-_handler_of: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
 _OLD_NS = 50_000_000  #: a folder's time stamp this old can tell whether it was changed since
 _HANDLED = (signal.SIGTERM, signal.SIGALRM, signal.SIGINT)
 
@@ -47,7 +46,7 @@ class Surroundings:
         self._extras = False
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._inodes = [os.fstat(fd).st_ino for fd in (1, 2)]
-        self._handlers = [(number, _handler_of(number)) for number in _HANDLED]
+        self._handlers = [(number, _signal.getsignal(number)) for number in _HANDLED]
         self._threads = _thread._count()
         self._attempts = 0
         os.umask(umask)
@@ -118,7 +117,7 @@ class Surroundings:
             self._put_environment_back()
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._handlers:
-            if _handler_of(number) is not handler:
+            if _signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
         _reseed()
         os.umask(self._umask)

@@ -15,7 +15,7 @@ from typing import Any, List, Tuple
 JSON = 0x4A  #: "J": a header, UTF-8
 BYTES = 0x42  #: "B": bytes that belong to the header before it
 MAX_PAYLOAD = 16 << 20  #: bytes
-_READ_BYTES = 256 << 10
+_READ_BYTES = 64 << 10  #: at once; for more, each call would map memory anew
 _HEAD = struct.Struct(">IB")
 
 Frame = Tuple[int, bytes]

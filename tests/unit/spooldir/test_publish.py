@@ -15,6 +15,7 @@ from spoolmw.spooldir.publish import (
     claim,
     publish,
     rename_noreplace,
+    sync_these,
     syncfs,
     write_temporary,
 )
@@ -91,6 +92,17 @@ def test_the_file_system_syncs_and_a_bad_descriptor_is_an_error(layout: Layout) 
     os.close(fd)
     with pytest.raises(OSError, match="Bad file descriptor"):
         syncfs(fd)
+
+
+def test_files_and_folders_are_synced_alone_if_all_of_them_can_be_opened(
+    layout: Layout,
+) -> None:
+    staged = layout.stage / "x"
+    staged.write_bytes(b"body")
+    assert sync_these([str(staged), str(layout.stage)])
+    assert not sync_these([str(staged), str(layout.stage / "gone")])
+    (layout.stage / "link").symlink_to(staged)
+    assert not sync_these([str(layout.stage / "link")])
 
 
 @pytest.mark.parametrize("found", [b"body", b"bodyhalf a trai", b"bodya much longer trailer\n"])
