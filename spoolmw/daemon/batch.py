@@ -24,11 +24,13 @@ from spoolmw.store.journal import Changed, Journal
 class Batch:
     """The first `before`, the last `after` and all events of each task that changed."""
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: Hosts, *, needs_sync: bool = False) -> None:
         self._hosts = hosts
         self._changed: dict[TaskId, tuple[Task | None, Task, tuple[Event, ...]]] = {}
         self.effects: list[Effect] = []
-        self.needs_sync = False  #: much was written beside the journal, or nobody knows what
+        self.needs_sync = (
+            needs_sync  #: much was written beside the journal, or nobody knows what
+        )
         self.staged: list[str] = []  #: the files in `stage/` that it delivers
         self.released: dict[AgentName, list[AttemptId]] = {}
 

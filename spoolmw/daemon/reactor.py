@@ -63,11 +63,9 @@ class Reactor:
         self.closed_intake = ""  #: why no files are taken; empty: they are
         self.delivered_total = 0
         self.started_at = wall_s()
-        self._notifier = gear.notifier
-        self._inbox = gear.inbox
+        self._notifier, self._inbox = gear.notifier, gear.inbox
         self.hosts = gear.hosts
-        self._batch = Batch(gear.hosts)
-        self._batch.needs_sync = True  # whatever an earlier daemon wrote
+        self._batch = Batch(gear.hosts, needs_sync=True)  # whatever an earlier daemon wrote
         self._boot = boot_id()
         self._fresh: list[Task] = []
         self._replies: list[tuple[Request, object]] = []
