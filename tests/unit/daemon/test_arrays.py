@@ -37,8 +37,9 @@ def script(array: str) -> str:
 
 def drop(bench: Bench, array: str = "array = 1-40", name: str = "sweep") -> TaskId:
     """Drop an array; its id, once its first elements are made."""
+    known = set(bench.parts.table.elements)
     bench.drop(name, script(array))
-    bench.until(lambda: bench.parts.table.elements)
+    bench.until(lambda: bench.parts.table.elements.keys() - known)
     bench.ticks()
     return next(reversed(bench.parts.table.elements))
 
