@@ -147,7 +147,7 @@ def _why_queued(one: _Waiting, view: _View, why_apart: Callable[[], str] = lambd
         return _why_nowhere(demand, view.rooms)
     able = {name: room for name, room in able.items() if is_apart(demand, room)}
     if not able:
-        return why_apart()
+        return "; ".join([why_apart(), *_unfit(demand, view.rooms)])
     open_rooms = {name: room for name, room in able.items() if not room.closed(demand)}
     if not open_rooms:
         paused = (f"{name} ({room.closed(demand)})" for name, room in able.items())
@@ -181,6 +181,15 @@ def _why_nowhere(demand: Demand, rooms: Mapping[AgentName, Room]) -> str:
         wanted = f" of those it names ({', '.join(demand.agents)})" if demand.agents else ""
         return f"no agent fits: there is none{wanted}"
     return f"no agent fits: it asks for {', '.join(wants)}; {'; '.join(have)}"
+
+
+def _unfit(demand: Demand, rooms: Mapping[AgentName, Room]) -> list[str]:
+    """Agents whose hosts have no vote yet, but that lack something."""
+    return [
+        f"{name} {_offer(room, demand)}"
+        for name, room in rooms.items()
+        if is_apart(demand, room) and (not demand.agents or name in demand.agents)
+    ]
 
 
 def _offer(room: Room, demand: Demand) -> str:

@@ -18,10 +18,11 @@ from spoolmw.store.rows import (
     update_row,
 )
 from spoolmw.store.sql import QUERIES
+from spoolmw.store.votes import ballot_text
 
 _INSERT, _UPDATE = QUERIES["insert_task"], QUERIES["update_task"]
 _UPDATE_STATE, _INSERT_EVENT = QUERIES["update_state"], QUERIES["insert_event"]
-_UPDATE_SAVED = QUERIES["update_saved"]
+_UPDATE_SAVED, _INSERT_VOTED = QUERIES["update_saved"], QUERIES["insert_voted_task"]
 
 
 class Changed(NamedTuple):
@@ -36,10 +37,12 @@ def statements_of(
     changes: Sequence[Changed], now: float, number: int
 ) -> list[tuple[str, list[Row]]]:
     """The statements of the commit `number`, each with its rows; some may have none."""
-    inserts, updates, states, events = [], [], [], []
+    inserts, voted, updates, states, events = [], [], [], [], []
     saves = [saved_row(after) for before, after, _ in changes if saving_changed(before, after)]
     for before, after, happened in changes:
-        if before is None:
+        if before is None and after.ballot is not None:
+            voted.append((*insert_row(after, now), ballot_text(after.ballot)))
+        elif before is None:
             inserts.append(insert_row(after, now))
         elif only_state_changed(before, after):
             states.append((now, NUMBERS[after.state._value_], after.seq))
@@ -50,6 +53,7 @@ def statements_of(
             events.append((after.seq, number, now, NUMBERS[after.state._value_], facts))
     return [
         (_INSERT, inserts),
+        (_INSERT_VOTED, voted),
         (_UPDATE, updates),
         (_UPDATE_STATE, states),
         (_UPDATE_SAVED, saves),

@@ -31,7 +31,7 @@ from spoolmw.store.newboot import boot_id as this_boot
 from spoolmw.store.rows import tasks_of
 from spoolmw.store.sql import QUERIES
 from spoolmw.store.trouble import translated
-from spoolmw.store.votes import host_of, host_row, put_replicas
+from spoolmw.store.votes import host_of, host_row, put_vote
 from spoolmw.store.wal import make_room
 
 __all__ = ["Changed", "DiskFull", "Journal", "JournalCorrupt", "JournalLost"]
@@ -177,7 +177,7 @@ class Journal:
                 if rows:
                     conn.executemany(statement, rows)
             for old, new in votes:
-                put_replicas(conn, old, new)
+                put_vote(conn, old, new)
             self._put_clock(number, now_boot, boot_id)
         self._commits, self._shift = number, None
         self._boot_id, self._boot_clock = boot_id, now_boot

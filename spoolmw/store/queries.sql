@@ -49,12 +49,11 @@ CREATE TABLE tasks (
   element      TEXT,
   tally        TEXT,
   ballot       TEXT,
-  CHECK (state BETWEEN -2 AND 7),
+  CHECK (state BETWEEN -1 AND 7 OR (state = -2 AND ballot IS NOT NULL)),
   CHECK ((state = 3 AND ballot IS NULL) = (lease IS NOT NULL)),
   CHECK ((state >= 4) = (ending IS NOT NULL)),
   CHECK (state <> 0 OR twin_of IS NOT NULL OR waits = 1),
-  CHECK (state <> 3 OR attempt > 0 OR ballot IS NOT NULL),
-  CHECK (state <> -2 OR ballot IS NOT NULL)
+  CHECK (state <> 3 OR attempt > 0 OR ballot IS NOT NULL)
 );
 
 -- create_tasks_by_id: An id is never used twice.
@@ -147,6 +146,13 @@ CREATE TABLE events (
 INSERT INTO tasks (
   seq, id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at, updated_at,
   priority, state, attempt, failures, losses, not_before, memory_bytes,
+  lease, ending, history, twin_of, waits, after, array, position, element, tally
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- insert_voted_task: The same with redundancy (a column that is not named costs the others nothing).
+INSERT INTO tasks (
+  seq, id, box, dropped, result_name, name, key, spec, body_sha256, submitted_at, updated_at,
+  priority, state, attempt, failures, losses, not_before, memory_bytes,
   lease, ending, history, twin_of, waits, after, array, position, element, tally, ballot
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
@@ -154,11 +160,14 @@ INSERT INTO tasks (
 UPDATE tasks SET
   result_name = ?, updated_at = ?, priority = ?, state = ?, attempt = ?, failures = ?,
   losses = ?, not_before = ?, memory_bytes = ?, lease = ?, ending = ?, history = ?, twin_of = ?,
-  waits = ?, after = ?, tally = ?, ballot = ?, result_kept = 1
+  waits = ?, after = ?, tally = ?, result_kept = 1
 WHERE seq = ?;
 
 -- update_saved: The newest checkpoint, or from which attempt on they count.
 UPDATE tasks SET saved = ?, since = ? WHERE seq = ?;
+
+-- update_ballot: How far a vote is.
+UPDATE tasks SET ballot = ? WHERE seq = ?;
 
 -- update_state: A transition that changed nothing but the state (delivered).
 UPDATE tasks SET updated_at = ?, state = ? WHERE seq = ?;
@@ -187,12 +196,12 @@ SELECT * FROM hosts ORDER BY name, machine;
 -- migrate_checks_of_votes: A task with redundancy runs without a lease of its own, and has one more
 -- state. Every row fulfils the checks as they are now, so only the text of the table changes.
 UPDATE sqlite_schema SET sql = replace(replace(replace(sql,
-  'CHECK (state BETWEEN -1 AND 7)', 'CHECK (state BETWEEN -2 AND 7)'),
+  'CHECK (state BETWEEN -1 AND 7)',
+  'CHECK (state BETWEEN -1 AND 7 OR (state = -2 AND ballot IS NOT NULL))'),
   'CHECK ((state = 3) = (lease IS NOT NULL))',
   'CHECK ((state = 3 AND ballot IS NULL) = (lease IS NOT NULL))'),
   'CHECK (state <> 3 OR attempt > 0)',
-  'CHECK (state <> 3 OR attempt > 0 OR ballot IS NOT NULL),
-  CHECK (state <> -2 OR ballot IS NOT NULL)')
+  'CHECK (state <> 3 OR attempt > 0 OR ballot IS NOT NULL)')
 WHERE type = 'table' AND name = 'tasks';
 
 -- migrate_check_of_states: There is one more state. What the table holds stays as it is, so only

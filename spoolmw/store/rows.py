@@ -24,7 +24,7 @@ from spoolmw.store.texts import (
     saved_of,
     saved_text,
 )
-from spoolmw.store.votes import ballot_of, ballot_text
+from spoolmw.store.votes import ballot_of
 
 Row = tuple[Any, ...]
 BALLOT = 31  #: the column of `tasks` that says whether a task has rows in `replicas`
@@ -58,7 +58,6 @@ def insert_row(task: Task, now: float) -> Row:
         task.memory_bytes, lease_text(task.lease), ending_text(task.ending),
         history_text(task.history), task.twin_of, int(task.waits),
         after_text(task) if spec.after else None, *_array_columns(task),
-        None if task.ballot is None else ballot_text(task.ballot),
     )  # fmt: skip
 
 
@@ -79,13 +78,15 @@ def update_row(task: Task, now: float) -> Row:
         task.losses, task.not_before, task.memory_bytes, lease_text(task.lease),
         ending_text(task.ending), history_text(task.history), task.twin_of, int(task.waits),
         after_text(task) if task.spec.after else None,
-        None if task.tally is None else tally_text(task.tally),
-        None if task.ballot is None else ballot_text(task.ballot), task.seq,
+        None if task.tally is None else tally_text(task.tally), task.seq,
     )  # fmt: skip
 
 
 def only_state_changed(before: Task, after: Task) -> bool:
-    """`update_state` says it all: this step is the delivery, or one like it."""
+    """`update_state` says it all: this step is the delivery, or one like it.
+
+    A vote has statements of its own.
+    """
     return (
         before.ending is after.ending
         and before.history is after.history
@@ -101,7 +102,6 @@ def only_state_changed(before: Task, after: Task) -> bool:
         and before.waits is after.waits
         and before.predecessors is after.predecessors
         and before.tally is after.tally
-        and before.ballot is after.ballot
     )
 
 

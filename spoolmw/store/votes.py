@@ -70,13 +70,18 @@ def ballot_of(text: str, task: TaskId, spec: Spec, replicas: Iterable[Sequence[A
     )
 
 
-def put_replicas(conn: sqlite3.Connection, before: Task | None, after: Task) -> None:
-    """Write those replicas of a task with a ballot that are others than before."""
+def put_vote(conn: sqlite3.Connection, before: Task | None, after: Task) -> None:
+    """Write how far the vote on a task is, if it has one, and those replicas that changed.
+
+    The vote of a new task stands in its row already.
+    """
     old = before.ballot if before is not None else None
     new = after.ballot
     if new is None or new is old:
         return
     known = old.replicas if old is not None else ()
+    if before is not None:
+        conn.execute(QUERIES["update_ballot"], (ballot_text(new), after.seq))
     rows = [
         replica_row(after.seq, each)
         for each in new.replicas

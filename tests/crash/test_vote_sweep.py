@@ -21,9 +21,9 @@ from tests.crash.voterun import Verdict, VoteRun
 
 IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
 #: How many points of each family (None: all that there are), and machines that work on them.
-FRESH, COMPARING, REBUILT, JUDGE = (None, None, 40, 4) if IS_FULL else (5, 4, 2, 1)
+FRESH, COMPARING, REBUILT, JUDGE = (None, None, 40, 4) if IS_FULL else (4, 3, 2, 1)
 LANES = 2 if IS_FULL else 1
-LEAST_POINTS = 200 if IS_FULL else 10
+LEAST_POINTS = 200 if IS_FULL else 8
 
 Say = Callable[[str], None]
 Job = tuple[str, Callable[[VoteRun], Verdict]]

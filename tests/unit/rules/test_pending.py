@@ -274,6 +274,15 @@ def test_a_task_that_needs_another_host_names_those_it_tried() -> None:
     )
 
 
+def test_a_host_that_is_down_is_named_beside_those_it_tried() -> None:
+    ballot = after(a_ballot(), a_placement(0), a_success(0))
+    down = a_room(1, slots=0)
+    down.trouble = "the runner died"
+    assert reason(a_vote(2, ballot, state=TaskState.QUEUED), a_room(0), down) == (
+        "needs a second host: tried pc00; pc01 can take nothing (the runner died) (1 reported)"
+    )
+
+
 def test_a_task_whose_free_hosts_are_all_taken_says_what_is_taken() -> None:
     full = a_room(2)
     full.claim(Resources(), 0)
