@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from spoolmw.model.attempt import Blame, Cause, Lease
 from spoolmw.model.effects import Effect
-from spoolmw.model.events import Event
+from spoolmw.model.events import ComparedLate, Event
 from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.replica import Phase, ReplicaState
 from spoolmw.model.spec import Spec
@@ -28,7 +28,10 @@ PAGE = Path(__file__).with_name("states.md")
 EVENTS: tuple[type[Event], ...] = get_args(Event)
 EFFECTS: tuple[type[Effect], ...] = get_args(Effect)
 #: What only a vote hears, and the state that only its tasks have.
-OF_VOTES = tuple(kind for kind in EVENTS if kind.__module__ == "spoolmw.model.voting")
+OF_VOTES = (
+    *(kind for kind in EVENTS if kind.__module__ == "spoolmw.model.voting"),
+    ComparedLate,
+)
 PLAIN = tuple(state for state in TaskState if state is not TaskState.VALIDATING)
 VOTED = tuple(state for state in TaskState if state is not TaskState.EXPANDING)
 

@@ -51,6 +51,11 @@ class Batch:
         if after.ballot is not None and type(event) is Reported:
             self.needs_sync = True  # what it staged waits there to be compared
 
+    def newest(self, task_id: TaskId) -> Task | None:
+        """The task as this batch leaves it; None: it does not change it."""
+        changed = self._changed.get(task_id)
+        return changed[1] if changed is not None else None
+
     def add(self, effects: Sequence[Effect], *, of_vote: bool = True) -> None:
         """Take up what is to be done; a vote may also order marks for hosts."""
         if not of_vote:

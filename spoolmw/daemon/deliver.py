@@ -69,6 +69,14 @@ class Delivery:
         except FileNotFoundError:
             return -1
 
+    def staged_path(self, attempt: AttemptId) -> str:
+        """Where an attempt's result lies until it is delivered."""
+        return f"{self._stage}{attempt}"
+
+    def delivered_path(self, task: Task) -> str:
+        """Where the result of `task` was put; its consumer may have taken it."""
+        return f"{self._results}{task.box}/{task.result_name}.result"
+
     def publish(self, task: Task) -> bool:
         """Move the staged result to its place; False when the name is taken by something else."""
         assert task.ending is not None

@@ -13,6 +13,7 @@ from spoolmw.daemon import attempts
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
+from spoolmw.daemon.latecomers import Latecomers
 from spoolmw.daemon.table import Table
 from spoolmw.daemon.validating import Validating
 from spoolmw.model.agent import CapacityChanged, Validated
@@ -50,12 +51,14 @@ class Hearing:
         table: Table,
         dispatch: Dispatch,
         validating: Validating,
+        latecomers: Latecomers,
     ) -> None:
         self._delivery = delivery
         self._missing = missing
         self._table = table
         self._dispatch = dispatch
         self._validating = validating
+        self._latecomers = latecomers
         self._progress: dict[TaskId, dict[AttemptId, Progress]] = {}
 
     def take(self, events: Sequence[AgentEvent], apply: Apply) -> int:
@@ -72,8 +75,10 @@ class Hearing:
 
     def _take_one(self, told: AttemptEvent, apply: Apply) -> bool:
         task = self._table.get(told.attempt.task)
-        if task is None:
-            return False  # of a task that ended meanwhile: late
+        if task is None:  # of a task that ended meanwhile: late
+            if isinstance(told, Reported):
+                self._latecomers.take(told, apply)
+            return False
         event = self.fit(told, task)
         if event is None:
             return False

@@ -19,6 +19,7 @@ from spoolmw.daemon.control import Request
 from spoolmw.daemon.gauges import Counts, Rate
 from spoolmw.daemon.gear import Gear, Item
 from spoolmw.daemon.hearing import Hearing
+from spoolmw.daemon.latecomers import Latecomers
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.placing import Placing
 from spoolmw.daemon.preparing import Preparation
@@ -75,6 +76,7 @@ class Reactor:
             gear.table,
             gear.dispatch,
             gear.validating,
+            Latecomers(gear, self._newest),
         )
         self.arrays = gear.arrays
         self._placing = Placing(gear.dispatch, gear.table)
@@ -205,6 +207,9 @@ class Reactor:
     def reply(self, request: Request, answer: object) -> None:
         """Answer once everything decided so far is committed."""
         self._replies.append((request, answer))
+
+    def _newest(self, task_id: TaskId) -> Task | None:
+        return self._batch.newest(task_id)
 
     def done_per_s(self) -> float:
         """Deliveries a second, over the last seconds."""

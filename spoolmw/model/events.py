@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from spoolmw.model.attempt import Blame, Cause, Outcome, Saved
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.replica import Verdict
 from spoolmw.model.task import Task
 from spoolmw.model.voting import (
     Accepted,
@@ -241,6 +242,15 @@ class Delivered:
     at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedLate:
+    """A replica's result that came after the delivery was held against the one delivered."""
+
+    at: float
+    report: Reported
+    verdict: Verdict  #: VALID or INVALID
+
+
 Event = (
     Submitted
     | Assigned
@@ -268,4 +278,5 @@ Event = (
     | Accepted
     | Granted
     | GivenUp
+    | ComparedLate
 )

@@ -157,7 +157,10 @@ def end(ballot: Ballot, phase: Phase, message: str, at: float, *, fault: bool = 
 
 
 def sealed(ballot: Ballot, at: float) -> Step:
-    """The result is delivered: what comes now is too late, but for what somebody may yet accept."""
+    """The result is delivered: what waits to be compared is too late for that.
+
+    Attempts that may still report keep their tokens: their hosts' records may learn from them.
+    """
     effects: tuple[Effect, ...] = ()
     ballot = replace(ballot, asked=(), judge_failures=0, judge_after=0.0)
     for each in ballot.replicas:
@@ -165,8 +168,7 @@ def sealed(ballot: Ballot, at: float) -> Step:
             why = "it came when the result was delivered"
             ballot, more = dropped(ballot, each, why, at, closed=True)
             effects += more
-    ballot, discards = _closed(ballot)
-    return Step(ballot, effects + discards)
+    return Step(ballot, effects)
 
 
 def _closed(ballot: Ballot) -> tuple[Ballot, tuple[Effect, ...]]:

@@ -4,7 +4,8 @@ Rule 1: all its attempts stand in the ballot. The task is QUEUED while no replic
 while one holds a lease, VALIDATING while results are compared, and it ends as the vote ends.
 Rule 2: what users wish and what it waits for has the rules of any task; they stand in
 `TRANSITIONS`. What concerns the vote is in `VOTING`, and the state follows from the ballot.
-Rule 3: when the result is delivered the vote is sealed. One that was given up may be taken up
+Rule 3: when the result is delivered the vote is sealed: a result that comes later is compared,
+where that is possible, for its host's record only. One that was given up may be taken up
 again by hand: what the replicas returned stays in `stage/` until the task is pruned.
 """
 
@@ -18,6 +19,7 @@ from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Score, Stop
 from spoolmw.model.events import (
     Cancelled,
     Checkpointed,
+    ComparedLate,
     Delivered,
     Event,
     Held,
@@ -84,9 +86,9 @@ def step(task: Task, event: Event) -> Step:
 def owed(task: Task, ballot: Ballot) -> tuple[Effect, ...]:
     """What the world must be told again after a crash, read off the state alone."""
     if task.state in FINAL:
-        return (Forget(task, payload=task.state is DONE), *_discards(ballot))
+        return (Forget(task, payload=task.state is DONE), *_discards(task, ballot))
     if task.state is DELIVERING:
-        return (Deliver(task), *_discards(ballot))
+        return (Deliver(task), *_discards(task, ballot))
     return vote.owed(ballot)
 
 
@@ -102,7 +104,19 @@ def _is_late(task: Task, event: Event) -> bool:
         return task.twin_of is None or event.first.id != task.twin_of
     if isinstance(event, Resolved | PredecessorsEnded):
         return not task.waits
+    if isinstance(event, ComparedLate):
+        return not may_come_late(task, event.report)
     return is_ignored(task.state, type(event))
+
+
+def may_come_late(task: Task, report: Reported) -> bool:
+    """Whether a report that comes after the delivery still says something of its host."""
+    ballot, attempt = task.ballot, report.attempt
+    if task.state is not DONE or ballot is None or ballot.phase is not Phase.AGREED:
+        return False
+    if attempt.task != task.id or not 0 <= attempt.replica < len(ballot.replicas):
+        return False
+    return not one.is_late(ballot.replicas[attempt.replica], report)
 
 
 def _left_behind(task: Task, event: Event) -> tuple[Effect, ...]:
@@ -113,8 +127,17 @@ def _left_behind(task: Task, event: Event) -> tuple[Effect, ...]:
     return ()
 
 
-def _discards(ballot: Ballot) -> tuple[Effect, ...]:
-    return tuple(Discard(attempt) for attempt in vote.unwanted(ballot))
+def _discards(task: Task, ballot: Ballot) -> tuple[Effect, ...]:
+    """What may go from `stage/`: of a task that is DONE also what may come yet."""
+    if task.state is not DONE:
+        return tuple(Discard(attempt) for attempt in vote.unwanted(ballot))
+    delivered = task.ending.staged if task.ending is not None else None
+    return tuple(
+        Discard(attempt)
+        for each in ballot.replicas
+        for attempt in one.all_attempts(each)
+        if attempt != delivered
+    )
 
 
 # What concerns the vote
@@ -123,7 +146,7 @@ def _discards(ballot: Ballot) -> tuple[Effect, ...]:
 def _vote(task: Task, ballot: Ballot, event: vote.Event) -> Step:
     """The ballot takes the event; the task follows where that leads."""
     if task.state not in VOTING[type(event)]:
-        if isinstance(event, Reported) and event.attempt in vote.unwanted(ballot):
+        if isinstance(event, Reported) and Discard(event.attempt) in _discards(task, ballot):
             return task, (Discard(event.attempt),)
         return task, ()
     after = vote.step(ballot, event)
@@ -259,6 +282,17 @@ def _finish(task: Task, event: Delivered) -> Step:
     return after, (Forget(after, payload=after.state is DONE), *sealed.effects)
 
 
+def _compare_late(task: Task, event: ComparedLate) -> Step:
+    """A result came after the delivery: its verdict is for its host's record only."""
+    ballot = task.ballot
+    assert ballot is not None
+    number = event.report.attempt.replica
+    ballot, told = closing.applied(ballot, number, event.report)
+    ballot, effects, marks = closing.sentenced(ballot, number, event.verdict, event.at)
+    after = become(task, DONE, ending=task.ending, ballot=ballot)
+    return after, (*_scores(ballot, marks), *told, *effects)
+
+
 #: The events that the ballot takes, and the states in which they may change something.
 _OPEN: Final = (WAITING, QUEUED, HELD, RUNNING, VALIDATING)
 _BEGUN: Final = (QUEUED, HELD, RUNNING, VALIDATING)
@@ -292,6 +326,7 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     **{(state, Reprioritised): Rule(wishes.reprioritise, (state,)) for state in _OPEN},
     (DELIVERING, NameTaken): Rule(_rename, (DELIVERING,)),
     (DELIVERING, Delivered): Rule(_finish, (DONE, FAILED, CANCELLED)),
+    (DONE, ComparedLate): Rule(_compare_late, (DONE,)),
     (FAILED, Retried): Rule(_retry, (QUEUED, WAITING)),
     (CANCELLED, Retried): Rule(_retry, (QUEUED, WAITING)),
 }

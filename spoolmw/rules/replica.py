@@ -106,11 +106,13 @@ def unwanted(replica: Replica, *, keep: bool) -> tuple[AttemptId, ...]:
         wanted.add(replica.staged.attempt)
     if replica.lease is not None:
         wanted.add(replica.attempt)
-    return tuple(
-        AttemptId(replica.task, replica.number, attempt)
-        for attempt in range(1, replica.attempt + 1)
-        if attempt not in wanted
-    )
+    return tuple(each for each in all_attempts(replica) if each.attempt not in wanted)
+
+
+def all_attempts(replica: Replica) -> tuple[AttemptId, ...]:
+    """Every attempt that was launched, oldest first."""
+    numbers = range(1, replica.attempt + 1)
+    return tuple(AttemptId(replica.task, replica.number, each) for each in numbers)
 
 
 def _is_own(replica: Replica, event: Reported) -> bool:

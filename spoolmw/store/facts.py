@@ -16,6 +16,7 @@ from spoolmw.model.events import (
     Brought,
     Cancelled,
     Checkpointed,
+    ComparedLate,
     Delivered,
     Event,
     Held,
@@ -208,6 +209,11 @@ def _granted(event: Granted, after: Task) -> str:
     return f'{{"fact":"granted","replicas":{event.replicas},"by":{quoted(event.by)}}}'
 
 
+def _compared_late(event: ComparedLate, after: Task) -> str:
+    which = _which(event.report, after)
+    return f'{{"fact":"compared_late",{which},"verdict":"{event.verdict._value_}"}}'
+
+
 #: How each kind of event is written.
 WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Submitted: _submitted,
@@ -236,4 +242,5 @@ WRITERS: dict[type[Any], Callable[[Any, Task], str]] = {
     Accepted: _accepted,
     Granted: _granted,
     GivenUp: _by("given_up"),
+    ComparedLate: _compared_late,
 }

@@ -129,6 +129,10 @@ def _deadline_passed(fact: Fact, ran: Fact) -> str:
     return f"{_attempt(fact)} has not reported in time"
 
 
+def _compared_late(fact: Fact, ran: Fact) -> str:
+    return f"{_attempt(fact)} reported after the delivery: {fact['verdict']}"
+
+
 def _judged(fact: Fact, ran: Fact) -> str:
     classes = [f"replicas {_listed(each)} agree" for each in fact["classes"] if len(each) > 1]
     classes += [f"replica {each[0]} stands alone" for each in fact["classes"] if len(each) == 1]
@@ -175,6 +179,7 @@ TELLERS: dict[str, Callable[[Fact, Fact], str]] = {
     "name_taken": _renamed,
     "placed": _placed,
     "deadline_passed": _deadline_passed,
+    "compared_late": _compared_late,
     "judged": _judged,
     "judging_failed": _judging_failed,
     "accepted": _accepted,

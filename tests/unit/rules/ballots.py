@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran
-from spoolmw.model.events import Lost, Reported
+from spoolmw.model.events import ComparedLate, Lost, Reported
 from spoolmw.model.ids import AttemptId
 from spoolmw.model.redundancy import Redundancy
-from spoolmw.model.replica import Ballot, Class, Phase, Replica, ReplicaState, Spot
+from spoolmw.model.replica import Ballot, Class, Phase, Replica, ReplicaState, Spot, Verdict
 from spoolmw.model.spec import Retry
 from spoolmw.model.voting import (
     Accepted,
@@ -127,6 +127,7 @@ OF_VOTES: Final = (
     Accepted(at=NOW, replica=0, result_name="again"),
     Granted(at=NOW, replicas=1, result_name="again"),
     GivenUp(at=NOW),
+    ComparedLate(at=NOW, report=a_success(0), verdict=Verdict.VALID),
 )
 
 

@@ -26,6 +26,7 @@ from spoolmw.model.events import (
     Assigned,
     Brought,
     Cancelled,
+    ComparedLate,
     Delivered,
     Event,
     Held,
@@ -39,7 +40,7 @@ from spoolmw.model.events import (
 )
 from spoolmw.model.host import Mark
 from spoolmw.model.redundancy import Redundancy
-from spoolmw.model.replica import Ballot, Phase, ReplicaState
+from spoolmw.model.replica import Ballot, Phase, ReplicaState, Verdict
 from spoolmw.model.spec import Retry, Spec
 from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.model.voting import (
@@ -148,6 +149,7 @@ TASKS = [
     ),
 ]
 
+FOUND = (Verdict.VALID, Verdict.INVALID)
 NEWS: list[Event] = [
     *(a_success(number) for number in (0, 1, 2)),
     a_success(0, token="f" * 32),
@@ -201,6 +203,7 @@ EVENTS: list[Event] = [
     Brought(at=NOW, saved=a_checkpoint()),
     Advanced(at=NOW, made=1),
     *OF_VOTES,
+    *(ComparedLate(at=NOW, report=a_success(1), verdict=each) for each in FOUND),
 ]
 
 Result = tuple[Task, tuple[Effect, ...]]
@@ -326,14 +329,36 @@ def test_a_late_result_of_a_held_task_counts() -> None:
     )
 
 
-def test_what_comes_before_the_delivery_is_compared_and_what_comes_after_it_is_not() -> None:
+def test_what_comes_before_the_delivery_is_compared_as_the_others_were() -> None:
     late, effects = step(LATE_AGREED, a_success(1))
     assert effects == (Judge(TASK, 2, (0, 1)),)
     compared, scores = step(late, judged(late, a_class(0), a_class(1)))
     assert scores[0] == Score(a_spot(1), Mark.INVALID)
     assert compared.ending is LATE_AGREED.ending
+
+
+@pytest.mark.parametrize("verdict", FOUND)
+def test_what_comes_after_it_marks_its_host_by_what_the_delivered_result_says(
+    verdict: Verdict,
+) -> None:
     done = after(LATE_AGREED, Delivered(at=NOW))
-    assert step(done, a_success(1)) == (done, (Discard(an_id(1)),))
+    assert step(done, a_success(1)) == (done, (Discard(an_id(1)),)), "no vote any more"
+    late = ComparedLate(at=NOW, report=a_success(1), verdict=verdict)
+    compared, effects = step(done, late)
+    assert set(effects) == {
+        Score(a_spot(1), Mark(verdict.value)),
+        Discard(an_id(1)),
+    }
+    assert (compared.state, compared.ending) == (S.DONE, done.ending)
+    assert ballot_of(compared).replicas[1].verdict is verdict
+    assert step(compared, late) == (compared, ()), "once"
+
+
+def test_what_comes_after_it_with_a_wrong_token_marks_nobody() -> None:
+    done = after(LATE_AGREED, Delivered(at=NOW))
+    forged = a_success(1, token="f" * 32)
+    late = ComparedLate(at=NOW, report=forged, verdict=Verdict.INVALID)
+    assert step(done, late) == (done, ())
 
 
 def test_where_the_canonical_result_is_gone_a_late_one_marks_nobody() -> None:
