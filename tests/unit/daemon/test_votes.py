@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.agents.fake import FakeAgent
 from spoolmw.daemon import fsck
 from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.rebuild import rebuild
+from spoolmw.model.ids import AttemptId
 from spoolmw.model.replica import ReplicaState
 from spoolmw.model.task import TaskState
 from spoolmw.runner import results
@@ -56,6 +58,12 @@ def consumed(pool: Pool) -> None:
     (pool.layout.results / "sum.result").unlink()
 
 
+def validation(pool: Pool) -> list[tuple[FakeAgent, AttemptId]]:
+    """The validations that were launched, and where."""
+    launched = [(host, work) for host in pool.hosts() for work in host.launched]
+    return [(host, work.attempt) for host, work in launched if work.judging is not None]
+
+
 # A restart
 
 
@@ -78,7 +86,7 @@ def test_what_was_reported_counts_after_a_restart_and_what_ran_runs_again(pool: 
 
 
 def test_results_that_were_to_be_compared_are_compared_after_a_restart(pool: Pool) -> None:
-    pool.drop_vote("sum", "redundancy.validator = 'files'")
+    pool.drop_vote("sum", "redundancy.validator = 'close:rtol=0.1'")
     for number in (0, 1):
         pool.finish(number)
     pool.until(lambda: pool.task().state is TaskState.VALIDATING)
@@ -90,6 +98,11 @@ def test_results_that_were_to_be_compared_are_compared_after_a_restart(pool: Poo
     assert asked is not None
     assert (again.ballot.round, again.ballot.asked) == (asked.round, asked.asked)
     assert staged(pool) == ["0.1", "1.1"]
+    pool.until(lambda: validation(pool))
+    agent, attempt = validation(pool)[0]
+    agent.judge(attempt)
+    pool.until(lambda: pool.delivered("sum"))
+    assert pool.trailer("sum")["state"] == "done"
 
 
 def test_a_deadline_goes_on_after_a_restart(pool: Pool) -> None:

@@ -9,13 +9,26 @@ from typing import Any
 import pytest
 
 from spoolmw.errors import JournalCorrupt
+from spoolmw.model.events import Started
 from spoolmw.model.host import HostRecord
 from spoolmw.model.redundancy import Redundancy
 from spoolmw.model.replica import Ballot, Phase, Replica, ReplicaState
 from spoolmw.model.spec import Spec
 from spoolmw.model.task import Task, TaskState
+from spoolmw.model.voting import (
+    Accepted,
+    DeadlinePassed,
+    GivenUp,
+    Granted,
+    Judged,
+    JudgingFailed,
+)
 from spoolmw.store.journal import Changed, Journal
 from spoolmw.store.newboot import SHIFTS
+from spoolmw.store.reports import Reports
+from tests.unit.rules.ballots import a_class, a_loss, a_placement, a_success, an_id
+from tests.unit.rules.builders import NOW
+from tests.unit.rules.test_redundant import AGREED
 from tests.unit.store.builders import (
     BOOT,
     WALL,
@@ -231,3 +244,52 @@ def test_a_result_that_was_reported_is_found_by_its_attempt(journal: Journal) ->
     task = with_replica(task, a_reported_replica(task, 1))
     commit(journal, submitted(task))
     assert journal.get(task.id) == task
+
+
+def test_the_story_of_a_vote_says_whose_attempts_they_were(journal: Journal) -> None:
+    task = replace(AGREED, seq=1)
+    told = (
+        a_placement(1),
+        Started(at=NOW, attempt=an_id(1), started_at=WALL, host="pc01"),
+        DeadlinePassed(at=NOW, attempt=an_id(1)),
+        a_loss(1),
+        a_success(0),
+        Judged(
+            at=NOW,
+            round=1,
+            classes=(a_class(0, 1, 2), a_class(3)),
+            unfit=((4, "its result file is missing"),),
+        ),
+        JudgingFailed(at=NOW, round=2, message="exit status 3", transient=True),
+        Accepted(at=NOW, replica=0, by="me"),
+        Granted(at=NOW, replicas=2, by="me"),
+        GivenUp(at=NOW, by="me"),
+    )
+    commit(journal, Changed(None, task, told))
+    with Reports.open(journal.path) as reports:
+        assert [each["text"] for each in reports.story(task.id)] == [
+            "replica 1, attempt 1 to local on pc01",
+            "replica 1, attempt 1 runs on pc01",
+            "replica 1, attempt 1 has not reported in time",
+            "replica 1, attempt 1 was lost (vanished): signal 9",
+            "replica 0, attempt 1 succeeded",
+            "replicas 0, 1 and 2 agree; replica 3 stands alone;"
+            " replica 4 returned no result: its result file is missing",
+            "the comparison came to nothing: exit status 3; it may be tried again",
+            "the result of replica 0 by me",
+            "2 replicas more by me",
+            "by me",
+        ]
+
+
+def test_what_is_shown_of_a_vote_has_all_its_attempts_and_no_token(journal: Journal) -> None:
+    task = a_task_with_votes()
+    task = with_replica(task, a_running_replica(task, 1))
+    commit(journal, submitted(replace(task, state=TaskState.RUNNING)))
+    with Reports.open(journal.path) as reports:
+        record = reports.task(task.id)
+    assert record is not None
+    assert [(each["replica"], each["attempt"]) for each in record["attempts"]] == [(1, 1)]
+    assert [each["state"] for each in record["votes"]["replicas"]] == ["pending", "running"]
+    assert (record["agent"], record["attempt"]) == ("local", 2)
+    assert "a" * 32 not in str(record)
