@@ -16,7 +16,7 @@ from spoolmw.model.agent import Launch
 from spoolmw.model.effects import Start, StartReplica, Stop
 from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.model.replica import Replica
-from spoolmw.model.task import Task, TaskState
+from spoolmw.model.task import Element, Task, TaskState
 from spoolmw.spooldir.layout import active_of
 
 Limit = Callable[[int, AgentName], int]
@@ -47,17 +47,7 @@ class Orders:
         now = self._table.get(task.id)
         if now is None or now.state is not TaskState.RUNNING or now.attempt != task.attempt:
             return
-        self._starts.setdefault(task.lease.agent, []).append(
-            Launch(
-                attempt=task.attempt_id,
-                token=task.lease.token,
-                path="active/" + active_of(task),
-                spec=task.spec,
-                memory_bytes=self._limit(task.memory_bytes, task.lease.agent),
-                since=task.since,
-                element=task.element,
-            )
-        )
+        self._launch(task, task, task.element)
 
     def _start_replica(self, replica: Replica) -> None:
         task = self._table.get(replica.task)
@@ -66,14 +56,21 @@ class Orders:
         now = task.ballot.replicas[replica.number]
         if now.lease is None or now.attempt != replica.attempt:
             return
-        self._starts.setdefault(replica.lease.agent, []).append(
+        self._launch(task, replica, None)
+
+    def _launch(self, task: Task, of: Task | Replica, element: Element | None) -> None:
+        """The newest attempt of a task, or of one of its replicas."""
+        assert of.lease is not None
+        agent = of.lease.agent
+        self._starts.setdefault(agent, []).append(
             Launch(
-                attempt=replica.attempt_id,
-                token=replica.lease.token,
+                attempt=of.attempt_id,
+                token=of.lease.token,
                 path="active/" + active_of(task),
                 spec=task.spec,
-                memory_bytes=self._limit(replica.memory_bytes, replica.lease.agent),
-                since=replica.since,
+                memory_bytes=self._limit(of.memory_bytes, agent),
+                since=of.since,
+                element=element,
             )
         )
 

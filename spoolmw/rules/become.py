@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
+from spoolmw.errors import IllegalTransition
 from spoolmw.model.attempt import Lease, Ran, Saved
 from spoolmw.model.effects import Effect
+from spoolmw.model.events import Event
 from spoolmw.model.ids import TaskId
 from spoolmw.model.replica import Ballot
 from spoolmw.model.task import Ending, Tally, Task, TaskState
@@ -118,3 +120,13 @@ def become(  # noqa: PLR0913
 def ready_state(task: Task) -> TaskState:
     """Where a task stands that waits for nothing: an array expands, any other wants a slot."""
     return TaskState.QUEUED if task.tally is None else TaskState.EXPANDING
+
+
+def impossible(task: Task, event: Event) -> IllegalTransition:
+    """The error that says that no rule has `event` in this state, and none can be meant."""
+    name = type(event).__name__
+    return IllegalTransition(
+        f"Task {task.id} is {task.state.value}: {name} cannot happen to it.",
+        why="This is a bug in spoolmw: an event reached a state where it has no meaning.",
+        fix="Please report it, with the output of `spoolmw-ctl show` for this task.",
+    )

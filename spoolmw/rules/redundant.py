@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from spoolmw.errors import IllegalTransition
 from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Score, Stop
 from spoolmw.model.events import (
@@ -50,7 +49,7 @@ from spoolmw.model.voting import (
 from spoolmw.rules import ballot as vote
 from spoolmw.rules import closing, waiting, wishes
 from spoolmw.rules import replica as one
-from spoolmw.rules.become import Rule, Step, become
+from spoolmw.rules.become import Rule, Step, become, impossible
 from spoolmw.rules.endings import deliver
 
 WAITING = TaskState.WAITING
@@ -74,12 +73,7 @@ def step(task: Task, event: Event) -> Step:
         return task, _left_behind(task, event)
     rule = TRANSITIONS.get((task.state, type(event)))
     if rule is None:
-        name = type(event).__name__
-        raise IllegalTransition(
-            f"Task {task.id} is {task.state.value}: {name} cannot happen to it.",
-            why="This is a bug in spoolmw: an event reached a state where it has no meaning.",
-            fix="Please report it, with the output of `spoolmw-ctl show` for this task.",
-        )
+        raise impossible(task, event)
     return rule.apply(task, event)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from spoolmw.errors import IllegalTransition
 from spoolmw.model.attempt import Blame, Cause, Lease, Outcome
 from spoolmw.model.effects import Deliver, Discard, Effect, Forget, Start, Stop
 from spoolmw.model.events import (
@@ -44,7 +43,7 @@ from spoolmw.model.ids import AttemptId
 from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules import array, endings, redundant, saving, waiting, wishes
 from spoolmw.rules import history as past
-from spoolmw.rules.become import Rule, Step, become
+from spoolmw.rules.become import Rule, Step, become, impossible
 from spoolmw.rules.endings import deliver
 from spoolmw.rules.retry import (
     AGENT_BACKOFF_S,
@@ -76,12 +75,7 @@ def step(task: Task, event: Event) -> Step:
         return task, _left_behind(task, event)
     rule = TRANSITIONS.get((task.state, type(event)))
     if rule is None:
-        name = type(event).__name__
-        raise IllegalTransition(
-            f"Task {task.id} is {task.state.value}: {name} cannot happen to it.",
-            why="This is a bug in spoolmw: an event reached a state where it has no meaning.",
-            fix="Please report it, with the output of `spoolmw-ctl show` for this task.",
-        )
+        raise impossible(task, event)
     return rule.apply(task, event)
 
 
