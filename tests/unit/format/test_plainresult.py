@@ -40,7 +40,7 @@ def _whole(body: bytes, *, message: str = "") -> bytes:
     )  # fmt: skip
     task: Any = Some(
         id=ID, spec=Some(name="f", key=""), box="", result_name="results/f.result",
-        ending=ending, submitted_at=1.7e9, history=[ran],
+        ending=ending, submitted_at=1.7e9, history=[ran], ballot=None,
     )  # fmt: skip
     return body + b"\n" + trailer_line(task)
 
