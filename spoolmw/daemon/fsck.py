@@ -54,7 +54,8 @@ def _problems(layout: Layout) -> list[str]:
     inputs: set[str] = set()
     for row in reports.files():
         known[row.path] = row.state
-        inputs.update(row.inputs)
+        if row.inputs and (layout.active / row.path).exists():
+            inputs.update(row.inputs)  # with its file a task's inputs are removed too
         if row.is_open and not (layout.active / row.path).exists():
             problems.append(f"task {row.id} is {row.state}, but active/{row.path} is missing")
     for path, task_id, _, _ in active_files(layout):

@@ -59,7 +59,7 @@ class Hosts:
 def _tell(before: HostRecord, after: HostRecord) -> None:
     """A line where a host paused itself, or showed that it may work again."""
     who = after.name or after.machine
-    if after.paused and (not before.paused or after.pauses != before.pauses):
+    if after.paused and (not before.paused or after.pauses > before.pauses):
         log.warning(
             "host paused %s", fields(host=who, why=after.paused, probe_at=after.probe_at)
         )

@@ -59,5 +59,6 @@ class Redundancy:
 
     @property
     def is_wished(self) -> bool:
-        """Whether one result alone is not enough."""
-        return self.quorum > 1 or self.target > 1 or self.validator.kind == "python"
+        """Whether one replica alone is not enough, or may be replaced by another one."""
+        several = self.quorum > 1 or self.target > 1 or self.deadline_s > 0
+        return several or self.validator.kind == "python"

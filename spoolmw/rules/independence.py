@@ -80,8 +80,8 @@ def taken(ballot: Ballot, replica: int) -> Mapping[str, str]:
     """The voters that `replica` may not run at, each with its name for people.
 
     That is wherever another replica of the task runs or ran, also in vain: what failed there
-    once would most likely fail again. One that is pending again, and cannot report any more, has
-    left its host.
+    once would most likely fail again. One that was lost or stopped, and cannot report any more,
+    has left its host.
     """
     return {
         voter(ballot.wish.distinct, each.spot): _name(ballot.wish.distinct, each.spot)
@@ -133,9 +133,8 @@ def why(ballot: Ballot, replica: int) -> str:
 
 
 def _has_left(replica: Replica) -> bool:
-    return replica.state is ReplicaState.PENDING and not any(
-        ran.token for ran in replica.history
-    )
+    gone = replica.state in (ReplicaState.PENDING, ReplicaState.CANCELLED)
+    return gone and not any(ran.token for ran in replica.history)
 
 
 def _name(distinct: str, spot: Spot) -> str:

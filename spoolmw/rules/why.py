@@ -131,7 +131,11 @@ def _under_way(ballot: Ballot) -> str:
         if each.lease is not None and each.spot is not None
     ]
     reported = sum(each.state is ReplicaState.REPORTED for each in ballot.replicas)
-    return ", ".join([*running, *([f"{reported} reported"] if reported else [])])
+    ended = [f"{reported} reported"] if reported else []
+    failed = [each for each in ballot.replicas if each.state is ReplicaState.FAILED]
+    if failed:
+        ended.append(f"{len(failed)} failed, the last one: {_first_line(failed[-1].message)}")
+    return ", ".join([*running, *ended])
 
 
 def _why_queued(one: _Waiting, view: _View, why_apart: Callable[[], str] = lambda: "") -> str:
@@ -162,7 +166,11 @@ def _why_backing_off(one: _Waiting, now: float) -> str:
 
 def _told(ran: Ran) -> str:
     what = f"{ran.outcome.value} ({ran.cause.value}) of attempt {ran.attempt}"
-    return f"the {what}" + (f": {ran.message.splitlines()[0]}" if ran.message.strip() else "")
+    return f"the {what}" + (f": {_first_line(ran.message)}" if ran.message.strip() else "")
+
+
+def _first_line(message: str) -> str:
+    return message.strip().partition("\n")[0]
 
 
 def _why_nowhere(demand: Demand, rooms: Mapping[AgentName, Room]) -> str:

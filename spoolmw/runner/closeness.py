@@ -49,6 +49,15 @@ def close(one: Any, two: Any, within: Tolerance) -> bool:
     return _close(one, two, within, 0)
 
 
+def is_comparable(value: Any, within: Tolerance) -> bool:
+    """Whether it is said of each part of a value what close means."""
+    try:
+        close(value, value, within)
+    except Uncomparable:
+        return False
+    return True
+
+
 def _close(one: Any, two: Any, within: Tolerance, depth: int) -> bool:
     if depth > MOST_DEPTH:
         raise Uncomparable(f"they are nested more than {MOST_DEPTH} levels deep")
@@ -99,7 +108,6 @@ def _plain(number: Any) -> Any:
 def _numbers(one: Any, two: Any, within: Tolerance, depth: int) -> bool:
     one, two = _plain(one), _plain(two)
     if isinstance(one, complex) or isinstance(two, complex):
-        one, two = complex(one), complex(two)
         return _reals(one.real, two.real, within) and _reals(one.imag, two.imag, within)
     return _reals(one, two, within)
 

@@ -56,7 +56,7 @@ def compare(returned: Sequence[Returned], wish: Wish, tell: Tell) -> Compared:
     unfit: Dict[int, str] = {}
     if wish.kind in ("exact", "files"):
         keys = _each(by_number, _KEYS[wish.kind], "reading", tell, unfit)
-        return Compared(grouping.by_key(keys), unfit)
+        return Compared(grouping.by_key(_of_comparable(keys)), unfit)
     if wish.kind == "close":
         values = _each(by_number, _value, "reading", tell, unfit)
         return Compared(_by_closeness(values, wish, tell), unfit)
@@ -93,28 +93,46 @@ def _each(
     return found
 
 
+class _Odd(NamedTuple):
+    """The key of a result that cannot be compared: it equals no other one."""
+
+    replica: int
+    why: str
+
+
+def _of_comparable(keys: Dict[int, Any]) -> Dict[int, Any]:
+    """The same keys; raises `Fault` where not one result can be compared.
+
+    Beside one that can, such a result is only different: a host that lies may return anything,
+    and must not end the vote by it.
+    """
+    odd = [key for key in keys.values() if isinstance(key, _Odd)]
+    if odd and len(odd) == len(keys):
+        raise Fault(odd[0].why)
+    return keys
+
+
 def _value(returned: Returned) -> Any:
     return staged.value_of(returned, staged.read(returned))
 
 
-def _files_key(returned: Returned) -> bytes:
+def _files_key(returned: Returned) -> Any:
     staged.read(returned)
     if not staged.has_files(returned):
-        raise Fault('"files" compares the files of commands; this is a call: use "exact"')
+        why = '"files" compares the files of commands; this is a call: use "exact"'
+        return _Odd(returned.replica, why)
     return staged.files_key(returned)
 
 
-def _exact_key(returned: Returned) -> bytes:
+def _exact_key(returned: Returned) -> Any:
     if staged.has_files(returned):
         return _files_key(returned)
     value = _value(returned)
     try:
         return hashlib.sha256(safe.dumps(value)).digest()
     except safe.Unsafe as problem:
-        raise Fault(
-            f'"exact" cannot compare what the task returns: {problem}. A function can:'
-            ' validator = "python"'
-        ) from None
+        why = f'"exact" cannot compare what the task returns: {problem}. A function can:'
+        return _Odd(returned.replica, f'{why} validator = "python"')
 
 
 _KEYS = {"exact": _exact_key, "files": _files_key}
@@ -128,6 +146,8 @@ def _by_closeness(values: Dict[int, Any], wish: Wish, tell: Tell) -> List[Group]
         try:
             return closeness.close(values[one], values[two], within)
         except closeness.Uncomparable as problem:
+            if any(closeness.is_comparable(each, within) for each in values.values()):
+                return False
             raise Fault(f'"close" cannot compare the values: {problem}') from None
 
     return grouping.by_pairs(list(values), same)

@@ -14,7 +14,9 @@ from typing import (
     Callable,
     Dict,
     FrozenSet,
+    Hashable,
     List,
+    Mapping,
     NamedTuple,
     Sequence,
     Set,
@@ -32,9 +34,9 @@ class Group(NamedTuple):
     near: Tuple[int, ...]
 
 
-def by_key(keys: Dict[int, bytes]) -> List[Group]:
+def by_key(keys: Mapping[int, Hashable]) -> List[Group]:
     """Classes of those with the same key, in the order of their lowest numbers."""
-    found: Dict[bytes, List[int]] = {}
+    found: Dict[Hashable, List[int]] = {}
     for number in sorted(keys):
         found.setdefault(keys[number], []).append(number)
     return [Group(tuple(members), members[0], ()) for members in found.values()]

@@ -293,6 +293,17 @@ def test_fsck_finds_nothing_in_a_healthy_spool(daemon: Daemon) -> None:
     assert report["problems"] == []
 
 
+def test_nor_does_it_miss_the_inputs_of_a_task_that_is_done(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    data = tmp_path / "data.txt"
+    data.write_text("17")
+    daemon.ctl("wait", submit(daemon, "--input", str(data), "--", "cat", "data.txt"))
+    wait_until(lambda: not list((daemon.spool / "inputs").iterdir()))
+    [report] = daemon.ctl_json("fsck")
+    assert report["problems"] == []
+
+
 def test_rebuild_is_refused_beside_a_daemon_and_restores_a_lost_journal(daemon: Daemon) -> None:
     task = submit(daemon, "--key", "k", "--", "/bin/true")
     daemon.ctl("wait", task)

@@ -67,6 +67,7 @@ def test_a_host_that_pauses_itself_is_told_of_once(caplog: pytest.LogCaptureFixt
     hosts = Hosts()
     with caplog.at_level(logging.INFO):
         record = marked(hosts, *[Mark.INVALID] * (trust.BUDGET + 3))
+        marked(hosts, *[Mark.VALID] * trust.TRUSTED_FROM)  # they were under way
     assert record.paused.startswith("6 of its last 6 results were faults")
     [line] = [each.getMessage() for each in caplog.records]
     assert "host paused" in line

@@ -124,6 +124,11 @@ def test_what_cannot_be_is_refused_with_the_key_and_what_to_do(
     assert words in f"{problem.why} {problem.fix}"
 
 
+def test_with_a_deadline_one_replica_may_be_replaced() -> None:
+    assert not read("quorum = 1").is_wished
+    assert read('quorum = 1\ndeadline = "3d"').is_wished
+
+
 def test_a_function_needs_its_code_and_code_a_function() -> None:
     found = read('quorum = 1\nvalidator = "python"\ncode = 17')
     assert (found.validator.kind, found.code_bytes) == ("python", 17)

@@ -361,6 +361,15 @@ def test_where_one_failed_none_is_tried_again_but_a_lost_one_has_left() -> None:
     assert independence.may_run(may_report, 0, a_spot(0))
 
 
+def test_one_that_was_stopped_when_the_vote_was_given_up_has_left() -> None:
+    ballot = after(placed(a_ballot()), GivenUp(at=NOW), Granted(at=NOW, replicas=2))
+    assert independence.may_run(ballot, 2, a_spot(0))
+    assert independence.may_run(ballot, 3, a_spot(1))
+    ballot = after(placed(a_ballot()), a_success(0), GivenUp(at=NOW))
+    ballot = after(ballot, Granted(at=NOW, replicas=2))
+    assert not independence.may_run(ballot, 2, a_spot(0))  # its result is there yet
+
+
 def test_why_names_what_is_missing_and_what_was_tried() -> None:
     ballot = all_reported(a_ballot())
     ballot = after(ballot, a_judgement(ballot, a_class(0), a_class(1)))
@@ -378,7 +387,7 @@ def test_the_first_result_fixes_the_platform_and_others_are_not_compared() -> No
     assert Discard(an_id(0)) in done.effects
     assert not independence.may_run(done.ballot, 2, a_spot(2, platform="linux-aarch64"))
     assert independence.why(done.ballot, 2) == (
-        "needs a third host of platform linux-x86_64: tried pc00, pc01"
+        "needs a second host of platform linux-x86_64: tried pc01"
     )
 
 

@@ -34,6 +34,7 @@ from tests.unit.rules.ballots import (
     a_wish,
     after,
     all_reported,
+    an_error,
     an_id,
 )
 from tests.unit.rules.builders import NOW, WALL, a_task
@@ -280,6 +281,14 @@ def test_a_host_that_is_down_is_named_beside_those_it_tried() -> None:
     down.trouble = "the runner died"
     assert reason(a_vote(2, ballot, state=TaskState.QUEUED), a_room(0), down) == (
         "needs a second host: tried pc00; pc01 can take nothing (the runner died) (1 reported)"
+    )
+
+
+def test_a_task_whose_replicas_failed_everywhere_says_of_what() -> None:
+    ballot = after(a_ballot(), a_placement(0), an_error(0), a_placement(1))
+    ballot = after(ballot, an_error(1, message="KeyError: 'x'\nmore"))
+    assert reason(a_vote(2, ballot, state=TaskState.QUEUED), a_room(0), a_room(1)) == (
+        "needs a third host: tried pc00, pc01 (2 failed, the last one: KeyError: 'x')"
     )
 
 

@@ -56,6 +56,7 @@ DIFFERENT: list[tuple[Any, Any]] = [
     (NAN, INF),
     (INF, -INF),
     (INF, 1e308),
+    (10**400, 1 + 1j),
     (10**400, INF),
     (10**400, -INF),
     (2**53, 2**53 + 2**30),

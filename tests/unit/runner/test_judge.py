@@ -130,6 +130,14 @@ def test_what_close_cannot_compare_is_the_validators_fault(stage: Stage) -> None
 # Results that are none
 
 
+@pytest.mark.parametrize("wish", [EXACT, Wish(kind="close")])
+def test_beside_results_that_can_be_compared_one_that_cannot_is_only_different(
+    stage: Stage, wish: Wish
+) -> None:
+    found = judge(stage.values(1.0, complex, 1.0, complex, {"a": object}, pickled=True), wish)
+    assert classes(found) == [(0, 2), (1,), (3,), (4,)]
+
+
 def test_a_damaged_result_is_unfit_and_the_others_are_compared(stage: Stage) -> None:
     returned = stage.values("a", "a", "a", "a", "a")
     Path(returned[0].path).unlink()
