@@ -55,9 +55,12 @@ class Runner:
 
     def run(self, daemon: int, frames: List[wire.Frame]) -> None:
         """Serve until the daemon is gone or says close; `frames` have come already."""
-        watched = os.pidfd_open(daemon)
-        if os.getppid() != daemon:
+        try:
+            watched = os.pidfd_open(daemon)
+        except ProcessLookupError:
             return  # it died before it could be watched
+        if os.getppid() != daemon:
+            return
         self._selector.register(watched, selectors.EVENT_READ, _gone)
         self._selector.register(self._stream, selectors.EVENT_READ, self._hear)
         self._outbox.say(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from spoolmw.errors import AgentError
 from spoolmw.model.agent import CapacityChanged
 from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import Lost
-from spoolmw.runner import process
+from spoolmw.runner import process, wire
 from tests.support.waiting import wait_until
 from tests.unit.agents.conftest import Local
 from tests.unit.agents.test_call_outcomes import alive, pid_in
@@ -264,3 +265,19 @@ def test_nothing_of_an_agent_is_left_when_it_is_closed(local: Local) -> None:
     assert not [pid for pid in tree if alive(pid)]
     assert list((local.root / "tmp" / "scratch").iterdir()) == []
     assert list((local.root / "tmp" / "output").iterdir()) == []
+
+
+def test_a_runner_whose_daemon_died_before_it_began_says_nothing(tmp_path: Path) -> None:
+    daemon = subprocess.Popen(["/bin/true"])
+    daemon.wait()
+    ours, theirs = socket.socketpair()
+    setup = {"do": "setup", "spool": str(tmp_path), "env": {}, "umask": 0o22, "agent": "local"}
+    room = {"slots": 1, "gpus": [], "interpreters": []}
+    wire.Stream(ours).send(wire.json_frame({**setup, **room}))
+    run = subprocess.run(
+        [sys.executable, "-m", "spoolmw.runner", "runner", str(theirs.fileno()), str(daemon.pid)],
+        pass_fds=[theirs.fileno()], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    ours.close()
+    theirs.close()
