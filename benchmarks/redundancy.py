@@ -55,12 +55,14 @@ KINDS = (
     Kind("vanishing", 1, asks=HOUR_S / DEADLINE_S, silent=True),
 )
 POLICIES = {
-    "quorum 1": Redundancy(),
-    "quorum 2": Redundancy(quorum=2, target=2),
-    "quorum 2 of 3": Redundancy(quorum=2, target=3, limit=9),
-    "quorum 3": Redundancy(quorum=3, target=3, limit=9),
-    "adaptive": Redundancy(quorum=2, target=2, adaptive=True),
-    "adaptive, audit 2 %": Redundancy(quorum=2, target=2, adaptive=True, audit=0.02),
+    "quorum 1": Redundancy(max_errors=3),
+    "quorum 2": Redundancy(max_errors=3, quorum=2, target=2),
+    "quorum 2 of 3": Redundancy(max_errors=3, quorum=2, target=3, limit=9),
+    "quorum 3": Redundancy(max_errors=3, quorum=3, target=3, limit=9),
+    "adaptive": Redundancy(max_errors=3, quorum=2, target=2, adaptive=True),
+    "adaptive, audit 2 %": Redundancy(
+        max_errors=3, quorum=2, target=2, adaptive=True, audit=0.02
+    ),
 }
 DOCS = Path(__file__).parent.parent / "docs"
 

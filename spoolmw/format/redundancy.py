@@ -16,7 +16,6 @@ from spoolmw.format.keyed import Reader, Unfit, nearest, shown
 from spoolmw.format.units import describe
 from spoolmw.format.values import duration, one_of, whole, yes_or_no
 from spoolmw.model.redundancy import (
-    DEFAULT_ERRORS,
     DEFAULT_LIMIT,
     DEFAULT_RTOL,
     LIMIT_PER_TARGET,
@@ -155,7 +154,7 @@ def redundancy(**values: Any) -> Redundancy:
         quorum=quorum,
         target=target,
         limit=limit,
-        max_errors=values.get("max_errors", DEFAULT_ERRORS),
+        max_errors=values.get("max_errors", quorum - 1),
         deadline_s=values.get("deadline", 0.0),
         distinct=values.get("distinct", "host"),
         validator=values.get("validator", Validator()),

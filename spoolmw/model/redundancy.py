@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-#: What BOINC's create_work takes where nobody says (tools/create_work.cpp): max_error_results.
-DEFAULT_ERRORS: Final = 3
-#: Its max_success_results for a quorum of 2; its max_total_results is 10. Ours is one number
+#: What BOINC's create_work takes where nobody says (tools/create_work.cpp): its
+#: max_success_results for a quorum of 2; its max_total_results is 10. Ours is one number
 #: for both, so it is the smaller.
 DEFAULT_LIMIT: Final = 6
 #: A limit grows with the target, in the proportion of these defaults.
@@ -45,7 +44,7 @@ class Redundancy:
     quorum: int = 1  #: results that must agree
     target: int = 1  #: replicas made at first
     limit: int = DEFAULT_LIMIT  #: replicas made at most, whatever became of them
-    max_errors: int = DEFAULT_ERRORS  #: failed replicas that are borne; one more is the end
+    max_errors: int = 0  #: failed replicas that are borne; one more is the end
     deadline_s: float = 0.0  #: of one replica, from its assignment; 0: none
     distinct: str = "host"  #: what two replicas may not share: "host", "owner" or "slot"
     validator: Validator = field(default_factory=Validator)

@@ -28,7 +28,7 @@ def refusal(text: str) -> Unfit:
 
 
 def test_a_quorum_alone_has_boincs_defaults() -> None:
-    assert read("quorum = 2") == Redundancy(quorum=2, target=2, limit=6, max_errors=3)
+    assert read("quorum = 2") == Redundancy(quorum=2, target=2, limit=6, max_errors=1)
 
 
 def test_the_limit_grows_with_the_target() -> None:

@@ -28,7 +28,8 @@ BY_SIGNAL = Retry(max=2, on=("signal",))
 
 
 def a_wish(quorum: int = 2, **changes: Any) -> Redundancy:
-    return replace(Redundancy(quorum=quorum, target=max(quorum, 1)), **changes)
+    wish = Redundancy(quorum=quorum, target=max(quorum, 1), max_errors=3)
+    return replace(wish, **changes)
 
 
 def a_spot(number: int = 0, **changes: Any) -> Spot:
