@@ -12,7 +12,7 @@ class Mark(Enum):
     VALID = "valid"  #: others returned the same
     INVALID = "invalid"  #: others agreed on something else
     ERROR = "error"  #: nothing came of it that could be compared, where others succeeded
-    SILENT = "silent"  #: it missed its deadline
+    SILENT = "silent"  #: it missed a deadline that another one met
     ALONE = "alone"  #: accepted without a comparison: says nothing
 
     __hash__ = object.__hash__

@@ -147,7 +147,8 @@ def _hear(ballot: Ballot, event: one.Told) -> Step:
     effects: tuple[Effect, ...] = orders
     if after is before:
         return Step(ballot, effects)
-    marks: Marks = ((number, Mark.SILENT),) if isinstance(event, DeadlinePassed) else ()
+    is_silent = isinstance(event, DeadlinePassed) and _others_were_in_time(ballot, number)
+    marks: Marks = ((number, Mark.SILENT),) if is_silent else ()
     ballot = closing.put(ballot, after)
     if after.overdue or after.state not in (ReplicaState.RUNNING, ReplicaState.REPORTED):
         ballot = replace(ballot, alone=False)  # trust was in one host, and it did not deliver
@@ -155,6 +156,15 @@ def _hear(ballot: Ballot, event: one.Told) -> Step:
         ballot, dropped = _of_one_platform(ballot, after, event.at)
         effects += dropped
     return go_on(ballot, event.at, effects, marks)
+
+
+def _others_were_in_time(ballot: Ballot, number: int) -> bool:
+    """Whether a result of another replica came before its deadline: if not, it may be too short."""
+    return any(
+        each.state is ReplicaState.REPORTED and not each.overdue
+        for each in ballot.replicas
+        if each.number != number
+    )
 
 
 def _of_one_platform(

@@ -91,9 +91,19 @@ def test_a_deadline_is_set_when_an_attempt_is_placed() -> None:
     assert [each.until for each in ballot.replicas] == [NOW + 3600] * 2
 
 
-def test_a_missed_deadline_is_on_the_hosts_record_at_once() -> None:
-    done = step(placed(a_ballot()), DeadlinePassed(at=NOW, attempt=an_id(1)))
+def test_a_deadline_that_another_one_met_is_on_the_hosts_record_at_once() -> None:
+    ballot = after(placed(a_ballot()), a_success(0))
+    done = step(ballot, DeadlinePassed(at=NOW, attempt=an_id(1)))
     assert done.marks == ((1, Mark.SILENT),)
+
+
+def test_one_that_nobody_met_may_be_too_short_and_marks_no_host() -> None:
+    ballot = placed(a_ballot())
+    first = step(ballot, DeadlinePassed(at=NOW, attempt=an_id(0)))
+    second = step(placed(first.ballot), DeadlinePassed(at=NOW, attempt=an_id(1)))
+    reported = after(second.ballot, a_success(0))
+    third = step(placed(reported), DeadlinePassed(at=NOW, attempt=an_id(2)))
+    assert (first.marks, second.marks, third.marks) == ((), (), ())
 
 
 def test_a_late_result_counts_while_the_vote_is_open() -> None:

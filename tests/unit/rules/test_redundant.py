@@ -295,7 +295,7 @@ def test_the_hosts_of_those_that_agree_are_marked_in_the_step_that_decides() -> 
 
 
 def test_a_missed_deadline_is_a_mark_and_a_replacement() -> None:
-    silent, effects = step(BOTH_RUN, DeadlinePassed(at=NOW, attempt=an_id(1)))
+    silent, effects = step(ONE_REPORTED, DeadlinePassed(at=NOW, attempt=an_id(1)))
     assert effects == (Score(a_spot(1), Mark.SILENT),)
     assert len(ballot_of(silent).replicas) == 3
 
