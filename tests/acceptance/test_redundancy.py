@@ -190,6 +190,19 @@ def test_a_vote_without_agreement_is_failed_and_says_who_returned_what(
     assert set(by_host(daemon, "verdict").values()) == {"inconclusive"}
 
 
+def mistake() -> float:
+    """What fails wherever it runs."""
+    return 1 / 0
+
+
+def test_a_call_with_a_mistake_fails_though_no_host_is_left_to_try(daemon: Daemon) -> None:
+    task = asking(daemon).submit(mistake)
+    with pytest.raises(TaskFailed) as caught:
+        task.result(timeout=60)
+    assert "division by zero" in str(caught.value)
+    assert len(by_host(daemon, "verdict")) == 2, "two are enough to know it"
+
+
 def test_a_vote_that_is_cancelled_stops_all_its_replicas(
     daemon: Daemon, tmp_path: Path
 ) -> None:

@@ -83,7 +83,7 @@ def test_the_twenty_seventh_class_has_a_number() -> None:
 
 def test_what_was_granted_by_hand_counts_in_the_limits() -> None:
     record = votes_record(a_ballot(extra=2))
-    assert (record["limit"], record["max_errors"]) == (8, 5)
+    assert (record["limit"], record["max_errors"]) == (8, 2)
 
 
 def test_a_replica_that_never_ran_is_told_too() -> None:
