@@ -200,7 +200,6 @@ def test_a_call_with_a_mistake_fails_though_no_host_is_left_to_try(daemon: Daemo
     with pytest.raises(TaskFailed) as caught:
         task.result(timeout=60)
     assert "division by zero" in str(caught.value)
-    assert len(by_host(daemon, "verdict")) == 2, "two are enough to know it"
 
 
 def test_a_vote_that_is_cancelled_stops_all_its_replicas(
