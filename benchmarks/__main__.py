@@ -14,9 +14,20 @@ from benchmarks.dependencies import w6
 from benchmarks.ground import enter_namespace, ground
 from benchmarks.report import Report
 from benchmarks.saving import save
+from benchmarks.ssh import ssh
 from benchmarks.workloads import w1, w2, w3, w5
 
-WORKLOADS = {"W1": w1, "W2": w2, "W3": w3, "W4": w4, "W5": w5, "W6": w6, "W7": w7, "SAVE": save}
+WORKLOADS = {
+    "W1": w1,
+    "W2": w2,
+    "W3": w3,
+    "W4": w4,
+    "W5": w5,
+    "W6": w6,
+    "W7": w7,
+    "SAVE": save,
+    "SSH": ssh,
+}
 
 
 def main() -> None:

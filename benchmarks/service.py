@@ -19,14 +19,17 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PATIENCE_S = 120.0  #: for a start or a stop; the slowest has 100,000 tasks in its journal
 
 
-class Service:
-    """`spoolmwd` on the spool in `folder`, with two slots."""
+TWO_SLOTS = '[agents.local]\nkind = "local"\nslots = 2\n'
 
-    def __init__(self, folder: Path) -> None:
+
+class Service:
+    """`spoolmwd` on the spool in `folder`, with two slots if `config` says nothing else."""
+
+    def __init__(self, folder: Path, config: str = TWO_SLOTS) -> None:
         self.spool = folder / "spool"
         self._config = folder / "spoolmw.toml"
         self._log = folder / "spoolmwd.log"
-        self._config.write_text('[agents.local]\nkind = "local"\nslots = 2\n')
+        self._config.write_text(config)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Service:

@@ -11,6 +11,7 @@ from typing import Any
 from spoolmw.errors import BadConfig
 from spoolmw.format.arrays import MOST_ELEMENTS
 from spoolmw.format.forms import BadForm, Written, read_toml
+from spoolmw.format.hosts import host_patterns
 from spoolmw.format.keyed import Reader, Unfit, nearest, place_of, read_table, unknown_key
 from spoolmw.format.names import escape
 from spoolmw.format.values import (
@@ -66,6 +67,15 @@ class AgentConfig:
     env: tuple[str, ...] = ()  #: variables of the daemon that attempts get too
     owner: str = ""  #: whose machine it is, for `distinct = "owner"`
     machine: str = ""  #: for tests: the agent stands for this machine, not for the one it is on
+    # The following are for kind "ssh" only.
+    hosts: tuple[str, ...] = ()  #: patterns: "pc[01-40].lab", "ann@pc03:2222"
+    hosts_file: str = ""  #: a file with more of them
+    user: str = ""  #: who logs in; empty: as the ssh configuration says
+    ssh_config: str = ""  #: read instead of ~/.ssh/config and /etc/ssh/ssh_config
+    folder: str = ""  #: for our files on the host; empty: /var/tmp/spoolmw-UID
+    python: tuple[str, ...] = ()  #: interpreters on the host, tried before any that is found
+    runner_python: str = "auto"  #: "auto": what the host has; "bundle": ours travels
+    give_up_s: float = 120.0  #: so long without a connection, and attempts run elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +219,20 @@ _AGENT: Mapping[str, Reader] = {
     "machine": _PLAIN_NAME,
 }
 
+#: Keys of agents of kind "ssh" only.
+_SSH: Mapping[str, Reader] = {
+    "hosts": host_patterns,
+    "hosts_file": _FOLDER,
+    "user": matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?", "a user's name"),
+    "ssh_config": _FOLDER,
+    "folder": matching(r"/[A-Za-z0-9/._+-]*", "an absolute path of plain characters"),
+    "python": list_of(
+        matching(r"[A-Za-z0-9/][A-Za-z0-9/._+-]{0,255}", "a Python's name or path")
+    ),
+    "runner_python": one_of("auto", "bundle"),
+    "give_up": duration(least=1, most=31_622_400),
+}
+
 _SECTIONS: Mapping[str, tuple[Callable[..., object], Mapping[str, Reader]]] = {
     "intake": (
         Intake,
@@ -251,6 +275,7 @@ FIELD_NAMES = {
     "grace": "grace_s",
     "step": "step_s",
     "total": "total_s",
+    "give_up": "give_up_s",
 }
 
 
@@ -285,10 +310,20 @@ def _agents(raw: object) -> tuple[AgentConfig, ...]:
             near = nearest(name, _AGENT)
             raise Unfit("an agent is a section", f"[agents.local] {near} = ...", (name,))
         try:
-            agents.append(AgentConfig(name=name, **_fields(settings, _AGENT)))
+            agents.append(AgentConfig(name=name, **_fields(settings, _keys_of(settings))))
         except Unfit as problem:
             raise problem.below(name) from None
     return tuple(agents)
+
+
+def _keys_of(settings: Mapping[str, object]) -> Mapping[str, Reader]:
+    """The keys that an agent of this kind has."""
+    if settings.get("kind") == "ssh":
+        return {**_AGENT, **_SSH}
+    for key in settings:
+        if key in _SSH:
+            raise Unfit("only an agent of kind ssh has this key", 'write kind = "ssh"', (key,))
+    return _AGENT
 
 
 __all__ = [

@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import marshal
 import os
-import py_compile
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -25,6 +24,7 @@ from spoolmw.errors import AgentError
 
 INSIDE = "spoolmw_runner"  #: the package's name in the archive
 FACE = ("__init__.py", "checkpoint.py")  #: of `spoolmw`, for tasks
+_UNCHECKED = 1  #: a compiled module's flags: by the source's digest, which nobody looks at
 _DATE = (2020, 1, 1, 0, 0, 0)  #: of all members: equal content gives equal bytes
 _MAIN = f"import sys\nfrom {INSIDE}.__main__ import main\nsys.exit(main(sys.argv))\n"
 
@@ -49,14 +49,11 @@ def publish(folder: Path) -> Path:
 def archive() -> bytes:
     """The archive's bytes: sources for every Python, compiled modules for this one."""
     buffer = io.BytesIO()
-    with (
-        zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as packed,
-        tempfile.TemporaryDirectory() as work,
-    ):
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as packed:
         _add(packed, "__main__.py", _MAIN.encode())
         for name, source in sorted(_members()):
             _add(packed, name, source)
-            _add(packed, f"{name}c", _compiled(name, source, Path(work)))
+            _add(packed, f"{name}c", _compiled(name, source))
     return buffer.getvalue()
 
 
@@ -87,18 +84,15 @@ def _folder(name: str, places: list[str]) -> Path:
     return Path(places[0])
 
 
-def _compiled(name: str, source: bytes, work: Path) -> bytes:
-    """The module for this very Python; others find it foreign and take the source."""
-    plain, compiled = work / "module.py", work / "module.pyc"
-    plain.write_bytes(source)
-    py_compile.compile(
-        str(plain),
-        str(compiled),
-        dfile=name,
-        doraise=True,
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    )
-    return compiled.read_bytes()
+def _compiled(name: str, source: bytes) -> bytes:
+    """The module for this very Python; others find it foreign and take the source.
+
+    Version 2 of the format has no references between its parts, which would depend on what else
+    this process has loaded: every daemon makes the same archive.
+    """
+    code = compile(source, name, "exec", dont_inherit=True)
+    head = importlib.util.MAGIC_NUMBER + _UNCHECKED.to_bytes(4, "little")
+    return head + importlib.util.source_hash(source) + marshal.dumps(code, 2)
 
 
 def _add(packed: zipfile.ZipFile, name: str, data: bytes) -> None:

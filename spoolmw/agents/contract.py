@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting, Validated
 from spoolmw.model.events import Checkpointed, Lost, Progressed, Reported, Resumed, Started
@@ -56,3 +56,12 @@ class Agent(Protocol):
 
     def close(self, grace_s: float) -> None:
         """End within `grace_s` and a little; a host agent's attempts get TERM first."""
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """An agent whose attempts outlive the daemon; its close() leaves them where they are."""
+
+    def adopt(self, work: Sequence[Launch]) -> None:
+        """Begin to serve. `work` ran here when an earlier daemon ended: what became of it is
+        told as of any launch, and what else still runs here is ended."""

@@ -16,7 +16,7 @@ from spoolmw.errors import AgentError
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
 from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.runner import checkpoint, judge, outputs, reading, results, validation
+from spoolmw.runner import checkpoint, host, judge, outputs, reading, results, validation
 from spoolmw.runner.order import Order
 
 _DEFAULT_SLOTS = 2
@@ -94,6 +94,10 @@ class FakeAgent:
         self._sink(events)
 
     # -- what a test says
+
+    def own_slots(self) -> int:
+        """As many as there are cores here."""
+        return host.usable_cores()
 
     def set_slots(self, slots: int) -> None:
         """Have other room from now on."""

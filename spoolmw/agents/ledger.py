@@ -15,18 +15,15 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from spoolmw.agents import news, validations
+from spoolmw.agents import endings, news, validations
 from spoolmw.agents.contract import AgentEvent
 from spoolmw.agents.kinds import Kind, kind_of
 from spoolmw.model.agent import Launch, Sighting
-from spoolmw.model.attempt import Blame, Cause, Outcome
+from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import Lost, Reported, Started
-from spoolmw.model.ids import AttemptId
+from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.runner.order import Element, lines
 
-_OUTCOMES = {each.value: each for each in Outcome}
-_CAUSES = {each.value: each for each in Cause}
-_BLAMES = {each.value: each for each in Blame}
 _MOST_KEPT = 10_000  #: reports kept for repeating
 _AHEAD_S = 0.1  #: of work that may wait at the runner
 _MOST_AHEAD = 1024
@@ -46,10 +43,12 @@ class Ledger:
 
     def __init__(self, host: str, machine: str = "") -> None:
         self._host = host
-        self._machine = machine
+        self.machine = machine  #: its id; a far host tells it when it is there
         self._live: dict[str, Launch] = {}
         self._running: dict[str, dict[str, Any]] = {}
         self._reported: OrderedDict[AttemptId, AgentEvent] = OrderedDict()
+        #: Called lost while nobody knew whether they were: if they report, that is told too.
+        self._given_up: OrderedDict[str, Launch] = OrderedDict()
         #: These two by task and replica.
         self._stopping: dict[str, str] = {}
         self._kept_back: dict[str, Launch] = {}
@@ -121,6 +120,7 @@ class Ledger:
         names: list[str] = []
         for each in attempts:
             name = str(each)
+            self._given_up.pop(name, None)
             if self._live.pop(name, None) is None:
                 continue
             self._running.pop(name, None)
@@ -151,6 +151,7 @@ class Ledger:
         """The reports of these need not be repeated any more."""
         for each in attempts:
             self._reported.pop(each, None)
+            self._given_up.pop(str(each), None)
 
     def started(self, told: Iterable[Mapping[str, Any]]) -> list[AgentEvent]:
         """Attempts that run for a while."""
@@ -171,7 +172,7 @@ class Ledger:
                     started_at=each["started"],
                     host=self._host,
                     slot=each["slot"],
-                    machine=self._machine,
+                    machine=self.machine,
                 )
             )
         return events
@@ -193,14 +194,15 @@ class Ledger:
         at = now()
         events: list[AgentEvent] = []
         for each in told:
-            launch = self._live.pop(each["attempt"], None)
+            name = each["attempt"]
+            launch = self._live.pop(name, None) or self._given_up.pop(name, None)
             if launch is None:
                 continue
-            self._running.pop(each["attempt"], None)
+            self._running.pop(name, None)
             if launch.judging is not None:
                 events += validations.ended(at, launch.attempt, each)
                 continue
-            event = self._event(at, launch.attempt, each)
+            event = endings.told(at, launch.attempt, each, (self._host, self.machine))
             self._reported[launch.attempt] = event
             events.append(event)
             took_s = max(0.0, each["ended"] - each["started"])
@@ -211,56 +213,30 @@ class Ledger:
             self._reported.popitem(last=False)
         return events
 
-    def _event(self, at: float, attempt: AttemptId, told: Mapping[str, Any]) -> AgentEvent:
-        get = told.get
-        outcome = _OUTCOMES[told["outcome"]]
-        if outcome is Outcome.LOST:
-            return Lost(
-                at=at,
-                attempt=attempt,
-                cause=_CAUSES[told["cause"]],
-                blame=_BLAMES[get("blame", "host")],
-                message=get("message", ""),
-                host=self._host,
-                slot=get("slot", ""),
-                started_at=told["started"],
-                ended_at=told["ended"],
-                counts=get("counts", True),
-                dead=True,  # the runner says so of what has no process left
-            )
-        return Reported(
-            at=at,
-            attempt=attempt,
-            token=told["token"],
-            outcome=outcome,
-            cause=_CAUSES[told["cause"]],
-            blame=_BLAMES[get("blame", "")],
-            message=get("message", ""),
-            exit_code=get("exit_code"),
-            body_bytes=told["body_bytes"],
-            digest=told["digest"],
-            files=get("files", False),
-            host=self._host,
-            slot=get("slot", ""),
-            started_at=told["started"],
-            ended_at=told["ended"],
-            cpu_s=told["cpu_s"],
-            memory_bytes=told["memory_bytes"],
-            machine=self._machine,
-        )
-
     def all_lost(
         self, ran: Collection[str], loss: Loss, *, counts: bool = True
     ) -> list[AgentEvent]:
         """The runner is gone with all that it held; `ran` are those that had begun."""
+        events = self.lost(list(self._live), ran, loss, counts=counts)
+        self._stopping.clear()
+        self._kept_back.clear()
+        return events
+
+    def lost(
+        self, names: Iterable[str], ran: Collection[str], loss: Loss, *, counts: bool = True
+    ) -> list[AgentEvent]:
+        """These attempts are lost; those that are not proven dead may still report."""
         at = now()
         wall = time.time()
         events: list[AgentEvent] = []
-        for name, launch in self._live.items():
+        for name in names:
+            launch = self._live.pop(name)
+            told = self._running.pop(name, {})
             if launch.judging is not None:
                 events += validations.lost(at, launch.attempt, loss.cause, loss.message)
                 continue
-            told = self._running.get(name, {})
+            if not loss.dead:
+                self._given_up[name] = launch
             events.append(
                 Lost(
                     at=at,
@@ -276,11 +252,38 @@ class Ledger:
                     dead=loss.dead,
                 )
             )
-        self._live.clear()
-        self._running.clear()
-        self._stopping.clear()
-        self._kept_back.clear()
+        while len(self._given_up) > _MOST_KEPT:
+            self._given_up.popitem(last=False)
         return events
+
+    def unaccounted(self, held: Collection[str]) -> list[str]:
+        """Attempts that the runner must have and does not speak of."""
+        back = {str(each.attempt) for each in self._kept_back.values()}
+        return [name for name in self._live if name not in held and name not in back]
+
+    def live(self) -> Iterable[str]:
+        """The names of all attempts that wait or run."""
+        return self._live.keys()
+
+    def being_stopped(self) -> list[str]:
+        """Attempts whose end was ordered and not told yet."""
+        return list(self._stopping.values())
+
+    def strangers(self, held: Iterable[str]) -> list[str]:
+        """Of what the runner holds, that which nobody waits for."""
+        return [name for name in held if name not in self._live and name not in self._given_up]
+
+    def is_settled(self, name: str) -> bool:
+        """Whether nobody waits for this attempt's report, nor for its commit (a loss needs none)."""
+        if name in self._live or name in self._given_up:
+            return False
+        task, replica, number = name.split(".")
+        told = self._reported.get(AttemptId(TaskId(task), int(replica), int(number)))
+        return not isinstance(told, Reported)
+
+    def still_held(self) -> list[Any]:
+        """A launch frame's work: all that may still report, for a link that starts anew."""
+        return self._groups([*self._live.values(), *self._given_up.values()])
 
     def ahead(self, slots: int) -> int:
         """How many short attempts may wait at the runner beyond its slots."""

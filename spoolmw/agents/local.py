@@ -16,17 +16,17 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from spoolmw.agents import bundle
-from spoolmw.agents.contract import AgentEvent, Sink
+from spoolmw.agents.contract import Sink
+from spoolmw.agents.hostagent import HostAgent
 from spoolmw.agents.hostrunner import HostRunner
 from spoolmw.agents.ledger import Ledger, Loss
 from spoolmw.config import AgentConfig
-from spoolmw.errors import AgentError
-from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting
+from spoolmw.model.agent import Capacity, CapacityChanged
 from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.runner import host, outputs, process, wire
@@ -39,24 +39,19 @@ _TAIL_BYTES = 64 << 10
 _STREAMS = {"stdout": "out", "stderr": "err"}
 
 
-class LocalAgent:
+class LocalAgent(HostAgent):
     """Runs attempts on this machine. One thread of its own reads what the runner says."""
 
     judges = True
 
     def __init__(self, name: AgentName, root: Path, settings: AgentConfig, sink: Sink) -> None:
-        self.name = name
-        self._root = root.resolve()
-        self._settings = settings
-        self._sink = sink
-        self._slots = settings.slots or host.usable_cores()
-        self._memory_bytes = settings.memory_bytes or host.usable_memory()
         self._host = settings.machine or os.uname().nodename
         self._machine = host.machine(settings.machine)
-        self._ledger = Ledger(self._host, self._machine)
-        self._lock = threading.Lock()
-        self._closing = False
-        self._ahead = 0
+        super().__init__(name, sink, Ledger(self._host, self._machine))
+        self._root = root.resolve()
+        self._settings = settings
+        self._slots = settings.slots or host.usable_cores()
+        self._memory_bytes = settings.memory_bytes or host.usable_memory()
         self._why_down = ""
         process.kill_leftovers(str(self._root))
         self._clean()
@@ -82,16 +77,6 @@ class LocalAgent:
             platform=host.platform_name(),
         )
 
-    def launch(self, work: Sequence[Launch]) -> None:
-        with self._lock:
-            if self._closing:
-                raise AgentError(
-                    f"agent {self.name} is closing", fix="start the attempt elsewhere"
-                )
-            again = self._launch(work)
-        if again:
-            self._sink(again)
-
     def stop(self, attempts: Sequence[AttemptId], *, is_wanted: bool = True) -> None:
         with self._lock:
             names = self._ledger.stop(attempts)
@@ -99,14 +84,6 @@ class LocalAgent:
                 self._launch(self._ledger.stopped(names))  # nothing of them runs
             elif names:
                 self._tell({"do": "stop", "attempts": names, "wanted": is_wanted})
-
-    def release(self, attempts: Sequence[AttemptId]) -> None:
-        with self._lock:
-            self._ledger.release(attempts)
-
-    def sightings(self) -> Iterable[Sighting]:
-        with self._lock:
-            return self._ledger.sightings()
 
     def tail(self, attempt: AttemptId, offset: int, stream: str = "stdout") -> bytes:
         for path in self._outputs(attempt, stream):
@@ -120,18 +97,8 @@ class LocalAgent:
                 continue
         return b""
 
-    def set_slots(self, slots: int) -> None:
-        """Change the number of slots while work goes on; what runs goes on running."""
-        if slots < 1:
-            raise AgentError(
-                f"agent {self.name} cannot have {slots} slots",
-                why="an agent without slots can run nothing",
-                fix=f"to stop it from taking work, use spoolmw-ctl pause {self.name}",
-            )
-        with self._lock:
-            self._slots = slots
-            self._tell({"do": "slots", "slots": slots})
-        self._sink([CapacityChanged(agent=self.name, capacity=self.capacity())])
+    def own_slots(self) -> int:
+        return host.usable_cores()
 
     def close(self, grace_s: float) -> None:
         with self._lock:
@@ -147,12 +114,6 @@ class LocalAgent:
         self._ring.close()
 
     # -- sending
-
-    def _launch(self, work: Sequence[Launch]) -> list[AgentEvent]:
-        groups, again = self._ledger.take(work)
-        if groups:
-            self._tell({"do": "launch", "work": groups})
-        return again
 
     def _tell(self, tree: dict[str, Any]) -> None:
         if self._runner is None:
@@ -212,7 +173,7 @@ class LocalAgent:
                         runner.stream.flush()
                         unsent = runner.stream.unsent
                     if runner.stream.fileno() in ready:
-                        self._hear(runner.stream.receive())
+                        self._hear(map(_tree, runner.stream.receive()))
                 except (wire.Closed, wire.WireError):
                     return
                 if runner.pidfd in ready:
@@ -230,37 +191,7 @@ class LocalAgent:
                 frames = runner.stream.receive()
                 if not frames:
                     return
-                self._hear(frames)
-
-    def _hear(self, frames: Iterable[wire.Frame]) -> None:
-        events: list[AgentEvent] = []
-        for _, payload in frames:
-            told = json.loads(payload)
-            with self._lock:
-                events += self._understand(told)
-        if events:
-            with self._lock:
-                ahead = self._ledger.ahead(self._slots)
-            if ahead != self._ahead:
-                self._ahead = ahead
-                events.append(CapacityChanged(agent=self.name, capacity=self.capacity()))
-            self._sink(events)
-
-    def _understand(self, told: dict[str, Any]) -> list[AgentEvent]:
-        match told["event"]:
-            case "ended":
-                return self._ledger.ended(told["attempts"])
-            case "started":
-                return self._ledger.started(told["attempts"])
-            case "resumed" | "checkpointed" | "progress" as event:
-                return self._ledger.news(event, told["attempts"])
-            case "usage":
-                self._ledger.used(told["attempts"])
-            case "stopped":
-                return self._launch(self._ledger.stopped(told["attempts"]))
-            case _:
-                pass  # hello: nothing hangs on what a runner of our own machine says of itself
-        return []
+                self._hear(map(_tree, frames))
 
     # -- the runner's life
 
@@ -348,3 +279,8 @@ class LocalAgent:
         own = re.compile(rf"{re.escape(self.name)}-\d+(\.\w+)?")
         found = (self._root / "tmp" / part).glob(f"{self.name}-*{ending}")
         return [path for path in found if own.fullmatch(path.name)]
+
+
+def _tree(frame: wire.Frame) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(frame[1])
+    return told

@@ -1,12 +1,14 @@
 """Finds the agent of a kind: by entry point (group `spoolmw.agents`), the built-in ones also without.
 
-A kind is a class or function `(name, spool_root, settings, sink) -> Agent`. It is imported only
+A kind is a class or function `(name, spool_root, settings, sink) -> Agent`. One that has
+`family(settings, spool_root, sink_of) -> agents` makes several, named `SECTION:...`. It is imported only
 when the configuration asks for it, so an engine's package that is missing costs nobody anything.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,25 @@ GROUP = "spoolmw.agents"
 BUILT_IN = {
     "local": "spoolmw.agents.local:LocalAgent",
     "fake": "spoolmw.agents.fake:FakeAgent",
+    "ssh": "spoolmw.agents.ssh:SshAgent",
 }
-PLANNED = ("ssh", "condor", "boinc")
+PLANNED = ("condor", "boinc")
+
+
+def make_agents(
+    settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
+) -> dict[AgentName, Agent]:
+    """The agents that a section asks for: one, or one for each host. Raises BadConfig."""
+    family = getattr(_factory(settings), "family", None)
+    if family is None:
+        name = AgentName(settings.name)
+        return {name: make_agent(settings, root, sink_of(name))}
+    return {each.name: each for each in family(settings, root, sink_of)}
+
+
+def section_of(name: str) -> str:
+    """The section of the configuration that an agent is of: `lab` of `lab:pc01`."""
+    return name.partition(":")[0]
 
 
 def make_agent(settings: AgentConfig, root: Path, sink: Sink) -> Agent:

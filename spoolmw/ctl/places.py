@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from spoolmw.ctl.agents_test import agents_test
 from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import Verb, shared_options, verb
@@ -72,7 +73,7 @@ def _show(session: Session, agents: list[dict[str, Any]]) -> None:
 
 
 class AgentsVerb(click.Group, Verb):
-    """`agents` by itself lists; `agents set` changes."""
+    """`agents` by itself lists; `agents set` changes, `agents test` tries hosts."""
 
 
 @click.group(
@@ -82,6 +83,7 @@ class AgentsVerb(click.Group, Verb):
     examples="""
     spoolmw-ctl agents
     spoolmw-ctl agents set local --slots 4
+    spoolmw-ctl agents test lab
     """,
 )
 @shared_options
@@ -106,6 +108,7 @@ def agents_set(session: Session, *, agent: str, slots: int) -> None:
 
 
 agents_verb.add_command(agents_set)
+agents_verb.add_command(agents_test)
 
 
 @verb(

@@ -39,7 +39,7 @@ class Place(NamedTuple):
 def check_agents(spec: Spec, agents: Collection[str]) -> None:
     """The agents that `spec` names are configured. Raises BadTaskFile."""
     for name in spec.place.agents:
-        if name not in agents:
+        if name not in agents and not any(each.startswith(f"{name}:") for each in agents):
             raise BadTaskFile(
                 f"[place] agents names {name!r}, which is not an agent of this daemon",
                 why=f"configured are: {', '.join(sorted(agents))}",

@@ -13,10 +13,11 @@ from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Launch
+from spoolmw.model.attempt import Lease
 from spoolmw.model.effects import Start, StartReplica, Stop
 from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.model.replica import Replica
-from spoolmw.model.task import Element, Task, TaskState
+from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir.layout import active_of
 
 Limit = Callable[[int, AgentName], int]
@@ -47,7 +48,8 @@ class Orders:
         now = self._table.get(task.id)
         if now is None or now.state is not TaskState.RUNNING or now.attempt != task.attempt:
             return
-        self._launch(task, task, task.element)
+        launch = launch_of(task, task, task.lease, self._limit)
+        self._starts.setdefault(task.lease.agent, []).append(launch)
 
     def _start_replica(self, replica: Replica) -> None:
         task = self._table.get(replica.task)
@@ -56,23 +58,8 @@ class Orders:
         now = task.ballot.replicas[replica.number]
         if now.lease is None or now.attempt != replica.attempt:
             return
-        self._launch(task, replica, None)
-
-    def _launch(self, task: Task, of: Task | Replica, element: Element | None) -> None:
-        """The newest attempt of a task, or of one of its replicas."""
-        assert of.lease is not None
-        agent = of.lease.agent
-        self._starts.setdefault(agent, []).append(
-            Launch(
-                attempt=of.attempt_id,
-                token=of.lease.token,
-                path="active/" + active_of(task),
-                spec=task.spec,
-                memory_bytes=self._limit(of.memory_bytes, agent),
-                since=of.since,
-                element=element,
-            )
-        )
+        launch = launch_of(task, replica, replica.lease, self._limit)
+        self._starts.setdefault(replica.lease.agent, []).append(launch)
 
     def tell(self, agents: Mapping[AgentName, Agent]) -> list[tuple[AttemptId, str]]:
         """Tell the agents, stops first; returns the attempts that could not be launched, and why."""
@@ -89,3 +76,16 @@ class Orders:
                 log.warning("launch failed %s", fields(agent=name, why=error.what))
                 failed += [(launch.attempt, error.what) for launch in work]
         return failed
+
+
+def launch_of(task: Task, of: Task | Replica, lease: Lease, limit: Limit) -> Launch:
+    """The launch of the attempt of a task, or of one of its replicas, that holds `lease`."""
+    return Launch(
+        attempt=of.attempt_id,
+        token=lease.token,
+        path="active/" + active_of(task),
+        spec=task.spec,
+        memory_bytes=limit(of.memory_bytes, lease.agent),
+        since=of.since,
+        element=task.element,
+    )

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from spoolmw.agents.contract import Agent, AgentEvent
-from spoolmw.agents.registry import make_agent
+from spoolmw.agents.contract import Agent, AgentEvent, Lasting, Sink
+from spoolmw.agents.registry import make_agents, section_of
 from spoolmw.config import AgentConfig, Config
 from spoolmw.daemon.arrays import Arrays
 from spoolmw.daemon.clock import boot_s
@@ -38,7 +38,6 @@ from spoolmw.daemon.waits import Waits
 from spoolmw.daemon.wakeup import Wakeup
 from spoolmw.errors import AgentError, DiskFull
 from spoolmw.model.ids import AgentName
-from spoolmw.runner import host
 from spoolmw.spooldir.disk import Ballast
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.drops import Drops
@@ -65,12 +64,9 @@ class Parts:
         self.done_log = DoneLog(layout.done_log)
         self.hooks = Hooks(_programs(config), config.hooks.timeout_s)
         self.room = DiskRoom(layout, config.disk.low_bytes)
-        self.agents: dict[AgentName, Agent] = {
-            AgentName(settings.name): make_agent(
-                settings, layout.root, partial(self._told, AgentName(settings.name))
-            )
-            for settings in config.agents
-        }
+        self.agents: dict[AgentName, Agent] = {}
+        for settings in config.agents:
+            self.agents |= make_agents(settings, layout.root, self._sink_of)
         self.table = Table()
         self.drops = Drops(
             layout,
@@ -86,9 +82,10 @@ class Parts:
 
     def serve(self, *, reload: Callable[[], list[str]], stop: Callable[[], None]) -> None:
         """Let requests be answered from now on."""
+        sections = {settings.name: settings.kind for settings in self.config.agents}
         daemon = Daemon(
             agents=self.agents,
-            kinds={settings.name: settings.kind for settings in self.config.agents},
+            kinds={name: sections[section_of(name)] for name in self.agents},
             housekeeping=self.housekeeping,
             reload=reload,
             stop=stop,
@@ -121,9 +118,12 @@ class Parts:
         intake.provisions.allow_path = _allows(self.config)
         intake.provisions.max_elements = self.config.intake.max_elements
         intake.on_full = self.room.full
-        trusts = {each.name for each in self.config.agents if each.kind in TRUSTED_KINDS}
+        trusted = {each.name for each in self.config.agents if each.kind in TRUSTED_KINDS}
         validating = Validating(
-            self.layout, self.agents, self.table, trusts=trusts.__contains__
+            self.layout,
+            self.agents,
+            self.table,
+            trusts=lambda name: section_of(name) in trusted,
         )
         performer = Performer(
             self.layout, self.agents, delivery, self.done_log, self.hooks, dispatch
@@ -153,7 +153,12 @@ class Parts:
 
     def start(self) -> None:
         """Recover: what is then owed is in the reactor's batch."""
-        Recovery(self.layout, self.reactor).run()
+        lasting = {
+            name: agent for name, agent in self.agents.items() if isinstance(agent, Lasting)
+        }
+        left = Recovery(self.layout, self.reactor, lasting.keys()).run()
+        for name, agent in lasting.items():
+            agent.adopt(left.get(name, []))
         self.reactor.dispatch.load(self.journal)
 
     def close(self) -> None:
@@ -200,13 +205,15 @@ class Parts:
     def _reslot(self, fresh: AgentConfig) -> list[str]:
         """Give an agent its new number of slots, where that changed; what it says against it."""
         old = next((agent for agent in self.config.agents if agent.name == fresh.name), None)
-        agent = self.agents.get(AgentName(fresh.name))
-        set_slots = getattr(agent, "set_slots", None)
-        if old is not None and old.slots != fresh.slots and set_slots is not None:
-            try:
-                set_slots(fresh.slots or host.usable_cores())
-            except AgentError as error:
-                return [f"the slots of {fresh.name} stay: {error.what}"]
+        if old is None or old.slots == fresh.slots:
+            return []
+        for name, agent in self.agents.items():
+            set_slots = getattr(agent, "set_slots", None)
+            if section_of(name) == fresh.name and set_slots is not None:
+                try:
+                    set_slots(fresh.slots or agent.own_slots())  # type: ignore[attr-defined]  # who has the one has the other
+                except AgentError as error:
+                    return [f"the slots of {name} stay: {error.what}"]
         return []
 
     def status_line(self) -> str:
@@ -216,6 +223,9 @@ class Parts:
             f"{len(self.table)} open, {reactor.delivered_total} delivered, "
             f"intake {reactor.closed_intake or 'open'}"
         )
+
+    def _sink_of(self, agent: AgentName) -> Sink:
+        return partial(self._told, agent)
 
     def _told(self, agent: AgentName, events: Sequence[AgentEvent]) -> None:
         self.inbox.put(News(agent, events))

@@ -1,15 +1,17 @@
 """What a start owes: the journal's open tasks, files that no row knows, ends under way.
 
-Nothing of an earlier daemon runs any more when this is called (the local agent has seen to
-it), so a task that was running, or a replica, lost its attempt and waits again at once.
+Of an earlier daemon nothing runs any more on this machine when this is called (the local agent
+has seen to it), so a task that was running, or a replica, lost its attempt and waits again at
+once. But what ran at an agent that lasts is left to that agent, which says what became of it.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from spoolmw.daemon import claims, saved
 from spoolmw.daemon.arrays import found_again
@@ -18,14 +20,17 @@ from spoolmw.daemon.claims import Place
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.intake import HEAD_BYTES
 from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.orders import launch_of
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.daemon.refound import Refound
 from spoolmw.daemon.table import Table
 from spoolmw.errors import BadSpool, BadTaskFile
 from spoolmw.format.taskfile import MAGIC, TaskFile, read_header
+from spoolmw.model.agent import Launch
+from spoolmw.model.attempt import Lease
 from spoolmw.model.effects import Judge
 from spoolmw.model.events import Cancelled, Delivered, Held
-from spoolmw.model.ids import TaskId
+from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.replica import Ballot
 from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules.ballot import staged_results
@@ -40,14 +45,22 @@ DONE_LOG_BYTES = 64 << 20  #: of the newest deliveries, held against the journal
 class Recovery:
     """Brings a reactor from the journal's state to the world's, once, before its first tick."""
 
-    def __init__(self, layout: Layout, reactor: Reactor) -> None:
+    def __init__(
+        self, layout: Layout, reactor: Reactor, lasting: Collection[AgentName] = ()
+    ) -> None:
+        """`lasting` are agents whose attempts outlived the earlier daemon."""
         self._layout = layout
         self._reactor = reactor
+        self._lasting = lasting
+        self._left: dict[AgentName, list[Launch]] = {}
         self._retryable: list[Task] = []
         self._refound: Refound | None = None
 
-    def run(self) -> None:
-        """Load, adopt, settle; what is then owed is in the reactor's batch."""
+    def run(self) -> dict[AgentName, list[Launch]]:
+        """Load, adopt, settle; what is then owed is in the reactor's batch.
+
+        Returns what was running at the agents that last.
+        """
         reactor = self._reactor
         for task in reactor.journal.load(now_boot=boot_s(), boot_id=boot_id()):
             reactor.take_up(task)
@@ -66,8 +79,14 @@ class Recovery:
         saved.tidy(self._layout, reactor.table, reactor.journal.get)
         log.info(
             "recovered %s",
-            fields(open=len(reactor.table), adopted=len(adopted), restarted=lost),
+            fields(
+                open=len(reactor.table),
+                adopted=len(adopted),
+                restarted=lost,
+                left_running=sum(map(len, self._left.values())),
+            ),
         )
+        return self._left
 
     def _settle_open(self) -> int:
         reactor, now, lost = self._reactor, boot_s(), 0
@@ -79,6 +98,10 @@ class Recovery:
                     reactor.owe(owed(task))
             elif task.ballot is not None:
                 lost += self._settle_vote(task, task.ballot)
+            elif task.state is TaskState.RUNNING and self._lasts(task.lease):
+                self._leave(
+                    task.lease, launch_of(task, task, task.lease, reactor.dispatch.limit)
+                )
             elif task.state is TaskState.RUNNING:
                 reactor.apply(task, daemon_died(now, task.attempt_id))
                 lost += 1
@@ -90,12 +113,22 @@ class Recovery:
         """The replicas that ran wait again; results that were being compared are compared again."""
         reactor, now, lost = self._reactor, boot_s(), 0
         for each in ballot.replicas:
-            if each.lease is not None:
+            if self._lasts(each.lease):
+                limit = reactor.dispatch.limit
+                self._leave(each.lease, launch_of(task, each, each.lease, limit))
+            elif each.lease is not None:
                 task = reactor.apply(task, daemon_died(now, each.attempt_id))
                 lost += 1
         reactor.owe([effect for effect in owed(task) if isinstance(effect, Judge)])
         reactor.waits.take_up(task)
         return lost
+
+    def _lasts(self, lease: Lease | None) -> TypeGuard[Lease]:
+        return lease is not None and lease.agent in self._lasting
+
+    def _leave(self, lease: Lease, work: Launch) -> None:
+        """Have its agent say what becomes of an attempt."""
+        self._left.setdefault(lease.agent, []).append(work)
 
     # -- files that no row knows ------------------------------------------------------------
 

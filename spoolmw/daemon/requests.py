@@ -187,11 +187,11 @@ class Requests:
         slots = args.get("slots")
         if not isinstance(slots, int) or isinstance(slots, bool) or not 0 <= slots <= 4096:
             raise SpoolmwError("agents set takes slots from 0 to 4096.")
-        [name] = self._named({"agent": args.get("agent") or "?"})
-        set_slots = getattr(self._daemon.agents[name], "set_slots", None)
-        if set_slots is None:
-            raise AgentError(f"The agent {name} has no slots to set.")
-        set_slots(slots)
+        for name in self._named({"agent": args.get("agent") or "?"}):
+            set_slots = getattr(self._daemon.agents[name], "set_slots", None)
+            if set_slots is None:
+                raise AgentError(f"The agent {name} has no slots to set.")
+            set_slots(slots)
         return {**view.agent(self._reactor, name, self._daemon.kinds), "slots": slots}
 
     def _prune(self, args: Args, _peer: Peer) -> object:
@@ -226,6 +226,9 @@ class Requests:
         name = args.get("agent")
         if not name:
             return list(self._daemon.agents)
+        family = [each for each in self._daemon.agents if each.startswith(f"{name}:")]
+        if family:
+            return family
         if not isinstance(name, str) or name not in self._daemon.agents:
             known = ", ".join(self._daemon.agents)
             raise SpoolmwError(f"There is no agent {name!r}.", why=f"There are: {known}")

@@ -53,7 +53,10 @@ def is_own(name: str, module: object) -> bool:
     if not isinstance(module, ModuleType):
         return False
     # Not getattr: a module that is loaded lazily would be loaded by it.
-    content = object.__getattribute__(module, "__dict__")
+    try:
+        content = object.__getattribute__(module, "__dict__")
+    except AttributeError:  # what cffi enters as a module only says that it is one
+        return False
     file = content.get("__file__")
     if (
         content.get("__name__") != name

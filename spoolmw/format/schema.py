@@ -183,8 +183,10 @@ CHECKPOINT: Mapping[str, Reader] = {
     "files": _state_files,
     "keep": yes_or_no,
 }
+#: A section's, or with a colon one host's of it.
+AGENT_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,254})?"
 PLACE: Mapping[str, Reader] = {
-    "agents": list_of(matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "an agent's name")),
+    "agents": list_of(matching(AGENT_NAME, "an agent's name")),
     "interpreter": matching(r"/[^\x00-\x1f\x7f]+", "an absolute path"),
     "python": matching(r"3\.\d{1,2}", 'a minor version such as "3.11"'),
     "platform": matching(r"[a-z0-9]+-[a-z0-9_]+", 'a platform such as "linux-x86_64"'),

@@ -27,6 +27,7 @@ class Capacity:
     machine: str = ""  #: its id: two agents may reach the same one; "" while it is not known
     owner: str = ""  #: whose machine it is
     platform: str = ""  #: as "linux-x86_64"
+    pythons: tuple[str, ...] = ()  #: versions that calls can have there ("3.11"); empty: any
 
 
 @dataclass(frozen=True, slots=True)

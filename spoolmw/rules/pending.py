@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
-from spoolmw.model.ids import TaskId
+from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.replica import Ballot, Replica, ReplicaState
 from spoolmw.model.spec import Resources
 from spoolmw.model.task import Task, TaskState
@@ -35,6 +35,12 @@ class Demand(NamedTuple):
     gpus: int
     least_memory_bytes: int
     apart: Apart | None = None  #: of a replica: where its task has no vote yet
+    python: str = ""  #: of a call: the minor version that it was pickled with
+
+    def names(self, agent: AgentName) -> bool:
+        """Whether the user allows this agent: any, or by its name, or `lab` for all `lab:...`."""
+        allowed = self.agents
+        return not allowed or agent in allowed or agent.partition(":")[0] in allowed
 
     @property
     def is_plain(self) -> bool:
@@ -57,7 +63,13 @@ def demand_of_replica(task: Task, ballot: Ballot, replica: Replica) -> Demand:
         wants.gpus,
         wants.memory_bytes,
         apart(ballot, replica.number),
+        python_of(task),
     )
+
+
+def python_of(task: Task) -> str:
+    """The Python that a task asks for; a command asks for none."""
+    return "" if task.spec.run.command or task.spec.run.script else task.spec.place.python
 
 
 WHOLE: Final = -1  #: in the place of a replica's number: the task has no redundancy

@@ -83,6 +83,7 @@ class Room:
             demand.cpus <= has.slots
             and demand.gpus <= has.gpus
             and (not has.memory_bytes or demand.least_memory_bytes <= has.memory_bytes)
+            and (not (demand.python and has.pythons) or demand.python in has.pythons)
         )
 
     def fits(self, demand: Demand) -> bool:
@@ -187,8 +188,7 @@ def could_run(demand: Demand, name: AgentName, room: Room) -> bool:
 
     A replica moreover needs a place where its task has no vote yet.
     """
-    named = not demand.agents or name in demand.agents
-    return named and room.could_run(demand) and is_apart(demand, room)
+    return demand.names(name) and room.could_run(demand) and is_apart(demand, room)
 
 
 def is_apart(demand: Demand, room: Room) -> bool:

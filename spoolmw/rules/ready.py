@@ -21,6 +21,7 @@ from spoolmw.rules.pending import (
     ReplicaLane,
     ReplicaQueue,
     Taken,
+    python_of,
     rank,
 )
 
@@ -31,7 +32,12 @@ def demand_of(task: Task) -> Demand:
     """What the next attempt of `task` needs."""
     wants = task.spec.resources
     return Demand(
-        task.spec.place.agents, wants.cpus, task.memory_bytes, wants.gpus, wants.memory_bytes
+        task.spec.place.agents,
+        wants.cpus,
+        task.memory_bytes,
+        wants.gpus,
+        wants.memory_bytes,
+        python=python_of(task),
     )
 
 

@@ -180,10 +180,10 @@ def _why_nowhere(demand: Demand, rooms: Mapping[AgentName, Room]) -> str:
         wants.append(f"{_size(demand.least_memory_bytes)} of memory")
     if demand.gpus:
         wants.append(_count(demand.gpus, "gpu"))
+    if demand.python:
+        wants.append(f"Python {demand.python}")
     have = [
-        f"{name} {_offer(room, demand)}"
-        for name, room in rooms.items()
-        if not demand.agents or name in demand.agents
+        f"{name} {_offer(room, demand)}" for name, room in rooms.items() if demand.names(name)
     ]
     if not have:
         wanted = f" of those it names ({', '.join(demand.agents)})" if demand.agents else ""
@@ -209,6 +209,8 @@ def _offer(room: Room, demand: Demand) -> str:
         parts.append(f"{_size(has.memory_bytes)} of memory")
     if demand.gpus:
         parts.append(_count(has.gpus, "gpu"))
+    if demand.python and has.pythons:
+        parts.append(f"Python {', '.join(has.pythons)}")
     return f"has {', '.join(parts)}"
 
 

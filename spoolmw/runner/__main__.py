@@ -1,6 +1,7 @@
-"""Starts a runner or a worker: `ARCHIVE runner FD DAEMON` or `ARCHIVE worker SETUP`.
+"""Starts what the first argument names: `ARCHIVE runner FD DAEMON`, `ARCHIVE worker SETUP`;
+on a host of a cluster `ARCHIVE attach FOLDER`, `ARCHIVE keeper FOLDER`, `ARCHIVE probe FOLDER`.
 
-Each loads only its own half of the package: a worker starts twice as fast without the other.
+Each loads only its own part of the package: a worker starts twice as fast without the others.
 """
 
 from __future__ import annotations
@@ -9,14 +10,21 @@ import importlib
 import sys
 from typing import Any, List
 
-_HOMES = {"runner": ".serve", "worker": ".worker"}
+_HOMES = {
+    "runner": ".serve",
+    "worker": ".worker",
+    "keeper": ".keeper",
+    "attach": ".attach",
+    "probe": ".probe",
+}
+_USAGE = "runner FD DAEMON | worker SETUP | attach FOLDER | keeper FOLDER | probe FOLDER"
 
 
 def main(argv: List[str]) -> int:
     """Be what the first argument says."""
     home = _HOMES.get(argv[1] if len(argv) > 1 else "")
     if home is None:
-        sys.stderr.write(f"usage: {argv[0]} runner FD DAEMON | worker SETUP\n")
+        sys.stderr.write(f"usage: {argv[0]} {_USAGE}\n")
         return 2
     module: Any = importlib.import_module(home, __package__)
     status: int = module.main(argv[2:], archive=argv[0])

@@ -28,6 +28,7 @@ class Place(NamedTuple):
     env: Dict[str, str]
     umask: int
     agent: str  #: workers are named after it
+    inline: bool = False  #: small results are wanted inside their reports
 
 
 class Death(NamedTuple):
@@ -72,6 +73,7 @@ class Member:
                 "name": self.name,
                 "parent": os.getpid(),
                 "umask": place.umask,
+                "inline": place.inline,
             }
         ).decode()
         return os.posix_spawn(

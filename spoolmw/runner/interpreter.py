@@ -20,8 +20,10 @@ class NotFound(Exception):
 class Interpreters:
     """What is known of this host's interpreters; each unknown one is asked once."""
 
-    def __init__(self, candidates: Sequence[str]) -> None:
+    def __init__(self, candidates: Sequence[str], *, foreign: bool = False) -> None:
+        """`foreign`: not the machine of who submits, so what lies at a path may be another version."""
         self._candidates = tuple(candidates)
+        self._foreign = foreign
         self._versions: Dict[str, str] = {}
         self._chosen: Dict[Tuple[str, str], str] = {}
 
@@ -29,7 +31,7 @@ class Interpreters:
         """The interpreter to run with; raises NotFound."""
         if not path and version in ("", _OWN):
             return sys.executable
-        if path and os.access(path, os.X_OK):
+        if path and not self._foreign and os.access(path, os.X_OK):
             return path
         known = self._chosen.get((path, version))
         if known is None:
@@ -38,10 +40,14 @@ class Interpreters:
         return known
 
     def _search(self, path: str, version: str) -> str:
+        if path and os.access(path, os.X_OK) and version in ("", self._version(path)):
+            return path
         for candidate in self._offered(version):
             if version and self._version(candidate) == version:
                 return candidate
-        missing = f"{path} does not exist here" if path else "no interpreter was named"
+        missing = f"{path} does not fit here" if path else "no interpreter was named"
+        if path and not os.path.exists(path):
+            missing = f"{path} does not exist here"
         also = f", and no other Python {version} was found" if version else ""
         raise NotFound(
             f"no fitting Python on this host: {missing}{also}; install it, "

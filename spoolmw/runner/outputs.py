@@ -14,6 +14,10 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence
 from . import results
 
 _COPY_BYTES = 8 << 20
+#: What one attempt may bring home from another machine.
+MOST_FILES = 100_000
+MOST_NAME_BYTES = 2000
+MOST_PARTS = 64  #: of a name: folders, and the file
 _OWN = ("stdout", "stderr")  #: names in the folder of outputs that are spoken for
 
 
@@ -135,6 +139,16 @@ def _fits(parts: List[str], wanted: List[str]) -> bool:
         and fnmatch.fnmatchcase(parts[0], wanted[0])
         and _fits(parts[1:], wanted[1:])
     )
+
+
+def cannot_travel(names: Sequence[str]) -> str:
+    """Why files of these names cannot be sent; empty: they can."""
+    if len(names) > MOST_FILES:
+        return f"{len(names)} files are more than can be sent ({MOST_FILES})"
+    for name in names:
+        if len(os.fsencode(name)) > MOST_NAME_BYTES or name.count("/") >= MOST_PARTS:
+            return f"the name {name[:80]!a}... is too long to be sent"
+    return ""
 
 
 def size_of(folder: str, most_files: int) -> int:

@@ -13,6 +13,9 @@ from typing import Any, Dict, NamedTuple, Tuple, Union
 MAGIC = b"SPOOLMW-TASK 1\n"
 _FIRST_READ = 32 << 10
 _MAX_HEADER = 1 << 20
+SEPARATOR = (
+    "\x1f"  #: behind a path: from which byte on the file is this task's (no name has one)
+)
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _decode = json.JSONDecoder().decode  #: `json.loads` without the guess at the encoding
 
@@ -29,12 +32,22 @@ class TaskFile(NamedTuple):
 
 def read_header(path: str) -> Dict[str, Any]:
     """Only the header; raises as `read` does."""
-    fd = os.open(path, _READ_FLAGS)
+    fd = opened(path)
     try:
         data, end = begin(fd)
     finally:
         os.close(fd)
     return header_in(data, end)
+
+
+def opened(path: str) -> int:
+    """The file, at the byte where the task begins: on a host several may lie in one file."""
+    if SEPARATOR not in path:
+        return os.open(path, _READ_FLAGS)
+    path, _, offset = path.partition(SEPARATOR)
+    fd = os.open(path, _READ_FLAGS)
+    os.lseek(fd, int(offset), os.SEEK_SET)
+    return fd
 
 
 def begin(fd: int) -> Tuple[bytes, int]:
@@ -52,7 +65,7 @@ def begin(fd: int) -> Tuple[bytes, int]:
 
 def read(path: str) -> TaskFile:
     """The whole task; raises Damaged, or OSError when the file is not there."""
-    fd = os.open(path, _READ_FLAGS)
+    fd = opened(path)
     try:
         data, end = begin(fd)
         header = header_in(data, end)

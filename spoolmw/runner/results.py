@@ -24,6 +24,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _THE_TASKS_OWN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
 _THE_TASKS_OWN |= {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG}
 _SMALL_BYTES = 4 << 10  #: a value up to this length is copied behind its header
+_MOST_INLINED_BYTES = 16 << 10  #: a report has to fit into a packet
 _MOST_PIECES = 512  #: for one writev
 #: The digest of nothing.
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -102,9 +103,7 @@ def could_not(error: OSError, what: str) -> Ended:
 
 def write(path: str, name: str, attempt: str, ended: Ended) -> Tuple[int, str]:
     """Write the result's body to `path`; returns its length and its digest."""
-    value = [memoryview(piece).cast("B") for piece in ended.value]
-    size = sum(map(len, value))
-    head = b"%s%s\n" % (MAGIC, _header(name, attempt, ended, size))
+    head, value, size = _parts(name, attempt, ended)
     if size <= _SMALL_BYTES:
         head, value = head + b"".join(value), []  # one piece costs less than two
     fd = os.open(path, _FLAGS, 0o666)
@@ -116,6 +115,22 @@ def write(path: str, name: str, attempt: str, ended: Ended) -> Tuple[int, str]:
     for piece in value:
         digest.update(piece)
     return len(head) + sum(map(len, value)), digest.hexdigest()
+
+
+def inlined(name: str, attempt: str, ended: Ended) -> Optional[bytes]:
+    """The result's body, where it is so small that it may travel inside its report; else None."""
+    if sum(map(len, ended.value)) > _SMALL_BYTES:
+        return None
+    head, value, _ = _parts(name, attempt, ended)
+    body = head + b"".join(value)
+    return body if len(body) <= _MOST_INLINED_BYTES else None
+
+
+def _parts(name: str, attempt: str, ended: Ended) -> Tuple[bytes, List[memoryview], int]:
+    """What stands before the value, the value in pieces, and its length."""
+    value = [memoryview(piece).cast("B") for piece in ended.value]
+    size = sum(map(len, value))
+    return b"%s%s\n" % (MAGIC, _header(name, attempt, ended, size)), value, size
 
 
 def _header(name: str, attempt: str, ended: Ended, size: int) -> bytes:
@@ -186,15 +201,16 @@ def report(
 
 def encoded(report: Dict[str, Any]) -> bytes:
     """A report as JSON. That of a success is written by hand, as the header of its result is."""
-    if report.keys() != _PLAIN_REPORT:
+    if report.keys() - {"body"} != _PLAIN_REPORT:
         return wire.encode(report)
+    body = f',"body":"{report["body"]}"' if "body" in report else ""
     return (
         f'{{"attempt":{_quoted(report["attempt"])},"token":{_quoted(report["token"])},'
         f'"started":{report["started"]!r},"ended":{report["ended"]!r},'
         f'"cpu_s":{report["cpu_s"]!r},"memory_bytes":{report["memory_bytes"]},'
         f'"outcome":"{report["outcome"]}","cause":"{report["cause"]}",'
         f'"slot":{_quoted(report["slot"])},"body_bytes":{report["body_bytes"]},'
-        f'"digest":"{report["digest"]}"}}'
+        f'"digest":"{report["digest"]}"{body}}}'
     ).encode()
 
 

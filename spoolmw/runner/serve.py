@@ -38,12 +38,13 @@ class Runner:
         self._selector = selectors.DefaultSelector()
         self._spool: str = setup["spool"]
         env: Dict[str, str] = setup["env"]
-        place = Place(self._spool, archive, env, setup["umask"], setup["agent"])
+        foreign: bool = setup.get("foreign", False)
+        place = Place(self._spool, archive, env, setup["umask"], setup["agent"], foreign)
         self._pool = Pool(
             place,
             setup["slots"],
             setup["gpus"],
-            Interpreters(setup["interpreters"]),
+            Interpreters(setup["interpreters"], foreign=foreign),
             self._adopt,
         )
         self._outbox = Outbox(stream)

@@ -69,6 +69,11 @@ class Stream:
         """Whether something waits for the stream to become writable."""
         return bool(self._out)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the kernel did not take yet."""
+        return len(self._out)
+
     def send(self, data: bytes) -> None:
         """Send frames, or keep what the kernel does not take now."""
         if self._out:

@@ -1,14 +1,16 @@
 """A worker: a warm process that runs one attempt after the other, as its runner tells it.
 
-Rule 1: an attempt is reported only when its result stands whole in `stage/`.
+Rule 1: an attempt is reported only when its result stands whole in `stage/`, or in the report.
 Rule 2: nothing of an attempt is left when it is reported: no process, file, variable or output.
 A worker that cannot make sure of that says so with its report, and is replaced.
 """
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import gc
+import hashlib
 import json
 import mmap
 import os
@@ -50,6 +52,7 @@ class Setup(NamedTuple):
     name: str
     parent: int
     umask: int
+    inline: bool = False  #: small results go with their reports, not into `stage/`
 
 
 class Worker:
@@ -62,6 +65,7 @@ class Worker:
         self._stage = setup.spool + "/stage/"
         self._values = setup.spool + "/values"
         self._name = setup.name
+        self._inline = setup.inline
         scratch = f"{setup.spool}/tmp/scratch/{setup.name}"
         self._places = command.Places(
             scratch,
@@ -206,7 +210,7 @@ class Worker:
             ended.cpu_s, ended.memory_bytes = around.used()
         report = results.report(told.attempt, told.token, ended, (started, time.time()))
         report["slot"] = self._name
-        if ended.outcome != "lost":
+        if ended.outcome != "lost" and not self._enclose(told.attempt, name, ended, report):
             self._write(told.attempt, name, ended, report)
         worn = around.leave() or (left and ended.files is None)
         ended.value = ()
@@ -214,6 +218,18 @@ class Worker:
         self._sock.send(order.FLAGS[flags] + results.encoded(report))
         if worn:
             time.sleep(3600)  # the runner ends this process, with whatever hangs on it
+
+    def _enclose(self, attempt: str, name: str, ended: Ended, report: Dict[str, Any]) -> bool:
+        """Put a small result into its report, where that is wished for."""
+        if not self._inline or ended.files is not None:
+            return False
+        body = results.inlined(name, attempt, ended)
+        if body is None:
+            return False
+        report["body_bytes"] = len(body)
+        report["digest"] = hashlib.sha256(body).hexdigest()
+        report["body"] = binascii.b2a_base64(body, newline=False).decode()
+        return True
 
     def _write(self, attempt: str, name: str, ended: Ended, report: Dict[str, Any]) -> None:
         large = sum(map(len, ended.value)) >= order.DEFAULT_OUTPUT_BYTES

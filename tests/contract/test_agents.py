@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from spoolmw import checkpoint, progress
 from spoolmw.agents.contract import Agent
 from spoolmw.agents.fake import FakeAgent
-from spoolmw.agents.registry import make_agent
+from spoolmw.agents.registry import make_agent, make_agents
+from spoolmw.agents.ssh import SshAgent
 from spoolmw.config import AgentConfig
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Launch
@@ -21,6 +23,7 @@ from spoolmw.model.replica import Class
 from spoolmw.model.voting import Judged, JudgingFailed
 from spoolmw.runner import checkpoint as stored
 from tests.support.attempts import Bench
+from tests.support.lab import Lab, needs_hosts
 from tests.support.waiting import wait_until
 
 
@@ -55,10 +58,12 @@ class Stage:
     """An agent of some kind, and the means to begin and end attempts on it."""
 
     kind = ""
+    lasts = False  #: what runs outlives the agent, for the next one to take up
 
     def __init__(self, root: Path) -> None:
         self.bench = Bench(root)
         self.heard = self.bench.heard
+        self.shared = root
         settings = AgentConfig(name="here", kind=self.kind, slots=2)
         self.agent: Agent = make_agent(settings, root, self.heard)
 
@@ -68,14 +73,14 @@ class Stage:
 
     def long(self) -> Launch:
         """Work that runs until `let_go`."""
-        flag = self.bench.root / f"flag-{time.monotonic_ns()}"
+        flag = self.shared / f"flag-{time.monotonic_ns()}"
         work = self.bench.call(hold, str(flag), "it runs")
         self._flag(work).symlink_to(flag)
         return work
 
     def saving(self) -> Launch:
         """Work that saves, says that half is done, and saves on until `let_go`."""
-        flag = self.bench.root / f"flag-{time.monotonic_ns()}"
+        flag = self.shared / f"flag-{time.monotonic_ns()}"
         work = self.bench.call(save_and_hold, str(flag), checkpoint={"every_s": 0.0})
         self._flag(work).symlink_to(flag)
         return work
@@ -101,6 +106,9 @@ class Stage:
     def let_go(self, work: Launch) -> None:
         self._flag(work).readlink().touch()
 
+    def close(self) -> None:
+        self.agent.close(0.0)
+
     def judge(self, *values: object, **how: object) -> Judged | JudgingFailed:
         """What a validation of these values comes to."""
         work = self.bench.judging(self.quick(), *values, **how)
@@ -110,6 +118,43 @@ class Stage:
 
 class LocalStage(Stage):
     kind = "local"
+
+
+class SshStage(Stage):
+    """A host of its own, with a real sshd, that sees nothing of the spool."""
+
+    kind = "ssh"
+    lasts = True
+
+    def __init__(self, root: Path) -> None:
+        self.bench = Bench(root)
+        self.heard = self.bench.heard
+        self.shared = root.parent / "shared"  # the host sees all of this machine but the spool
+        self.shared.mkdir()
+        self.lab = Lab(root.parent / "lab", 1, hidden=[root])
+        self.lab.__enter__()
+        self.serve()
+
+    def serve(self, *work: Launch) -> None:
+        """Have an agent that finds this work from an earlier one."""
+        settings = AgentConfig(
+            name="here",
+            kind="ssh",
+            slots=2,
+            hosts=("pc01",),
+            ssh_config=str(self.lab.ssh_config),
+            python=(sys.executable,),
+        )
+        root = self.bench.root
+        [agent] = make_agents(settings, root, lambda _name: self.heard).values()
+        assert isinstance(agent, SshAgent)
+        agent.adopt(work)
+        self.agent = agent
+        wait_until(lambda: agent.capacity().slots, last=lambda: self.heard.events)
+
+    def close(self) -> None:
+        super().close()
+        self.lab.close()
 
 
 class FakeStage(Stage):
@@ -140,14 +185,48 @@ class FakeStage(Stage):
         self.agent.finish(work.attempt)
 
 
-BENCHES: dict[str, Callable[[Path], Stage]] = {"fake": FakeStage, "local": LocalStage}
+BENCHES: dict[str, Callable[[Path], Stage]] = {
+    "fake": FakeStage,
+    "local": LocalStage,
+    "ssh": SshStage,
+}
 
 
-@pytest.fixture(params=BENCHES)
+@pytest.fixture(
+    params=["fake", "local", pytest.param("ssh", marks=needs_hosts)],
+)
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     made = BENCHES[request.param](tmp_path / "spool")
-    yield made
-    made.agent.close(0.0)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def ending(stage: Stage) -> Stage:
+    """An agent whose attempts end with it."""
+    if stage.lasts:
+        pytest.skip("its attempts outlive it")
+    return stage
+
+
+@pytest.fixture
+def judging(stage: Stage) -> Stage:
+    """An agent that compares results."""
+    if not stage.agent.judges:
+        pytest.skip("it does not see the staged results")
+    return stage
+
+
+@pytest.fixture
+def lasting(tmp_path: Path) -> Iterator[SshStage]:
+    """An agent whose attempts outlive it."""
+    made = SshStage(tmp_path / "spool")
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def test_it_has_the_slots_that_were_configured(stage: Stage) -> None:
@@ -355,52 +434,52 @@ def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(stage: Stage) -> 
     assert stage.heard.checkpoints_of(work) == told
 
 
-def test_results_are_compared_and_fall_into_classes(stage: Stage) -> None:
-    answer = stage.judge([1, 2], [1, 3], [1, 2])
+def test_results_are_compared_and_fall_into_classes(judging: Stage) -> None:
+    answer = judging.judge([1, 2], [1, 3], [1, 2])
     assert isinstance(answer, Judged)
     assert answer.round == 1
     assert answer.classes == (Class((0, 2), 0), Class((1,), 1))
 
 
-def test_a_validation_needs_no_slot(stage: Stage) -> None:
-    works = [stage.long() for _ in range(3)]
-    stage.launch(*works)
-    stage.until_it_runs(works[1])
-    assert isinstance(stage.judge(1, 1), Judged)
+def test_a_validation_needs_no_slot(judging: Stage) -> None:
+    works = [judging.long() for _ in range(3)]
+    judging.launch(*works)
+    judging.until_it_runs(works[1])
+    assert isinstance(judging.judge(1, 1), Judged)
     for work in works:
-        stage.let_go(work)
-        stage.heard.end_of(work)
+        judging.let_go(work)
+        judging.heard.end_of(work)
 
 
-def test_a_validation_leaves_nothing_in_stage_and_no_other_word(stage: Stage) -> None:
-    work = stage.bench.judging(stage.quick(), 1.0, 1.0 + 1e-12, kind="close")
-    stage.launch(work)
-    stage.heard.answer_to(work)
-    assert not stage.bench.staged(work).exists()
-    assert stage.heard.ends_of(work.attempt) == []
-    assert list(stage.agent.sightings()) == []
+def test_a_validation_leaves_nothing_in_stage_and_no_other_word(judging: Stage) -> None:
+    work = judging.bench.judging(judging.quick(), 1.0, 1.0 + 1e-12, kind="close")
+    judging.launch(work)
+    judging.heard.answer_to(work)
+    assert not judging.bench.staged(work).exists()
+    assert judging.heard.ends_of(work.attempt) == []
+    assert list(judging.agent.sightings()) == []
 
 
-def test_what_cannot_be_compared_is_the_validators_fault(stage: Stage) -> None:
-    answer = stage.judge(Path("/one"), Path("/two"))
+def test_what_cannot_be_compared_is_the_validators_fault(judging: Stage) -> None:
+    answer = judging.judge(Path("/one"), Path("/two"))
     assert isinstance(answer, JudgingFailed)
     assert not answer.transient
     assert "cannot compare" in answer.message
 
 
-def test_nothing_is_told_of_a_validation_that_close_ends(stage: Stage) -> None:
-    work = stage.bench.judging(stage.quick(), 1, 1, kind="command", command=("sleep", "60"))
-    stage.agent.launch([work])
-    stage.agent.close(0.0)
-    assert stage.heard.answers_to(work) == []
+def test_nothing_is_told_of_a_validation_that_close_ends(judging: Stage) -> None:
+    work = judging.bench.judging(judging.quick(), 1, 1, kind="command", command=("sleep", "60"))
+    judging.agent.launch([work])
+    judging.agent.close(0.0)
+    assert judging.heard.answers_to(work) == []
 
 
-def test_close_loses_what_runs_without_counting_it(stage: Stage) -> None:
-    work = stage.long()
-    stage.launch(work)
-    stage.until_it_runs(work)
-    stage.agent.close(0.1)
-    end = stage.heard.end_of(work)
+def test_close_loses_what_runs_without_counting_it(ending: Stage) -> None:
+    work = ending.long()
+    ending.launch(work)
+    ending.until_it_runs(work)
+    ending.agent.close(0.1)
+    end = ending.heard.end_of(work)
     assert isinstance(end, Lost)
     assert (end.cause, end.blame, end.counts) == (Cause.SHUTDOWN, Blame.HOST, False)
 
@@ -414,3 +493,19 @@ def test_a_closed_agent_takes_nothing(stage: Stage) -> None:
 def test_closing_twice_is_no_error(stage: Stage) -> None:
     stage.agent.close(0.0)
     stage.agent.close(0.0)
+
+
+@needs_hosts
+def test_what_outlives_its_agent_is_taken_up_by_the_next(lasting: SshStage) -> None:
+    runs, ended = lasting.long(), lasting.long()
+    lasting.launch(runs, ended)
+    lasting.until_it_runs(runs)
+    lasting.until_it_runs(ended)
+    lasting.agent.close(0.0)
+    lasting.let_go(ended)
+    assert lasting.heard.ends_of(runs.attempt) == []
+    lasting.serve(runs, ended)
+    assert lasting.heard.end_of(ended).cause is Cause.FINISHED
+    lasting.let_go(runs)
+    assert lasting.heard.end_of(runs).cause is Cause.FINISHED
+    assert lasting.bench.value(runs) == "let go"

@@ -41,6 +41,7 @@ HOMES: dict[str, set[str]] = {
     "watchdog": {"spooldir"},
     "sqlite_utils": {"store"},
     "cloudpickle": {"format", "runner"},
+    "paramiko": {"agents"},
     "click": {"ctl"},
     "rich": {"ctl", "client"},  # client: the progress bar of map()
 }

@@ -166,3 +166,52 @@ def test_a_given_file_is_taken_instead(tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_bytes(FULL)
     assert Config.find(tmp_path / "spool", other).log.level == "debug"
+
+
+SSH = """\
+[agents.lab]
+kind = "ssh"
+hosts = ["pc[01-03].lab", "ann@gate:2222"]
+hosts_file = "/etc/lab"
+user = "grid"
+ssh_config = "/etc/spoolmw/ssh_config"
+folder = "/scratch/spoolmw"
+python = ["/usr/bin/python3.11", "python3.12"]
+runner_python = "auto"
+give_up = "5m"
+slots = 4
+"""
+
+
+def test_a_section_of_hosts_is_read() -> None:
+    [agent] = parse(SSH.encode(), SOURCE).agents
+    assert agent == AgentConfig(
+        name="lab",
+        kind="ssh",
+        slots=4,
+        hosts=("pc[01-03].lab", "ann@gate:2222"),
+        hosts_file="/etc/lab",
+        user="grid",
+        ssh_config="/etc/spoolmw/ssh_config",
+        folder="/scratch/spoolmw",
+        python=("/usr/bin/python3.11", "python3.12"),
+        give_up_s=300.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"ann@gate:2222"', '"pc02.lab"', "pc02.lab is there twice"),
+        ("[01-03]", "[03-01]", "backwards"),
+        ('"auto"', '"bundel"', '"bundle"'),
+        ('"/scratch/spoolmw"', '"/scratch/a b"', "plain characters"),
+        ('"python3.12"', '"python3; rm -rf"', "a Python"),
+        ("give_up", "giveup", "give_up"),
+        ('kind = "ssh"', 'kind = "local"', "only an agent of kind ssh"),
+    ],
+)
+def test_what_no_section_of_hosts_can_say_is_refused(old: str, new: str, says: str) -> None:
+    error = refusal(SSH.replace(old, new))
+    assert says in f"{error.what} {error.why} {error.fix}"
+    assert "line" in error.what

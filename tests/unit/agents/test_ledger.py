@@ -221,3 +221,16 @@ def test_replicas_of_one_task_that_are_stopped_keep_nothing_of_each_other_back()
     assert [len(packets) for _, packets in third] == [1]
     assert ledger.stopped([str(first.attempt)]) == [again[0]]
     assert ledger.stopped([str(second.attempt)]) == [again[1]]
+
+
+def test_a_report_is_settled_when_it_was_released_and_a_loss_at_once() -> None:
+    """A host whose release went astray tells again, and must hear that it may forget."""
+    ledger = Ledger("h")
+    good, lost = a_launch(1), a_launch(2)
+    ledger.take([good, lost])
+    assert not ledger.is_settled(str(lost.attempt))
+    ledger.ended([a_report(good), a_report(lost, outcome="lost", cause="connection")])
+    assert ledger.is_settled(str(lost.attempt))
+    assert not ledger.is_settled(str(good.attempt))
+    ledger.release([good.attempt])
+    assert ledger.is_settled(str(good.attempt))

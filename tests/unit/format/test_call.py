@@ -123,6 +123,21 @@ def test_installed_packages_and_the_standard_library_are_not_the_callers_own() -
     assert is_own(__name__, sys.modules[__name__])
 
 
+class Pretender:
+    """As the libraries of cffi are in sys.modules: a module by its word only."""
+
+    __slots__ = ()
+
+    @property
+    def __class__(self) -> type:
+        return type(sys)
+
+
+def test_what_only_pretends_to_be_a_module_is_nobodys_own() -> None:
+    assert isinstance(Pretender(), type(sys))
+    assert not is_own("pretender", Pretender())
+
+
 def test_packages_travel_by_reference() -> None:
     assert len(dump_call(np.linalg.norm, (1,))) < 300
 

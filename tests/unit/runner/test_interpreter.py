@@ -30,6 +30,16 @@ def test_one_that_exists_is_taken_as_it_is(tmp_path: Path) -> None:
     assert not Path(f"{path}.asked").exists()
 
 
+def test_on_a_foreign_host_the_one_at_that_path_must_be_the_version(tmp_path: Path) -> None:
+    named, other = (a_python(tmp_path / name, name) for name in ("3.98", "3.99"))
+    interpreters = Interpreters([other], foreign=True)
+    assert interpreters.choose(named, "3.98") == named
+    assert interpreters.choose(named, "3.99") == other
+    assert interpreters.choose(named, "") == named
+    with pytest.raises(NotFound, match=r"3\.98 does not fit here.*no other Python 3\.97"):
+        interpreters.choose(named, "3.97")
+
+
 def test_where_it_is_missing_a_configured_one_of_that_version_steps_in(tmp_path: Path) -> None:
     paths = [a_python(tmp_path / name, name) for name in ("3.98", "3.99")]
     assert Interpreters(paths).choose("/nowhere/python", "3.99") == paths[1]
