@@ -93,6 +93,8 @@ class Reactor:
         self._counts = Counts()
         self._company.wait(self.table.states[TaskState.RUNNING])
         self._take_inbox(timeout_s)
+        if self.wakeup.scan_due(boot_s()):
+            self._after_delivery()  # a name that is free again is so for what is dropped now
         self._take_files()
         if self._batch or boot_s() >= self._settle_at:
             self._after_delivery()

@@ -29,6 +29,19 @@ def test_a_dropped_file_is_launched_once_and_delivered_once(bench: Bench) -> Non
     assert not list(bench.layout.stage.iterdir())
 
 
+def test_a_name_is_free_again_as_soon_as_its_result_was_taken(bench: Bench) -> None:
+    """Who sees a result may take it and drop the next file before the delivery is on record."""
+    bench.drop("job.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: bench.delivered("job.sh"))
+    (bench.layout.results / "job.sh.result").unlink()
+    bench.drop("job.sh")
+    bench.parts.reactor.wakeup.ring()
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    assert [task.result_name for task in bench.parts.table] == ["job.sh"]
+
+
 def test_a_second_report_of_the_same_attempt_changes_nothing(bench: Bench) -> None:
     bench.drop("a.sh")
     bench.until(lambda: bench.agent.launched)
