@@ -124,7 +124,7 @@ class LongRun:
     def _saves(self) -> int:
         """How many steps the two have saved, at least."""
         found: dict[Path, int] = {}
-        for path in (self.machine.spool / "checkpoints").glob("*/0/*-*/MANIFEST"):
+        for path in (self.machine.spool / "checkpoints").glob("*/0/[0-9]*-*/MANIFEST"):
             number = int(path.parent.name.partition("-")[2])
             found[path.parents[1]] = max(number, found.get(path.parents[1], 0))
         return sum(found.values()) if len(found) == 2 else 0

@@ -56,7 +56,7 @@ FULL = Size(
     worker=12,
 )
 SAMPLE = Size(
-    daemon=18, first_start=2, crashes=2, recovery=4, rebuild=4, client=4, runner=2, worker=2
+    daemon=13, first_start=2, crashes=2, recovery=3, rebuild=3, client=3, runner=3, worker=3
 )
 
 
