@@ -29,11 +29,12 @@ def change(session: Session, name: str, tasks: Sequence[str], **args: object) ->
         answer = control.request(name, {"ids": ids[start : start + BATCH], **args})
         for told in answer["results"]:
             refused += not told["ok"]
-            _tell(session, told)
+            tell(session, told)
     return 1 if refused else 0
 
 
-def _tell(session: Session, told: Mapping[str, Any]) -> None:
+def tell(session: Session, told: Mapping[str, Any]) -> None:
+    """What came of a wish for one task."""
     if session.screen.json:
         session.screen.record(told)
     elif told["ok"]:

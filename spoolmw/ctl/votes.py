@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from spoolmw.ctl.ballots import in_words, way_out
+from spoolmw.ctl.change import tell
 from spoolmw.ctl.picks import TASK, pick, unknown
 from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
@@ -123,10 +124,5 @@ def adjudicate_verb(session: Session, *, task: str, **ways: Any) -> int:
         raise click.UsageError("Give one of --accept REPLICA, --more N and --fail.")
     [task_id] = pick(session, [task])
     told = session.control().request("adjudicate", {"id": task_id, **ways})
-    if session.screen.json:
-        session.screen.record(told)
-    elif told["ok"]:
-        session.screen.line(f"{short(told['id'])}  {told['text']}")
-    else:
-        session.screen.say(f"{short(told['id'])}  not changed: {told['text']}", style="red")
+    tell(session, told)
     return 0 if told["ok"] else 1

@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 
 from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.effects import Deliver, Discard, Effect, Stop
-from spoolmw.model.events import Cancelled, Lost, PredecessorsEnded, Reported, TwinEnded
+from spoolmw.model.events import (
+    Cancelled,
+    Lost,
+    NameTaken,
+    PredecessorsEnded,
+    Reported,
+    TwinEnded,
+)
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.task import Ending, Tally, Task, TaskState
 from spoolmw.rules import history as past
@@ -39,6 +46,14 @@ def deliver(
     if stop and task.lease is not None:
         effects = (Stop(task.lease.agent, task.attempt_id, is_wanted=False), *effects)
     return after, effects
+
+
+def rename(task: Task, event: NameTaken) -> Step:
+    """A foreign file stands where the result was to go: it goes there under another name."""
+    after = become(
+        task, TaskState.DELIVERING, ending=task.ending, result_name=event.result_name
+    )
+    return after, (Deliver(after),)
 
 
 def of_report(state: TaskState, event: Reported) -> Ending:

@@ -34,7 +34,6 @@ from spoolmw.model.events import (
     Started,
     TwinEnded,
 )
-from spoolmw.model.ids import AttemptId
 from spoolmw.model.replica import Ballot, Phase
 from spoolmw.model.task import FINAL, Ending, Task, TaskState
 from spoolmw.model.voting import (
@@ -47,7 +46,7 @@ from spoolmw.model.voting import (
     Placed,
 )
 from spoolmw.rules import ballot as vote
-from spoolmw.rules import closing, waiting, wishes
+from spoolmw.rules import closing, endings, waiting, wishes
 from spoolmw.rules import replica as one
 from spoolmw.rules.become import Rule, Step, become, impossible
 from spoolmw.rules.endings import deliver
@@ -70,7 +69,7 @@ def step(task: Task, event: Event) -> Step:
     if type(event) in VOTING:
         return _vote(task, ballot, cast("vote.Event", event))
     if _is_late(task, event):
-        return task, _left_behind(task, event)
+        return task, waiting.left_behind(task, event)
     rule = TRANSITIONS.get((task.state, type(event)))
     if rule is None:
         raise impossible(task, event)
@@ -94,10 +93,8 @@ def is_ignored(state: TaskState, kind: type[Event]) -> bool:
 
 
 def _is_late(task: Task, event: Event) -> bool:
-    if isinstance(event, TwinEnded):
-        return task.twin_of is None or event.first.id != task.twin_of
-    if isinstance(event, Resolved | PredecessorsEnded):
-        return not task.waits
+    if isinstance(event, TwinEnded | Resolved | PredecessorsEnded):
+        return waiting.is_late(task, event)
     if isinstance(event, ComparedLate):
         return not may_come_late(task, event.report)
     return is_ignored(task.state, type(event))
@@ -111,14 +108,6 @@ def may_come_late(task: Task, report: Reported) -> bool:
     if attempt.task != task.id or not 0 <= attempt.replica < len(ballot.replicas):
         return False
     return not one.is_late(ballot.replicas[attempt.replica], report)
-
-
-def _left_behind(task: Task, event: Event) -> tuple[Effect, ...]:
-    if isinstance(event, TwinEnded) and event.copied:
-        copy = AttemptId(task.id, 0, 0)
-        if task.ending is None or task.ending.staged != copy:
-            return (Discard(copy),)
-    return ()
 
 
 def _discards(task: Task, ballot: Ballot) -> tuple[Effect, ...]:
@@ -261,12 +250,6 @@ def _hear(task: Task, event: TwinEnded | PredecessorsEnded) -> Step:
     return after, (Deliver(after), *effects[1:], *unneeded.effects)
 
 
-def _rename(task: Task, event: NameTaken) -> Step:
-    """A foreign file stands where the result was to go: it goes there under another name."""
-    after = become(task, DELIVERING, ending=task.ending, result_name=event.result_name)
-    return after, (Deliver(after),)
-
-
 def _finish(task: Task, event: Delivered) -> Step:
     """The result stands in `results/`: the task ends as its ending says, and the vote is sealed."""
     assert task.ending is not None
@@ -318,7 +301,7 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     (HELD, Released): Rule(_release, (QUEUED, WAITING, VALIDATING)),
     **{(state, Held): Rule(_hold, (HELD,)) for state in _OPEN if state is not HELD},
     **{(state, Reprioritised): Rule(wishes.reprioritise, (state,)) for state in _OPEN},
-    (DELIVERING, NameTaken): Rule(_rename, (DELIVERING,)),
+    (DELIVERING, NameTaken): Rule(endings.rename, (DELIVERING,)),
     (DELIVERING, Delivered): Rule(_finish, (DONE, FAILED, CANCELLED)),
     (DONE, ComparedLate): Rule(_compare_late, (DONE,)),
     (FAILED, Retried): Rule(_retry, (QUEUED, WAITING)),

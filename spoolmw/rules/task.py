@@ -39,7 +39,6 @@ from spoolmw.model.events import (
     Started,
     TwinEnded,
 )
-from spoolmw.model.ids import AttemptId
 from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.rules import array, endings, redundant, saving, waiting, wishes
 from spoolmw.rules import history as past
@@ -103,10 +102,8 @@ def is_late(task: Task, event: Event) -> bool:
         return saving.is_late(task, event)
     if isinstance(event, Started | Lost):
         return task.lease is None or event.attempt != task.attempt_id
-    if isinstance(event, TwinEnded):
-        return task.twin_of is None or event.first.id != task.twin_of
-    if isinstance(event, Resolved | PredecessorsEnded):
-        return not task.waits
+    if isinstance(event, TwinEnded | Resolved | PredecessorsEnded):
+        return waiting.is_late(task, event)
     is_no_array = isinstance(event, Advanced) and task.tally is None
     return is_no_array or is_ignored(task.state, type(event))
 
@@ -141,11 +138,7 @@ def _left_behind(task: Task, event: Event) -> tuple[Effect, ...]:
     """Files in `stage/` that came with a late event and that nobody wants."""
     if isinstance(event, Reported) and event.attempt in past.unwanted(task):
         return (Discard(event.attempt),)
-    if isinstance(event, TwinEnded) and event.copied:
-        copy = AttemptId(task.id, 0, 0)
-        if task.ending is None or task.ending.staged != copy:
-            return (Discard(copy),)
-    return ()
+    return waiting.left_behind(task, event)
 
 
 def _assign(task: Task, event: Assigned) -> Step:
@@ -239,12 +232,6 @@ def _hold(task: Task, event: Held) -> Step:
     return after, (Stop(task.lease.agent, task.attempt_id), *discards)
 
 
-def _rename(task: Task, event: NameTaken) -> Step:
-    """A foreign file stands where the result was to go: it goes there under another name."""
-    after = become(task, DELIVERING, ending=task.ending, result_name=event.result_name)
-    return after, (Deliver(after),)
-
-
 def _finish(task: Task, event: Delivered) -> Step:
     """The result stands in `results/`: the task ends as its ending says."""
     assert task.ending is not None
@@ -291,7 +278,7 @@ TRANSITIONS: Final[dict[tuple[TaskState, type[Event]], Rule]] = {
     (RUNNING, Held): Rule(_hold, (HELD,)),
     (RUNNING, Reprioritised): Rule(wishes.reprioritise, (RUNNING,)),
     (RUNNING, Cancelled): Rule(_cancel, (DELIVERING,)),
-    (DELIVERING, NameTaken): Rule(_rename, (DELIVERING,)),
+    (DELIVERING, NameTaken): Rule(endings.rename, (DELIVERING,)),
     (DELIVERING, Delivered): Rule(_finish, (DONE, FAILED, CANCELLED)),
     (FAILED, Brought): Rule(saving.bring, (FAILED,)),
     (FAILED, Retried): Rule(wishes.retry, (QUEUED, WAITING, EXPANDING)),

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spoolmw.model.attempt import Blame, Cause
-from spoolmw.model.events import PredecessorsEnded, Resolved, TwinEnded
-from spoolmw.model.ids import TaskId
+from spoolmw.model.effects import Discard, Effect
+from spoolmw.model.events import Event, PredecessorsEnded, Resolved, TwinEnded
+from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.task import Task, TaskState
 from spoolmw.rules import endings
 from spoolmw.rules.become import Step, become, ready_state
@@ -20,6 +21,22 @@ HELD = TaskState.HELD
 DONE = TaskState.DONE
 FAILED = TaskState.FAILED
 CANCELLED = TaskState.CANCELLED
+
+
+def is_late(task: Task, event: TwinEnded | Resolved | PredecessorsEnded) -> bool:
+    """Whether it tells of what the task does not wait for, or not any more."""
+    if isinstance(event, TwinEnded):
+        return task.twin_of is None or event.first.id != task.twin_of
+    return not task.waits
+
+
+def left_behind(task: Task, event: Event) -> tuple[Effect, ...]:
+    """The copy of a twin's result that came with a late event, unless it is being delivered."""
+    if isinstance(event, TwinEnded) and event.copied:
+        copy = AttemptId(task.id, 0, 0)
+        if task.ending is None or task.ending.staged != copy:
+            return (Discard(copy),)
+    return ()
 
 
 def hear_of_twin(task: Task, event: TwinEnded) -> Step:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 512 << 20
+IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
 
 
 @pytest.fixture
@@ -25,3 +26,15 @@ def ground(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Shows progress in the full sweep, which takes a while."""
+
+    def show(text: str) -> None:
+        if IS_FULL:
+            with capsys.disabled():
+                print(text, flush=True)
+
+    return show

@@ -29,18 +29,6 @@ GUILTY_OF = {
 NEXT = ("syncfs", "pwrite64")
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Shows progress in the full sweep, which takes a while."""
-
-    def show(text: str) -> None:
-        if IS_FULL:
-            with capsys.disabled():
-                print(text, flush=True)
-
-    return show
-
-
 @needs_strace
 def test_no_kill_loses_or_doubles_a_task(ground: Path, say: Callable[[str], None]) -> None:
     summary = Sweep(ground, FULL if IS_FULL else SAMPLE, say).run()

@@ -28,18 +28,6 @@ Say = Callable[[str], None]
 Strike = Callable[[LongRun, Point], Verdict]
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Shows progress in the full sweep, which takes a while."""
-
-    def show(text: str) -> None:
-        if IS_FULL:
-            with capsys.disabled():
-                print(text, flush=True)
-
-    return show
-
-
 def families(run: LongRun) -> Iterator[tuple[str, list[Point], int | None, Strike]]:
     """Each with its points, how many of them are wanted, and how to be killed there."""
     yield "daemon", run.daemon_points(), DAEMON, LongRun.daemon

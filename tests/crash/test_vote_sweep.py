@@ -29,18 +29,6 @@ Say = Callable[[str], None]
 Job = tuple[str, Callable[[VoteRun], Verdict]]
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Shows progress in the full sweep, which takes a while."""
-
-    def show(text: str) -> None:
-        if IS_FULL:
-            with capsys.disabled():
-                print(text, flush=True)
-
-    return show
-
-
 def jobs(run: VoteRun) -> Iterator[Job]:
     """Every point of every family, and how to be killed there."""
     fresh, comparing = run.points(run.fresh), run.points(run.comparing)

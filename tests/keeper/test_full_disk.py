@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.keeper.work import double, hold, large
 from tests.support.attempts import Bench
 from tests.support.farhost import FarHost
+from tests.support.smalldisk import fill, small_disk
 
 TASK = "0193f3a1b2c44d0f8e7a6b5c4d3e2f10"
 
@@ -21,22 +19,9 @@ def tight(host: FarHost) -> Iterator[FarHost]:
     """A host whose folder lies on a file system of 4 MB."""
     above = host.folder.parent
     above.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(above)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a file system here")
-    yield host
-    host.end()
-    subprocess.run(["umount", "-l", str(above)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return ballast
+    with small_disk(above, "mode=700"):
+        yield host
+        host.end()
 
 
 def test_what_cannot_be_put_is_refused_and_the_rest_goes_on(
