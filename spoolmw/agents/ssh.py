@@ -1,46 +1,22 @@
-"""The agent `ssh`: one for each host of a section, named `SECTION:HOST`. Attempts outlive the daemon.
-
-Rule 1: while a host cannot be reached its attempts are neither dead nor alive. After `give_up`
-they count as lost, so that they run elsewhere; if they report after all, the first answer counts.
-Of a host that says what no keeper says they are lost at once.
-Rule 2: what a host's hello does not speak of does not run there.
-Rule 3: an attempt is released when nobody waits for its report, and only then: a host repeats
-what it was not released from.
-"""
+"""The agent `ssh`: one for each host of a section, named `SECTION:HOST`."""
 
 from __future__ import annotations
 
-import contextlib
-import selectors
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spoolmw.agents.contract import AgentEvent, Sink
-from spoolmw.agents.hostagent import HostAgent
-from spoolmw.agents.ledger import Ledger, Loss
-from spoolmw.agents.sshbrief import brief, hosts_of, reason
-from spoolmw.agents.sshprocess import Link
-from spoolmw.agents.sshtails import Paired, Tails
+from spoolmw.agents.carried import CarriedAgent, Reach
+from spoolmw.agents.carrier.process import Link
+from spoolmw.agents.contract import Sink
+from spoolmw.agents.sshbrief import brief, hosts_of
 from spoolmw.config import AgentConfig
 from spoolmw.format.hosts import HostName
-from spoolmw.model.agent import Capacity, CapacityChanged, Launch
-from spoolmw.model.attempt import Cause
-from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.runner import outputs, wire
-
-_FIRST_PAUSE_S = 0.2  #: before a dead link process is started again; doubles
-_LONGEST_PAUSE_S = 30.0
-_JOIN_S = 5.0
+from spoolmw.model.ids import AgentName
 
 
-class SshAgent(HostAgent):
-    """One host. One thread of its own reads what the link says."""
-
-    judges = False
+class SshAgent(CarriedAgent):
+    """One host that sshd runs on."""
 
     @classmethod
     def family(
@@ -48,302 +24,25 @@ class SshAgent(HostAgent):
     ) -> list[SshAgent]:
         """The agents of a section, one for each host that it names. Raises BadConfig."""
         hosts = hosts_of(settings)
-        link = Link([each.label for each in hosts])
+        link = Link([each.label for each in hosts], "spoolmw.agents.sshlink")
         made = []
         for each in hosts:
             name = AgentName(f"{settings.name}:{each.label}")
-            made.append(cls(name, each, root, settings, sink_of(name), link))
+            made.append(cls(name, each, link, root, settings, sink_of(name)))
         return made
 
-    def __init__(  # a family shares its link
+    def __init__(
         self,
         name: AgentName,
-        host: HostName,
+        target: HostName,
+        link: Link,
         root: Path,
         settings: AgentConfig,
         sink: Sink,
-        link: Link,
     ) -> None:
-        super().__init__(name, sink, Ledger(host.name))
-        self._host = host
-        self._root = root.resolve()
-        self._settings = settings
-        self._link = link
-        self._slots = settings.slots
-        self._memory_bytes = settings.memory_bytes
-        self._stream: wire.Stream | None = None
-        self._session = 0  #: number of the connection; 0: there is none
-        self._why_down = "not connected yet"
-        self._give_up_at = time.monotonic() + settings.give_up_s
-        self._facts: dict[str, Any] = {}
-        self._tails = Tails(self._lock)
-        self._bell, self._ring = socket.socketpair()
-        self._bell.setblocking(False)  # noqa: FBT003  the standard library's own signature
-        self._ring.setblocking(False)  # noqa: FBT003
-        self._thread = threading.Thread(target=self._serve, name=f"agent {name}", daemon=True)
+        reach = Reach(link, target.label, target.name)
+        super().__init__(name, reach, root, settings, sink)
+        self._target = target
 
-    def adopt(self, work: Sequence[Launch]) -> None:
-        """Begin to serve; `work` is what ran here when an earlier daemon ended."""
-        with self._lock:
-            self._ledger.take(work)
-        self._thread.start()
-
-    # -- the contract
-
-    def capacity(self) -> Capacity:
-        facts = self._facts
-        return Capacity(
-            slots=0 if self._why_down else self._slots or int(facts.get("cores", 0)),
-            memory_bytes=self._memory_bytes or int(facts.get("memory", 0)),
-            gpus=len(self._settings.gpus),
-            queue=self._ahead,
-            host=self._host.name,
-            machine=str(facts.get("machine", "")),
-            owner=self._settings.owner,
-            platform=str(facts.get("platform", "")),
-            pythons=tuple(facts.get("pythons", ())),
-        )
-
-    def stop(self, attempts: Sequence[AttemptId], *, is_wanted: bool = True) -> None:
-        with self._lock:
-            names = self._ledger.stop(attempts)
-            if names:  # without a connection the next hello tells whether they still run
-                self._tell({"do": "stop", "attempts": names, "wanted": is_wanted})
-
-    def release(self, attempts: Sequence[AttemptId]) -> None:
-        with self._lock:
-            self._ledger.release(attempts)
-            self._release(map(str, attempts))
-
-    def tail(self, attempt: AttemptId, offset: int, stream: str = "stdout") -> bytes:
-        """As the contract says; an answer that takes long is there at the next call."""
-        with self._lock:
-            if not self._session or str(attempt) not in self._ledger.live():
-                return b""
-            ask = self._tails.wanted(str(attempt), offset, stream)
-            if ask is not None:
-                self._tell(ask)
-            return self._tails.await_answer(str(attempt), offset, stream)
-
-    def own_slots(self) -> int:
-        """As many as the host has cores."""
-        return int(self._facts.get("cores", 1))
-
-    def hurry(self) -> None:
-        """Try to connect now, whatever pause there is."""
-        with self._lock:
-            self._tell({"do": "hurry"})
-
-    def close(self, grace_s: float) -> None:
-        """Hang up; what runs on the host goes on, for the next daemon to take up."""
-        with self._lock:
-            self._closing = True
-        self._wake()
-        if self._thread.is_alive():
-            self._thread.join(_JOIN_S)
-        self._link.close(self._host.label)
-        self._bell.close()
-        self._ring.close()
-
-    # -- sending
-
-    def _unfit(self) -> str:
-        return self._why_down
-
-    def _tell(self, tree: dict[str, Any]) -> None:
-        stream = self._stream
-        if stream is None:
-            return
-        if tree["do"] == "launch":  # one that crosses a new hello on its way is lost
-            tree = {**tree, "session": self._session}
-        with contextlib.suppress(wire.Closed):  # the thread sees its death too
-            stream.send(wire.json_frame(tree))
-            if stream.unsent:
-                self._wake()
-
-    def _release(self, names: Iterable[str]) -> None:
-        told = list(names)
-        if told:
-            self._tell({"do": "release", "attempts": told})
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it is awake anyway; closed: nobody listens
-            self._ring.send(b"w")
-
-    # -- the thread
-
-    def _serve(self) -> None:
-        pause_s = _FIRST_PAUSE_S
-        dead: wire.Stream | None = None
-        while not self._closing:
-            try:
-                stream = self._link.stream(self._host.label, dead)
-            except OSError as error:
-                self._lose(f"the link process cannot be started: {error.strerror}")
-            else:
-                dead = stream
-                self._begin(stream)
-                if self._listen(stream):
-                    pause_s = _FIRST_PAUSE_S
-                self._lose("the link process died")
-            self._wait(pause_s)
-            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
-
-    def _begin(self, stream: wire.Stream) -> None:
-        """Tell a new link process which host it serves, and what this one may still report."""
-        told = brief(self._settings, self._host, self._root, self.name, self._slots)
-        with self._lock:
-            self._stream = stream
-            held = self._ledger.still_held()
-            if held:  # before the brief: it connects as soon as it has that
-                self._tell({"do": "adopt", "work": held})
-            self._tell({"do": "brief", "brief": told})
-
-    def _wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._closing and time.monotonic() < until:
-            self._give_up_if_due()
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._bell, selectors.EVENT_READ)
-                if selector.select(max(0.0, min(until - time.monotonic(), 1.0))):
-                    self._bell.recv(4096)
-
-    def _listen(self, stream: wire.Stream) -> bool:
-        """Pass on what the link says until it is gone; returns whether it ever said a word."""
-        has_spoken = False
-        frames = Paired()
-        with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
-            selector.register(self._bell, selectors.EVENT_READ)
-            while not self._closing:
-                wanted = selectors.EVENT_READ
-                with self._lock:
-                    wanted |= selectors.EVENT_WRITE if stream.unsent else 0
-                selector.modify(stream, wanted)
-                ready = {key.fd for key, _ in selector.select(self._until_give_up())}
-                if self._bell.fileno() in ready:
-                    self._bell.recv(4096)
-                try:
-                    with self._lock:
-                        stream.flush()
-                    if stream.fileno() in ready:
-                        told = frames.pair(stream.receive())
-                        has_spoken = has_spoken or bool(told)
-                        self._hear(told)
-                except (wire.Closed, wire.WireError):
-                    return has_spoken
-                self._give_up_if_due()
-        return has_spoken
-
-    def _until_give_up(self) -> float | None:
-        if self._session or not len(self._ledger):
-            return None
-        return max(0.0, self._give_up_at - time.monotonic())
-
-    def _give_up_if_due(self) -> None:
-        if self._session or not len(self._ledger) or time.monotonic() < self._give_up_at:
-            return
-        message = f"{self._host} was given up: {self._why_down}"
-        loss = Loss(Cause.CONNECTION, message, dead=False)
-        with self._lock:
-            events = self._ledger.all_lost((), loss, counts=False)
-        self._sink(events)
-
-    def _lose(self, why: str) -> None:
-        """The link is gone, and with it the connection."""
-        with self._lock:
-            self._stream = None
-            events = self._down(why)
-        if not self._closing:
-            self._sink(events)
-
-    # -- what the link says
-
-    def _understand(self, told: dict[str, Any]) -> list[AgentEvent]:
-        match told["event"]:
-            case "hello" | "told" | "down" | "runner" as event:
-                return self._changed(event, told)
-            case "ended":
-                return self._ended(told["attempts"])
-            case "tail":
-                self._tails.take(told["ask"], told.get("data", b""))
-            case "unknown":
-                self._release(filter(self._ledger.is_settled, told["attempts"]))
-            case "stopped":
-                self._release(told["attempts"])
-            case _:
-                pass
-        return super()._understand(told)
-
-    def _changed(self, event: str, told: dict[str, Any]) -> list[AgentEvent]:
-        """How the host stands."""
-        match event:
-            case "hello":
-                self._facts = told  # checkpoints of what the host lost come before the rest
-            case "told":
-                return self._welcome(self._facts)
-            case "runner":
-                return self._runner_changed(told["up"], told["why"])
-            case _:
-                return self._down(reason(told), is_liar=told["garbage"])
-        return []
-
-    def _welcome(self, told: dict[str, Any]) -> list[AgentEvent]:
-        """The host is there: compare what it has with what it should have."""
-        self._ledger.machine = told["machine"]
-        self._session = told["session"]
-        self._why_down = ""
-        held = {*told["live"], *told["outbox"]}
-        loss = Loss(Cause.CONNECTION, f"{self._host} or its keeper was restarted", dead=True)
-        missing = self._ledger.unaccounted(held)
-        events = self._ledger.lost(missing, told["died"], loss)
-        self._release(missing)
-        strangers = self._ledger.strangers(told["live"])
-        if strangers:
-            self._tell({"do": "stop", "attempts": strangers, "wanted": False})
-        gone = [each for each in self._ledger.being_stopped() if each not in told["live"]]
-        events += self._launch(self._ledger.stopped(gone))
-        if self._settings.slots != self._slots:  # they were changed while work went on
-            self._tell({"do": "slots", "slots": self._slots})
-        return [CapacityChanged(agent=self.name, capacity=self.capacity()), *events]
-
-    def _runner_changed(self, up: bool, why: str) -> list[AgentEvent]:  # noqa: FBT001
-        """The host's runner died, or is there again; its attempts are reported one by one."""
-        self._why_down = "" if up else f"the runner on {self._host} died: {why}"
-        room = self.capacity()
-        return [CapacityChanged(agent=self.name, capacity=room, reason=self._why_down)]
-
-    def _down(self, why: str, *, is_liar: bool = False) -> list[AgentEvent]:
-        """The host is not there, or still not. What a liar holds runs elsewhere at once, before
-        the host is there again and is given the same."""
-        if self._session:
-            wait_s = 0.0 if is_liar else self._settings.give_up_s
-            self._give_up_at = time.monotonic() + wait_s
-        elif why == self._why_down:
-            return []
-        self._session = 0
-        self._why_down = why
-        self._tails.forget()
-        return [CapacityChanged(agent=self.name, capacity=self.capacity(), reason=why)]
-
-    def _ended(self, told: list[dict[str, Any]]) -> list[AgentEvent]:
-        """Reports; what nobody waits for is released here, what is lost needs no commit."""
-        events = self._ledger.ended(told)
-        names = {str(event.attempt) for event in events if hasattr(event, "attempt")}
-        passed_over = [
-            each["attempt"]
-            for each in told
-            if each["attempt"] not in names and self._ledger.is_settled(each["attempt"])
-        ]
-        for name in passed_over:
-            self._discard(name)
-        lost = [each["attempt"] for each in told if each["outcome"] == "lost"]
-        self._release({*passed_over, *lost})
-        return events
-
-    def _discard(self, name: str) -> None:
-        """A result came that nobody waits for."""
-        staged = self._root / "stage" / name
-        with contextlib.suppress(OSError):
-            staged.unlink(missing_ok=True)
-            outputs.remove(f"{staged}.files")
+    def _brief(self) -> dict[str, Any]:
+        return brief(self._settings, self._target, self._root, self.name, self._slots)

@@ -44,17 +44,6 @@ def space_of(root: Path, name: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:24]
 
 
-def reason(told: dict[str, Any]) -> str:
-    """Why a host cannot be used, on one line."""
-    text = "; ".join(each for each in (told["what"], told["why"], told["fix"]) if each)
-    if told["paused"]:
-        return (
-            f"paused after {told['failures']} failures in a row, "
-            f"tried again in {told['again_s'] / 60:.0f} min: {text}"
-        )
-    return text
-
-
 def brief(
     settings: AgentConfig, host: HostName, root: Path, name: str, slots: int
 ) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.agents.carrier.trouble import HostTrouble
 from spoolmw.agents.sshlink.bootstrap import Landed, land
 from spoolmw.agents.sshlink.connection import Connection
 from spoolmw.agents.sshlink.target import Target, resolve
-from spoolmw.agents.sshlink.trouble import HostTrouble
 from spoolmw.format.hosts import parse
 from tests.support.lab import Host, Lab, needs_hosts, run
 
@@ -63,9 +63,9 @@ def lands(lab: Lab, name: str = "pc01") -> dict[str, object]:
 
 
 def read_all(landed: Landed) -> bytes:
-    data = landed.early
-    landed.channel.settimeout(30)
-    while more := landed.channel.recv(1 << 16):
+    data = b""
+    landed.way.settimeout(30)
+    while more := landed.way.recv(1 << 16):
         data += more
     return data
 

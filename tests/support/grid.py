@@ -31,7 +31,8 @@ give_up = "{give_up}"
 HASTE = """\
 import sys
 if "spoolmw.agents.sshlink" in sys.orig_argv:
-    from spoolmw.agents.sshlink import hostlink, session
+    from spoolmw.agents.carrier import session
+    from spoolmw.agents.sshlink import hostlink
     hostlink.FIRST_PAUSE_S, hostlink.PAUSED_S = 0.05, {paused_s}
     session.PING_S, session.SILENCE_S = 0.5, 2.5
 """

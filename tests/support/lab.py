@@ -202,7 +202,10 @@ class Host:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(lambda: f" 0.0.0.0:{PORT} " in self.run("ss", "-ltn"), last=self.log_text)
+        wait_until(self._listens, last=self.log_text)
+
+    def _listens(self) -> bool:
+        return f" 0.0.0.0:{PORT} " in self.run("ss", "-ltn")
 
     def stop_sshd(self) -> None:
         """Stop sshd and cut off who is connected; what was started stays."""
@@ -213,6 +216,8 @@ class Host:
         if self._sshd is not None:
             self._sshd.kill()
             self._sshd.wait()
+        # One that is dying holds the port a moment longer: the next could not have it.
+        wait_until(lambda: not self._listens(), last=self.log_text)
 
     def restart_sshd(self) -> None:
         self.stop_sshd()

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import paramiko
 
 from spoolmw.agents import bundle
+from spoolmw.agents.carrier.trouble import trouble
 from spoolmw.agents.sshlink import carrying, landing
+from spoolmw.agents.sshlink.channel import ChannelWay, said
 from spoolmw.agents.sshlink.connection import Connection
-from spoolmw.agents.sshlink.trouble import trouble
 
 _NONE = "SPOOLMW-NO-PYTHON"
 _OLD = "import sys; sys.exit(sys.version_info < (3, 9))"
@@ -35,10 +36,9 @@ _ANSWER_S = 60.0  #: a host that has to wake its disk or a network home may take
 
 
 class Landed(NamedTuple):
-    """Our program runs on the host; what it says follows on the channel."""
+    """Our program runs on the host; what it says follows on the way."""
 
-    channel: Any
-    early: bytes  #: what has been read of it already
+    way: ChannelWay
     base: str  #: our folder on the host
     python: str  #: version of the Python that it runs under
     executable: str
@@ -89,8 +89,7 @@ def land(
         channel.close()
         raise
     return Landed(
-        channel,
-        ear.rest,
+        ChannelWay(channel, ear.rest),
         str(second["base"]),
         str(first["python"]),
         str(first["executable"]),
@@ -175,11 +174,3 @@ class _Ear:
             why=why,
             fix=f"does `ssh {self._host} python3 -V` print a version, and nothing else?",
         )
-
-
-def said(channel: Any, most: int = 2000) -> str:
-    """The end of what the host wrote to standard error, on one line."""
-    text = b""
-    while channel.recv_stderr_ready() and len(text) < 64 << 10:
-        text += channel.recv_stderr(1 << 16)
-    return " ".join(text.decode("utf-8", "replace").split())[-most:]

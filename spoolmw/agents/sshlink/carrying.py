@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from spoolmw.agents import pythonbundle
+from spoolmw.agents.carrier.trouble import trouble
 from spoolmw.agents.pythonbundle import Packed
-from spoolmw.agents.sshlink.trouble import trouble
 from spoolmw.errors import AgentError
 
 _PROGRAM = Path(__file__).with_name("carrying.sh")

@@ -16,9 +16,9 @@ from typing import Any
 
 import paramiko
 
+from spoolmw.agents.carrier.trouble import HostTrouble, trouble
 from spoolmw.agents.sshlink import hostkeys
 from spoolmw.agents.sshlink.target import Target
-from spoolmw.agents.sshlink.trouble import HostTrouble, trouble
 
 #: What a channel may have under way, in bytes. Measured over a veth pair (2 cores, AES-GCM): 8 MiB
 #: and packets of 128 KiB give 350 MB/s down and 230 up; paramiko's own 2 MiB and 32 KiB give

@@ -20,14 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from spoolmw.agents.carrier.book import Book
+from spoolmw.agents.carrier.session import Session
+from spoolmw.agents.carrier.trouble import HostTrouble, odd, trouble
 from spoolmw.agents.sshbrief import brief, hosts_of
-from spoolmw.agents.sshlink import bootstrap
-from spoolmw.agents.sshlink.book import Book
 from spoolmw.agents.sshlink.connection import Connection
 from spoolmw.agents.sshlink.hostlink import Brief
-from spoolmw.agents.sshlink.session import Session
 from spoolmw.agents.sshlink.target import resolve
-from spoolmw.agents.sshlink.trouble import HostTrouble, odd, trouble
 from spoolmw.config import AgentConfig
 from spoolmw.errors import BadConfig
 from spoolmw.format.hosts import HostName
@@ -84,14 +83,14 @@ def _probe(connection: Connection, told: Brief) -> Found:
     host = connection.target.name
     asked = ["probe", "{base}/" + told.space, *told.pythons, *told.setup["interpreters"]]
     landed = told.land(connection, asked)
-    data = landed.early
-    landed.channel.settimeout(_PROBE_S)
+    data = b""
+    landed.way.settimeout(_PROBE_S)
     try:
-        while len(data) < _MOST_BYTES and (more := landed.channel.recv(1 << 16)):
+        while len(data) < _MOST_BYTES and (more := landed.way.recv(1 << 16)):
             data += more
         tree = json.loads(data)
     except (OSError, ValueError) as error:
-        why = bootstrap.said(landed.channel) or str(error)
+        why = landed.way.said() or str(error)
         raise trouble("runner", f"the probe on {host} did not answer", why=why) from error
     if tree.get("unfit"):
         fix = "make room there, or set `folder` in the agent's section"
@@ -117,7 +116,7 @@ def _canary(connection: Connection, told: Brief) -> float:
         attempt, packet = _small_task(root)
         landed = told.land(connection, ["attach", "{base}/" + told.space])
         ended: queue.SimpleQueue[Found] = queue.SimpleQueue()
-        session = Session(landed, told.setup, name, Book(), partial(_hear, ended))
+        session = Session(landed.way, told.setup, name, Book(), partial(_hear, ended))
         session.start()
         try:
             session.obey({"do": "launch", "work": [[{"command": True}, [packet]]]})

@@ -10,8 +10,8 @@ from typing import Any
 
 import paramiko
 
+from spoolmw.agents.carrier.trouble import HostTrouble, trouble
 from spoolmw.agents.sshlink.target import Target
-from spoolmw.agents.sshlink.trouble import HostTrouble, trouble
 
 
 def fingerprint(key: Any) -> str:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spoolmw.agents.carrier.book import Book
+from spoolmw.agents.carrier.frames import DaemonSide
+from spoolmw.agents.carrier.session import Session
+from spoolmw.agents.carrier.trouble import HostTrouble, odd
 from spoolmw.agents.sshlink import bootstrap
-from spoolmw.agents.sshlink.book import Book
 from spoolmw.agents.sshlink.connection import Connection
-from spoolmw.agents.sshlink.frames import DaemonSide
-from spoolmw.agents.sshlink.session import Session
 from spoolmw.agents.sshlink.target import resolve
-from spoolmw.agents.sshlink.trouble import HostTrouble, odd
 from spoolmw.errors import SpoolmwError
 from spoolmw.format.hosts import HostName
 from spoolmw.runner import wire
@@ -95,7 +95,9 @@ class HostLink:
             target = resolve(brief.host, user=brief.user, config=brief.ssh_config)
             connection = Connection(target)
             landed = brief.land(connection, ["attach", "{base}/" + brief.space])
-            session = Session(landed, brief.setup, brief.root, self._book, self._daemon.tell)
+            session = Session(
+                landed.way, brief.setup, brief.root, self._book, self._daemon.tell
+            )
             self._number += 1
             told = {"session": self._number, "skew": _skew(session)}
             self._daemon.tell({"event": "hello", **session.hello, **told})

@@ -15,7 +15,7 @@ from typing import Any
 
 import paramiko
 
-from spoolmw.agents.sshlink.trouble import trouble
+from spoolmw.agents.carrier.trouble import trouble
 from spoolmw.format.hosts import BadHost, HostName, parse
 
 CONNECT_S = 10.0  #: for each step of a connection, where ConnectTimeout says nothing else

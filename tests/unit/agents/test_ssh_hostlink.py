@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from spoolmw.agents.carrier.frames import DaemonSide, Frames
 from spoolmw.agents.sshlink import hostlink
 from spoolmw.agents.sshlink.examine import examine
-from spoolmw.agents.sshlink.frames import DaemonSide, Frames
 from spoolmw.agents.sshlink.hostlink import HostLink
 from spoolmw.config import AgentConfig
 from spoolmw.format.hosts import HostName

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.agents.carrier.trouble import HostTrouble
 from spoolmw.agents.sshlink.target import Target, resolve
-from spoolmw.agents.sshlink.trouble import HostTrouble
 from spoolmw.format.hosts import parse
 
 CONFIG = """\

@@ -18,7 +18,9 @@ _END_S = 5.0  #: for the process to end by itself once its streams are closed
 class Link:
     """One process with a stream for each host. When it dies, all its streams end with it."""
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str], module: str) -> None:
+        """`module` is what the process runs."""
+        self._module = module
         self._labels = tuple(labels)
         self._lock = threading.Lock()
         self._streams: dict[str, wire.Stream] = {}
@@ -54,7 +56,7 @@ class Link:
         try:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-P", "-m", "spoolmw.agents.sshlink"),
+                    *(sys.executable, "-P", "-m", self._module),
                     *(str(os.getpid()), *(str(each.fileno()) for each in theirs)),
                 ],
                 stdin=subprocess.DEVNULL,

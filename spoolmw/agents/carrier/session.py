@@ -10,16 +10,14 @@ import threading
 import time
 from typing import Any
 
-import paramiko
-
-from spoolmw.agents.sshlink import claims, giving
-from spoolmw.agents.sshlink.book import Book
-from spoolmw.agents.sshlink.bootstrap import Landed, said
-from spoolmw.agents.sshlink.claims import Garbage
-from spoolmw.agents.sshlink.frames import Frames
-from spoolmw.agents.sshlink.giving import Giver
-from spoolmw.agents.sshlink.hearing import Hearing, Tell, refusal, tree
-from spoolmw.agents.sshlink.trouble import HostTrouble, odd, trouble
+from spoolmw.agents.carrier import claims, giving
+from spoolmw.agents.carrier.book import Book
+from spoolmw.agents.carrier.claims import Garbage
+from spoolmw.agents.carrier.frames import Frames
+from spoolmw.agents.carrier.giving import Giver
+from spoolmw.agents.carrier.hearing import Hearing, Tell, refusal, tree
+from spoolmw.agents.carrier.trouble import HostTrouble, odd, trouble
+from spoolmw.agents.carrier.way import Way
 from spoolmw.runner import PROTOCOL, wire
 
 PING_S = 2.0
@@ -37,14 +35,19 @@ class Session:
     """A keeper that is attached to."""
 
     def __init__(
-        self, landed: Landed, setup: dict[str, Any], root: str, book: Book, tell: Tell
+        self,
+        way: Way,
+        setup: dict[str, Any],
+        root: str,
+        book: Book,
+        tell: Tell,
     ) -> None:
         """Say who we are and hear who it is; `tell` passes on to the daemon. Raises HostTrouble."""
-        self._channel = landed.channel
-        self._channel.settimeout(_TICK_S)
+        self._way = way
+        self._way.settimeout(_TICK_S)
         self._tell = tell
         self._frames = Frames()
-        self._early = self._frames.feed(landed.early) if landed.early else []
+        self._early: list[wire.Frame] = []
         self._end = threading.Event()
         self._why: Exception | None = None
         self._pinged_at = 0.0
@@ -76,7 +79,7 @@ class Session:
         """Hang up; returns why it ended, if it ended by itself."""
         why = self._why
         self._end.set()
-        self._channel.close()
+        self._way.close()
         if self._listener.is_alive():
             self._listener.join(_CLOSE_S)
         return why
@@ -117,12 +120,12 @@ class Session:
             if self._end.is_set():
                 raise _broken(self._why)
             try:
-                view = view[self._channel.send(view) :]
+                view = view[self._way.send(view) :]
                 if is_much:
                     self._moved_at = time.monotonic()
             except TimeoutError:
                 continue  # the listener knows whether it lives
-            except (OSError, paramiko.SSHException, EOFError) as error:
+            except OSError as error:
                 raise _broken(self._why or error) from error
 
     # -- what the host says
@@ -143,20 +146,20 @@ class Session:
         raise trouble(
             "runner",
             "the keeper on the host did not say hello",
-            why=said(self._channel) or f"nothing came within {_HELLO_S:.0f} s",
+            why=self._way.said() or f"nothing came within {_HELLO_S:.0f} s",
             fix="look into keeper.log in its folder on the host",
         )
 
     def _receive(self) -> list[wire.Frame]:
         """Some frames; none when nothing came within a second. Raises HostTrouble at the end."""
         try:
-            data = self._channel.recv(_READ_BYTES)
+            data = self._way.recv(_READ_BYTES)
         except TimeoutError:
             return []
-        except (OSError, paramiko.SSHException, EOFError) as error:
+        except OSError as error:
             raise _broken(error) from error
         if not data:
-            raise _broken(None, said(self._channel))
+            raise _broken(None, self._way.said())
         return self._frames.feed(data)
 
     def _listen(self) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from spoolmw.agents.sshlink import claims
-from spoolmw.agents.sshlink.claims import Garbage
+from spoolmw.agents.carrier import claims
+from spoolmw.agents.carrier.claims import Garbage
 
 TASK = "0" * 32
 GOOD: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spoolmw.agents.sshlink.book import Book, Given
+from spoolmw.agents.carrier.book import Book, Given
 
 PATH = "active/ef/array~~t"
 

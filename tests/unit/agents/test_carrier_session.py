@@ -1,4 +1,4 @@
-"""A session with keepers that are not ours: a socket stands for the channel, a test for the host."""
+"""A session with keepers that are not ours: a socket stands for the way, a test for the host."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 
-from spoolmw.agents.sshlink.book import Book
-from spoolmw.agents.sshlink.bootstrap import Landed
-from spoolmw.agents.sshlink.session import Session
-from spoolmw.agents.sshlink.trouble import HostTrouble
+from spoolmw.agents.carrier.book import Book
+from spoolmw.agents.carrier.session import Session
+from spoolmw.agents.carrier.trouble import HostTrouble
 from spoolmw.runner import wire
 from tests.support.waiting import wait_until
 
@@ -42,16 +41,16 @@ HELLO = {
 }
 
 
-class Channel:
-    """As much of an ssh channel as a session uses, over a socket."""
+class Way:
+    """A way to a keeper that runs over a socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.send, self.recv = sock.send, sock.recv
         self.settimeout, self.close = sock.settimeout, sock.close
 
-    def recv_stderr_ready(self) -> bool:
-        return False
+    def said(self) -> str:
+        return ""
 
 
 class Far:
@@ -64,13 +63,11 @@ class Far:
         self.ours, self.sock = socket.socketpair()
         self.told: queue.Queue[dict[str, Any]] = queue.Queue()
         self.book = Book()
-        self._landed = Landed(
-            Channel(self.ours), b"", "/base", "3.11.2", "/usr/bin/python3", False
-        )
+        self._way = Way(self.ours)
 
     def begin(self, hello: dict[str, Any] | None = None) -> Session:
         self.say(HELLO if hello is None else hello)
-        made = Session(self._landed, {"agent": "x"}, str(self.root), self.book, self._tell)
+        made = Session(self._way, {"agent": "x"}, str(self.root), self.book, self._tell)
         list(self.book.enter([[{}, [f"{ATTEMPT}\n{TOKEN}\nactive/ef/{TASK}~~t"]]]))
         made.start()
         return made
@@ -276,7 +273,7 @@ def test_a_tail_comes_with_the_number_of_its_question(far: Far) -> None:
 
 
 def test_a_silent_host_is_given_up(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spoolmw.agents.sshlink.session.SILENCE_S", 1.5)
+    monkeypatch.setattr("spoolmw.agents.carrier.session.SILENCE_S", 1.5)
     session = far.begin()
     assert "silent" in fails(session).what
 
@@ -284,8 +281,8 @@ def test_a_silent_host_is_given_up(far: Far, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_host_that_takes_a_long_file_slowly_is_not_silent(
     far: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spoolmw.agents.sshlink.session.SILENCE_S", 1.0)
-    monkeypatch.setattr("spoolmw.agents.sshlink.session.PING_S", 0.1)
+    monkeypatch.setattr("spoolmw.agents.carrier.session.SILENCE_S", 1.0)
+    monkeypatch.setattr("spoolmw.agents.carrier.session.PING_S", 0.1)
     session = far.begin()
     task = far.root / "active/ef" / f"{TASK}~~t"
     task.parent.mkdir()

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from spoolmw.agents.sshlink import claims, taking
-from spoolmw.agents.sshlink.book import Book, Given
-from spoolmw.agents.sshlink.claims import Garbage
-from spoolmw.agents.sshlink.giving import Giver
-from spoolmw.agents.sshlink.trouble import HostTrouble, trouble
+from spoolmw.agents.carrier import claims, taking
+from spoolmw.agents.carrier.book import Book, Given
+from spoolmw.agents.carrier.claims import Garbage
+from spoolmw.agents.carrier.giving import Giver
+from spoolmw.agents.carrier.trouble import HostTrouble, trouble
 from spoolmw.runner import wire
 
 Tell = Callable[..., None]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from spoolmw.agents.sshlink.book import Book, Given
+from spoolmw.agents.carrier.book import Book, Given
 from spoolmw.runner import checkpoint, reading, wire
 
 Send = Callable[[bytes], None]

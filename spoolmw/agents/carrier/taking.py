@@ -12,8 +12,8 @@ import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from spoolmw.agents.sshlink.book import Given
-from spoolmw.agents.sshlink.claims import Garbage
+from spoolmw.agents.carrier.book import Given
+from spoolmw.agents.carrier.claims import Garbage
 from spoolmw.runner import checkpoint, outputs
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW

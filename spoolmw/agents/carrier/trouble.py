@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from spoolmw.errors import AgentError
 
 
@@ -26,3 +28,14 @@ def trouble(stage: str, what: str, *, why: str = "", fix: str = "") -> HostTroub
     error = HostTrouble(what, why=why, fix=fix)
     error.stage = stage
     return error
+
+
+def reason(told: dict[str, Any]) -> str:
+    """Why a host cannot be used, on one line."""
+    text = "; ".join(each for each in (told["what"], told["why"], told["fix"]) if each)
+    if told["paused"]:
+        return (
+            f"paused after {told['failures']} failures in a row, "
+            f"tried again in {told['again_s'] / 60:.0f} min: {text}"
+        )
+    return text
