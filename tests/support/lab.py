@@ -14,6 +14,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -303,7 +304,7 @@ class Lab:
         """`hidden` folders of this machine look empty on the hosts."""
         self.folder = folder
         self.hidden = list(hidden)
-        self.net = _free_net()
+        self.net, self._claim = _claim_net()
         folder.mkdir(parents=True, exist_ok=True)
         self.user = getpass.getuser()
         self.user_key = folder / "user_key"
@@ -343,6 +344,7 @@ class Lab:
     def close(self) -> None:
         for each in self.hosts:
             each.stop()
+        self._claim.close()
 
 
 @contextlib.contextmanager
@@ -354,7 +356,18 @@ def lab(folder: Path, count: int = 1, hidden: Sequence[Path] = ()) -> Iterator[L
         yield made
 
 
-def _free_net() -> int:
-    """The third part of addresses that nobody on this machine uses."""
+def _claim_net() -> tuple[int, socket.socket]:
+    """The third part of addresses that are this lab's, also among tests that run beside; they
+    are while the socket is open."""
     taken = run("ip", "-4", "addr")
-    return random.choice([n for n in range(256) if f" 10.213.{n}." not in taken])
+    free = [n for n in range(256) if f" 10.213.{n}." not in taken]
+    random.SystemRandom().shuffle(free)
+    for number in free:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0spoolmw-lab-{number}")
+        except OSError:
+            claim.close()
+        else:
+            return number, claim
+    raise AssertionError("no addresses are free for a lab")
