@@ -163,7 +163,9 @@ def setup_of(errand: Errand, environ: Mapping[str, str]) -> Dict[str, Any]:
     named = [str(each) for each in errand.setup.get("interpreters") or ()]
     found: Dict[str, str] = {}
     if kind.python not in ("", "%d.%d" % sys.version_info[:2]):
-        found = pythons.by_version(pythons.find(named))  # takes its time: only when it is needed
+        found = pythons.by_version(
+            pythons.find(named)
+        )  # takes its time: only when it is needed
     return greeting.setup_of(told, named, found)
 
 

@@ -17,7 +17,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
@@ -277,14 +276,11 @@ def main(argv: List[str], archive: str) -> int:
     folder = os.path.abspath(argv[0] if argv else ".")
     scratch = os.path.abspath(argv[1]) if len(argv) > 1 and argv[1] else folder
     try:
-        code = run(folder, scratch, os.path.abspath(archive), bell)
-    except Trouble as trouble:
-        sandbox.tell(folder, trouble)
-        code = trouble.code
+        return run(folder, scratch, os.path.abspath(archive), bell)
+    except Trouble as error:
+        trouble = error
     except Exception as error:  # noqa: BLE001  whatever it is, who started us must hear of it
         what = f"the runner met what it does not know: {type(error).__name__}"
         trouble = Trouble(sandbox.BROKEN, what, why=str(error), fix="please report it")
-        sandbox.tell(folder, trouble)
-        code = trouble.code
-    sys.stdout.flush()
-    return code
+    sandbox.tell(folder, trouble)
+    return trouble.code
