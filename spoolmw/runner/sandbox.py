@@ -15,13 +15,14 @@ import sys
 import tempfile
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
-from . import greeting, hostfolder, outputs, pythons, results, wire
+from . import greeting, hostfolder, outputs, pythons, results, snapshot, wire
 from .attempt import Kind
 
 FORMAT = 1  #: of the order, and of the report that answers it
 ORDER = "order.json"
 OUT = "out"  #: what comes back
 CHECKPOINTS = "checkpoints"  #: they come and go with the job
+BEFORE = "printed"  #: among the checkpoints: what a command had printed at the last one
 TROUBLE = "trouble.json"  #: in `out/`, where no attempt could be run
 #: Exit codes. 0: there is a report. The launcher has the first of them, the order names its own
 #: for "I saved, start me again".
@@ -124,6 +125,8 @@ def lay_out(errand: Errand, folder: str, scratch: str) -> str:
             os.symlink(os.path.join(folder, each.source), target)
         os.makedirs(f"{folder}/{CHECKPOINTS}", exist_ok=True)
         os.symlink(f"{folder}/{CHECKPOINTS}", f"{root}/{CHECKPOINTS}")
+        before = f"{root}/stage/{errand.attempt}.files{snapshot.BEFORE}"
+        os.symlink(f"{folder}/{CHECKPOINTS}/{BEFORE}", before)
     except OSError as error:
         remove(root)
         raise unusable(error) from error

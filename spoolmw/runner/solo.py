@@ -20,7 +20,19 @@ import socket
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from . import charge, checkpoint, host, outputs, parcel, process, results, sandbox, tidy, wire
+from . import (
+    charge,
+    checkpoint,
+    host,
+    outputs,
+    parcel,
+    process,
+    results,
+    sandbox,
+    snapshot,
+    tidy,
+    wire,
+)
 from .sandbox import Errand, Trouble
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -232,9 +244,13 @@ def _run(errand: Errand, folder: str, root: str, archive: str, bell: Bell) -> in
             raise sandbox.unusable(error) from error
         end, news = solo.run(), solo.news
     if end.report is not None:
+        if end.report["cause"] == "interpreter":  # the next host may have a Python that fits
+            raise Trouble(
+                sandbox.NO_PYTHON, "no Python here runs it", why=end.report["message"]
+            )
         _bring(errand, folder, root, end.report, news)
     elif end.code == errand.checkpoint_exit:
-        _hand_over(f"{folder}/{sandbox.CHECKPOINTS}", errand)
+        _hand_over(errand, f"{folder}/{sandbox.CHECKPOINTS}", root)
     return end.code
 
 
@@ -259,13 +275,20 @@ def _bring(
             raise sandbox.unusable(error) from error
 
 
-def _hand_over(place: str, errand: Errand) -> None:
-    """Leave in `checkpoints/` nothing but whole ones: all of it travels."""
+def _hand_over(errand: Errand, place: str, root: str) -> None:
+    """Leave in `checkpoints/` whole ones only, and what a command printed: all of it travels."""
     owner = checkpoint.Owner(place, *errand.replica)
     with contextlib.suppress(OSError):
         for name in os.listdir(owner.folder):
             if name.startswith("."):
                 outputs.remove(f"{owner.folder}/{name}")
+    if not errand.kind.command:
+        return
+    with contextlib.suppress(OSError):  # then it goes on without
+        outputs.fresh(f"{place}/{sandbox.BEFORE}")
+        for name in snapshot.PRINTED:
+            printed = f"{root}/stage/{errand.attempt}.files/{name}"
+            outputs.copy(printed, f"{place}/{sandbox.BEFORE}/{name}", 0o600)
 
 
 def main(argv: List[str], archive: str) -> int:

@@ -142,6 +142,12 @@ def test_a_disk_that_is_too_small_for_the_output(
         assert "No space left" in report["message"]
 
 
+def test_a_host_without_the_python_that_a_call_needs(bench: Bench, system: BatchSystem) -> None:
+    job = system.job(bench.call(abs, -1, python="3.99"))
+    assert job.run() == NO_PYTHON
+    assert "no other Python 3.99 was found" in refusal_of(job).why
+
+
 # -- the launcher
 
 

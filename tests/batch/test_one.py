@@ -58,6 +58,13 @@ def test_a_call_returns_bit_by_bit_what_it_returns_locally(
     assert collected.python.startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
 
 
+def test_a_call_whose_result_shall_be_safe(bench: Bench, system: BatchSystem) -> None:
+    work = bench.call(walk, 3, 7, result="safe")
+    system.run(work)
+    assert bench.result(work).header["codec"] == "safe"
+    assert bench.value(work) == walk(3, 7)
+
+
 def test_a_call_that_fails_is_a_report_too(bench: Bench, system: BatchSystem) -> None:
     def fail() -> None:
         raise ValueError("no such luck")

@@ -227,7 +227,7 @@ def test_a_command_saves_by_its_own_exit_code_and_is_handed_over(
 ) -> None:
     script = (
         "n=$(cat state 2>/dev/null || echo 0); n=$((n+1)); echo $n >state; sleep 0.2;"
-        " [ $n -lt 4 ] && exit 85; cat state >done"
+        " echo line $n; [ $n -lt 4 ] && exit 85; cat state >done"
     )
     wish = {"every_s": 3600.0, "files": ("state",)}
     work = bench.command("/bin/sh", "-c", script, checkpoint=wish, outputs=["done"])
@@ -237,6 +237,7 @@ def test_a_command_saves_by_its_own_exit_code_and_is_handed_over(
     assert job.run() == 0
     job.collect()
     assert bench.files(work)["done"] == b"4\n"
+    assert bench.files(work)["stdout"] == b"line 1\nline 2\nline 3\nline 4\n", "all of it"
 
 
 def test_a_system_without_checkpoints_is_told_of_none(
