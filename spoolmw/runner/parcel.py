@@ -96,9 +96,7 @@ def _fill(aside: str, root: str, report: Report, about: Report) -> None:
     data = json.dumps(told, separators=(",", ":")).encode()
     if len(data) > MOST_REPORT_BYTES:
         raise _Unfit("their names are too long together")
-    _put(f"{aside}/{REPORT}.new", data)
-    _sync(aside)
-    os.rename(f"{aside}/{REPORT}.new", f"{aside}/{REPORT}")
+    _put(f"{aside}/{REPORT}", data)
 
 
 def _pack(source: str, target: str) -> Tuple[List[List[Any]], List[str]]:
