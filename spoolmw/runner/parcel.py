@@ -23,7 +23,7 @@ from typing import Any, Dict, List, Tuple
 
 from . import outputs, results, shelf
 from .results import MAGIC
-from .sandbox import FORMAT, OUT, TROUBLE
+from .sandbox import CHECKPOINTS, FORMAT, OUT, TROUBLE
 
 REPORT = "report.json"
 RESULT = "result"
@@ -47,8 +47,9 @@ def is_there(folder: str, attempt: str, token: str) -> bool:
 
 
 def make_way(folder: str) -> None:
-    """Have a folder `out`, without what an earlier start had to say. Raises OSError."""
-    os.makedirs(f"{folder}/{OUT}", exist_ok=True)
+    """Have the folders that go back, without what an earlier start had to say. Raises OSError."""
+    for name in (OUT, CHECKPOINTS):  # some hold a job that leaves less than was announced
+        os.makedirs(f"{folder}/{name}", exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{folder}/{OUT}/{TROUBLE}")
 

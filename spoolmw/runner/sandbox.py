@@ -123,7 +123,6 @@ def lay_out(errand: Errand, folder: str, scratch: str) -> str:
             target = f"{root}/{each.place}"
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.symlink(os.path.join(folder, each.source), target)
-        os.makedirs(f"{folder}/{CHECKPOINTS}", exist_ok=True)
         os.symlink(f"{folder}/{CHECKPOINTS}", f"{root}/{CHECKPOINTS}")
         before = f"{root}/stage/{errand.attempt}.files{snapshot.BEFORE}"
         os.symlink(f"{folder}/{CHECKPOINTS}/{BEFORE}", before)

@@ -18,8 +18,9 @@ from spoolmw.agents.batch.packing import LAUNCHER, Manner, Packer
 from spoolmw.agents.kinds import kind_of
 from spoolmw.errors import AgentError
 from spoolmw.runner.order import lines
+from tests.batch.test_saving import wander
 from tests.support.attempts import Bench
-from tests.support.batchjob import BatchSystem, Job, alive
+from tests.support.batchjob import EXIT, BatchSystem, Job, alive
 from tests.support.smalldisk import small_disk
 from tests.support.waiting import wait_until
 
@@ -100,6 +101,28 @@ def test_a_trouble_of_an_earlier_start_is_forgotten(job: Job) -> None:
     assert job.collect().report["outcome"] == "success"
 
 
+def test_it_is_forgotten_too_when_there_is_no_report_yet(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    work = bench.call(wander, 3, str(tmp_path / "note"), 1.0, checkpoint={"every_s": 0.0})
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    kept = (job.sandbox / "task").read_bytes()
+    (job.sandbox / "task").write_bytes(b"")
+    assert job.run() == DAMAGED
+    (job.sandbox / "task").write_bytes(kept)
+    assert job.run() == EXIT
+    assert collecting.refusal(job.bring_back()) is None
+
+
+def test_output_files_that_cannot_be_told(bench: Bench, system: BatchSystem) -> None:
+    deep = "/".join("d" * 70)
+    job = system.job(bench.command("/bin/sh", "-c", f"mkdir -p {deep}; echo x >{deep}/f"))
+    assert job.run() == 0
+    report = job.collect().report
+    assert report["outcome"] == "lost"
+    assert "output files cannot be sent" in report["message"]
+
+
 def test_the_runner_is_killed(bench: Bench, system: BatchSystem, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     job = system.job(bench.command("/bin/sh", "-c", f"touch {mark}; sleep 99"))
@@ -177,6 +200,23 @@ def test_no_python_that_fits(tmp_path: Path) -> None:
     told = collecting.refusal(tmp_path / "job" / "out")
     assert told is not None
     assert (told.code, told.what) == (NO_PYTHON, "this host has no Python from 3.9 on")
+
+
+def test_a_job_without_a_path_in_its_environment(bench: Bench, system: BatchSystem) -> None:
+    work = bench.command("/bin/sh", "-c", "echo $PATH")
+    job = system.job(work)
+    words = (str(LAUNCHER), system.archive.name, "-", "python3")
+    done = subprocess.run(words, cwd=job.sandbox, env={}, check=False, timeout=60)
+    assert done.returncode == 0
+    job.collect()
+    assert bench.files(work)["stdout"].startswith(b"/")
+
+
+def test_what_was_announced_is_there_whatever_happened(job: Job) -> None:
+    (job.sandbox / "order.json").unlink()
+    (job.sandbox / "checkpoints").rmdir()
+    assert job.run() == DAMAGED
+    assert {"out", "checkpoints"} <= {each.name for each in job.sandbox.iterdir()}
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,8 @@ def test_only_plain_names_travel_and_nothing_is_copied(
     job = system.job(work)
     assert job.packed.travels == ("order.json", "task", digest, "checkpoints")
     for name, source in (("task", work.path), (digest, f"inputs/{digest}")):
-        assert (job.home / name).samefile(bench.root / source)
+        assert (job.packed.source / name).samefile(bench.root / source)
+    assert list(job.home.iterdir()) == [], "what comes back must not be written through links"
 
 
 def test_values_of_other_tasks_are_taken_along(bench: Bench, system: BatchSystem) -> None:

@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     newest = job.sandbox / "checkpoints" / task / str(replica) / saved(job)[-1]
     next(each for each in newest.iterdir() if each.name != "MANIFEST").write_bytes(b"")
     while (code := job.run()) == EXIT:
-        pass
+        assert not [name for name in saved(job) if name.startswith(".")], "it does not travel"
     assert code == 0
     assert job.collect().report["outcome"] == "success"
     assert steps_in(note) == [1, 2, 2, 3, 4, 5]
@@ -206,7 +206,9 @@ def test_the_replicas_newest_checkpoint_travels_with_the_job(
     successor = system.job(bench.again(work))
     assert successor.run() == 0
     assert steps_in(note) == [1, 2, 3, 4]
-    kept = successor.home / "checkpoints" / work.attempt.task / "0" / "1-1" / "MANIFEST"
+    kept = (
+        successor.packed.source / "checkpoints" / work.attempt.task / "0" / "1-1" / "MANIFEST"
+    )
     assert kept.samefile(bench.checkpoint(work, "1-1") / "MANIFEST"), "a link, no copy"
 
 
@@ -219,7 +221,7 @@ def test_a_fresh_start_takes_no_checkpoint_along(
     job.keep_checkpoints()
     job.bring_checkpoint()
     fresh = system.job(bench.again(work, since=2))
-    assert list((fresh.home / "checkpoints").iterdir()) == []
+    assert list((fresh.packed.source / "checkpoints").iterdir()) == []
 
 
 def test_a_command_saves_by_its_own_exit_code_and_is_handed_over(

@@ -27,7 +27,7 @@ _numbers = itertools.count()
 
 
 class Job:
-    """One job: its folder at home, and the sandbox that it runs in now."""
+    """One job: where it comes home to, and the sandbox that it runs in now."""
 
     def __init__(self, system: BatchSystem, work: Launch, packed: Packed) -> None:
         self.system = system
@@ -39,7 +39,7 @@ class Job:
 
     @property
     def home(self) -> Path:
-        return self.packed.folder
+        return self.packed.home
 
     @property
     def given(self) -> Given:
@@ -50,11 +50,13 @@ class Job:
         self.sandbox = self.system.base / f"dir_{next(_numbers)}"
         self.sandbox.mkdir()
         for name in (*self.packed.travels, self.system.archive):
-            source = self.home / name
+            source = self.packed.source / name
             if source.is_dir():
                 shutil.copytree(source, self.sandbox / source.name)
             else:
                 shutil.copy2(source, self.sandbox / source.name)
+        if (kept := self.home / "checkpoints").is_dir():
+            shutil.copytree(kept, self.sandbox / "checkpoints", dirs_exist_ok=True)
         return self.sandbox
 
     def start(self, **env: str) -> None:
@@ -100,7 +102,7 @@ class Job:
     def keep_checkpoints(self) -> Path:
         """What the system takes at a checkpoint: it comes with the job when it starts elsewhere."""
         target = self.home / "checkpoints"
-        shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(self.sandbox / "checkpoints", target)
         return target
 

@@ -9,7 +9,7 @@ scratch=${_CONDOR_SCRATCH_DIR:-${SLURM_TMPDIR:-.}}
 no() {
     why=$(printf "%s" "$2" | tr -d '\000-\037\042\134' | head -c 300)
     echo "spoolmw: $1; $why; $3" >&2
-    mkdir -p out && printf '{"code":81,"what":"%s","why":"%s","fix":"%s","host":"%s"}' \
+    printf '{"code":81,"what":"%s","why":"%s","fix":"%s","host":"%s"}' \
         "$1" "$why" "$3" "$(uname -n)" >out/trouble.json
     exit 81
 }
@@ -41,6 +41,7 @@ unpack() {
             "$why" "is this another architecture, or may no programs be run in $scratch?"
 }
 
+mkdir -p out checkpoints # some systems hold a job that leaves less than was announced
 archive=$1
 bundle=$2
 shift 2
@@ -48,7 +49,9 @@ if [ "$bundle" != - ]; then
     unpack
     exec "$python" -I -S "$archive" one . "$scratch"
 fi
-for python; do
+# By its whole path: a Python that was found by its name knows itself only where PATH is exported.
+for name; do
+    python=$(command -v "$name") || continue
     fits "$python" && exec "$python" -I -S "$archive" one . "$scratch"
 done
 no "this host has no Python from 3.9 on" "none of $* was found or fits" \

@@ -1,9 +1,12 @@
-"""Makes the folder of a batch job: the order, and beside it all that the attempt needs.
+"""Makes the folder of a batch job: `in/`, all that the attempt needs, and `back/` for what comes back.
 
 Rule 1: nothing is copied where it can be linked: a hundred jobs with one input of 100 MB take
 no room, and the content stays for as long as a job that waits needs it.
-Rule 2: names are plain, whatever users called their files: batch systems put them into lists.
-Rule 3: with `shared_files` nothing travels: the order names the spool's own files.
+Rule 2: what comes back goes to a folder without links: a batch system writes through them, so a
+host could change the spool's own files.
+Rule 3: names are plain, whatever users called their files: batch systems put them into lists.
+Rule 4: with `shared_files` nothing travels: the order names the spool's own files, and `back/` is
+where the job runs.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from spoolmw.errors import AgentError
 from spoolmw.runner import checkpoint, outputs, reading, results, sandbox
 from spoolmw.runner.order import split
 
+SOURCE, HOME = "in", "back"  #: in a job's folder
 TASK = "task"  #: what the task's file is called in the folder
 LAUNCHER = Path(__file__).with_name("launch.sh")
 _MODE = 0o700
@@ -51,9 +55,20 @@ class Packed:
 
     folder: Path
     given: Given
-    #: Names in the folder that travel with the job (files, and the folder of checkpoints).
-    #: The launcher, the runner and a Python that goes along are the agent's to add.
+    #: Names in `source` that travel with the job (files, and the folder of checkpoints).
+    #: The runner and a Python that goes along are the agent's to add there.
     travels: tuple[str, ...]
+    size_bytes: int  #: of all that the attempt needs
+
+    @property
+    def source(self) -> Path:
+        """What travels lies here."""
+        return self.folder / SOURCE
+
+    @property
+    def home(self) -> Path:
+        """Where `out/` and `checkpoints/` come back; a job with shared files runs here."""
+        return self.folder / HOME
 
 
 class Packer:
@@ -73,12 +88,14 @@ class Packer:
         given = Given(attempt, token, split(rest)[0], dict(kind))
         try:
             outputs.remove(str(folder))
-            folder.mkdir(_MODE, parents=True)
-            come = self._gather(given, folder)
-            (folder / sandbox.OUT).mkdir(_MODE)
-            (folder / sandbox.CHECKPOINTS).mkdir(_MODE)
-            self._checkpoint(given, folder)
-            self._order(given, packet, come, folder)
+            for each in (folder, folder / SOURCE, folder / HOME):
+                each.mkdir(_MODE, parents=True)
+            place = folder / (HOME if self._manner.shared_files else SOURCE)
+            come = self._gather(given, place)
+            size = sum(each.size for each in come)
+            (place / sandbox.CHECKPOINTS).mkdir(_MODE)
+            size += self._checkpoint(given, place)
+            self._order(given, packet, come, place)
         except (OSError, reading.Damaged) as error:
             text = error.strerror if isinstance(error, OSError) else str(error)
             raise AgentError(
@@ -86,10 +103,8 @@ class Packer:
                 why=f"{getattr(error, 'filename', None) or self._root}: {text}",
                 fix="is the spool's disk full? else look with spoolmw-ctl fsck",
             ) from error
-        travels = () if self._manner.shared_files else tuple(each.source for each in come)
-        if travels:
-            travels = (sandbox.ORDER, *travels, sandbox.CHECKPOINTS)
-        return Packed(folder, given, travels)
+        names = (sandbox.ORDER, *(each.source for each in come), sandbox.CHECKPOINTS)
+        return Packed(folder, given, () if self._manner.shared_files else names, size)
 
     def _gather(self, given: Given, folder: Path) -> list[sandbox.Come]:
         """The task's file, its inputs and the values that it takes."""
@@ -122,21 +137,22 @@ class Packer:
             self._known[key] = results.digest_of(path)
         return self._known[key]
 
-    def _checkpoint(self, given: Given, folder: Path) -> None:
-        """The replica's newest whole one that counts."""
+    def _checkpoint(self, given: Given, folder: Path) -> int:
+        """The replica's newest whole one that counts; its bytes."""
         task, replica, _ = given.attempt.split(".")
         owner = checkpoint.Owner(f"{self._root}/checkpoints", task, int(replica))
         if not os.path.isdir(owner.folder):
-            return
+            return 0
         kind = "command" if given.kind.get("command") else "call"
         found, _ = checkpoint.newest(owner, kind, given.kind.get("since", 0))
         if found is None:
-            return
+            return 0
         target = folder / sandbox.CHECKPOINTS / task / replica / found.name
         names = [each["name"] for each in found.manifest["files"]]
         for name in (*names, checkpoint.MANIFEST):
             (target / name).parent.mkdir(_MODE, parents=True, exist_ok=True)
             _link(f"{found.path}/{name}", str(target / name))
+        return found.size_bytes
 
     def _order(self, given: Given, packet: str, come: list[sandbox.Come], folder: Path) -> None:
         manner = self._manner
