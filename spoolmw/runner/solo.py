@@ -186,7 +186,7 @@ class Solo:
                 self._latest[event] = each
 
     def _ended(self, report: Dict[str, Any]) -> End:
-        by_us = report["outcome"] == "lost" and self._end_at is not None
+        by_us = report["outcome"] == "lost" and self._bell.has_rung
         return self._given_up() if by_us else End(0, report)
 
     def _bury(self) -> None:
@@ -201,7 +201,9 @@ class Solo:
         manner = self._end_runner()
         if self._end is not None:
             return
-        if self._bell.has_rung:  # batch systems may signal all processes of a job
+        if (
+            self._bell.has_rung or manner == "SIGTERM"
+        ):  # some systems signal all processes of a job
             self._end = self._given_up()
             return
         ran = self._errand.attempt in charge.at_hand(self._root)

@@ -21,7 +21,8 @@ from spoolmw.model.ids import AgentName
 from spoolmw.runner import host
 from spoolmw.runner.order import Element
 from tests.support.attempts import Bench
-from tests.support.batchjob import BatchSystem, alive
+from tests.support.batchjob import BatchSystem, Job, alive
+from tests.support.waiting import wait_until
 from tests.unit.agents.test_arguments import a_taker, keep
 
 
@@ -219,6 +220,26 @@ def test_a_job_that_had_ended_is_not_done_twice(
     assert job.run() == 0
     assert note.read_text() == "once\n"
     assert job.collect().report["outcome"] == "success"
+
+
+def test_a_job_that_runs_twice_at_once_is_done_once(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    """A host that was taken for dead thaws when the job runs elsewhere, in the same folder."""
+    gate = tmp_path / "gate"
+    wait = f"echo x >>{gate}.n; while [ ! -e {gate} ]; do sleep 0.02; done; echo $$"
+    work = bench.command("/bin/sh", "-c", wait)
+    job = system.job(work, shared_files=True)
+    twin = Job(system, work, job.packed)
+    twin.sandbox = job.sandbox
+    system.jobs.append(twin)
+    for each in (job, twin):
+        each.start()
+    wait_until(lambda: Path(f"{gate}.n").exists() and Path(f"{gate}.n").stat().st_size == 4)
+    gate.touch()
+    assert [job.end(), twin.end()] == [0, 0]
+    assert collecting.collect(job.home / "out", system.root, job.given).report["files"]
+    assert not [each for each in job.home.iterdir() if each.name.startswith((".", "work"))]
 
 
 def test_the_report_names_all_that_came_with_it(bench: Bench, system: BatchSystem) -> None:

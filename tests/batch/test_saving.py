@@ -172,6 +172,22 @@ def test_killed_at_once_it_leaves_nothing_running_and_goes_on_from_its_save(
     assert job.collect().report["outcome"] == "success"
 
 
+def test_a_system_that_signals_all_processes_of_a_job(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    job = system.job(a_walk(bench, note, steps=10_000, pause_s=0.05), checkpoint_exit=EXIT)
+    job.start()
+    wait_until(lambda: len(steps_in(note)) >= 2)
+    everybody = alive(job.sandbox)
+    assert len(everybody) == 3, "the job, its runner, its worker"
+    for pid in sorted(everybody, reverse=True):
+        os.kill(pid, signal.SIGTERM)
+    assert job.end() == EXIT
+    assert alive(job.sandbox) == []
+    assert list((job.sandbox / "out").iterdir()) == []
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     bench: Bench, system: BatchSystem, tmp_path: Path
 ) -> None:
