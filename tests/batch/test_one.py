@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import stat
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from spoolmw import progress
 from spoolmw.agents.batch import collecting
@@ -24,6 +27,7 @@ from tests.support.attempts import Bench
 from tests.support.batchjob import BatchSystem, Job, alive
 from tests.support.waiting import wait_until
 from tests.unit.agents.test_arguments import a_taker, keep
+from tests.unit.agents.test_bundle import other_pythons
 
 
 def walk(steps: int, seed: int) -> list[float]:
@@ -57,6 +61,18 @@ def test_a_call_returns_bit_by_bit_what_it_returns_locally(
     assert collected.log == b"it walks\n"
     assert (collected.host, collected.machine) == (os.uname().nodename, host.machine())
     assert collected.python.startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
+
+
+def test_hosts_with_another_python_than_the_daemons(bench: Bench, system: BatchSystem) -> None:
+    others = other_pythons()
+    if not others:
+        pytest.skip("no other Python is here")
+    for version, path in others:
+        system.python = path
+        work = bench.call(math.sqrt, 4, python=version)
+        collected = system.run(work)
+        assert collected.python.startswith(f"{version}.")
+        assert bench.value(work) == 2.0
 
 
 def test_a_call_whose_result_shall_be_safe(bench: Bench, system: BatchSystem) -> None:

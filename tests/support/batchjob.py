@@ -61,7 +61,7 @@ class Job:
 
     def start(self, **env: str) -> None:
         """Start the job where it is; no shell of ours between."""
-        argv = [str(packing.LAUNCHER), self.system.archive.name, "-", sys.executable]
+        argv = [str(packing.LAUNCHER), self.system.archive.name, "-", self.system.python]
         self._child = subprocess.Popen(
             argv,
             cwd=self.sandbox,
@@ -129,6 +129,7 @@ class BatchSystem:
         self.root = bench.root
         self.archive = bundle.publish(bench.root / "runner")
         self.jobs: list[Job] = []
+        self.python = sys.executable  #: the one that its hosts have
 
     def job(self, work: Launch, element: Element | None = None, **manner: Any) -> Job:
         """A job that has arrived in its first sandbox."""
