@@ -70,6 +70,8 @@ NEGOTIATOR_MIN_INTERVAL = 1
 NEGOTIATOR_CYCLE_DELAY = 1
 SCHEDD_INTERVAL = 1
 SCHEDD_MIN_INTERVAL = 1
+# Schedd and negotiator that greet each other for the first time at once wait 20 s for each other.
+SCHEDD_SEND_RESCHEDULE = False
 JOB_START_DELAY = 0
 SHADOW_QUEUE_UPDATE_INTERVAL = 2
 PERIODIC_EXPR_INTERVAL = 1
