@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 EVERY = """\
 RELEASE_DIR = {programs}
 BIN = $(RELEASE_DIR)/bin
@@ -105,8 +103,3 @@ SEC_FS_ENFORCE_CHANNEL_BINDING = False
 """
 
 FOLDERS = ("log", "spool", "execute", "lock", "run")  #: of a member
-
-
-def write(path: Path, *texts: str) -> None:
-    """Write the parts of a configuration one after the other; the last word counts."""
-    path.write_text("\n".join(texts), encoding="utf-8")

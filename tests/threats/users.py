@@ -17,7 +17,6 @@ import pytest
 from tests.support.daemon import Daemon, end
 from tests.support.people import Person, becoming
 
-
 GROUP, GROUP_NAME = 60, "games"
 DAEMON = Person(9, GROUP)  # news
 MEMBER = Person(5, GROUP)  # games
