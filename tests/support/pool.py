@@ -52,8 +52,8 @@ class Pool:
 
     `user_folder` is a place of the pool's user, where a daemon of his may live: it looks empty on
     the execute hosts. `shared` is a folder that all members see and everybody may write.
-    `by_user` and `by_token` are configurations for who submits: as the pool's user, or with a
-    token, as anybody may, also root.
+    `by_user` and `by_token` are configurations for who submits: as the pool's user, or as we are,
+    with a token.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class Pool:
         give(keys / "POOL", 0o600)
 
     def _client(self, name: str, methods: str) -> Path:
-        folder = give(self.folder / name)
-        give(folder / "tokens.d", 0o700)
+        folder = self.folder / name
+        (folder / "tokens.d").mkdir(parents=True, mode=0o700)  # ours: a token is its owner's
         told = {
             "folder": folder,
             "methods": methods,
@@ -190,7 +190,7 @@ class Pool:
         asked = ("condor_token_create", "-identity", SUBMITTER, "-lifetime", "86400")
         token = self.by_token.parent / "tokens.d" / "tester"
         token.write_text(self.run(*asked, config=self.manager.config))
-        give(token, 0o600)
+        token.chmod(0o600)
 
     def wait_for_hosts(self, count: int | None = None) -> None:
         """So many execute hosts are known to the manager, else all; and the schedd is."""
@@ -208,9 +208,10 @@ class Pool:
     def run(
         self, *argv: str, config: Path | None = None, check: bool = True, given: str = ""
     ) -> str:
-        """Run one of HTCondor's programs as the pool's user; what it printed."""
+        """Run one of HTCondor's programs as the pool's user, or as we are with a token; its words."""
+        words = () if config == self.by_token else stepping_down()
         done = subprocess.run(
-            [*stepping_down(), *argv],
+            [*words, *argv],
             env=environment(config or self.by_user),
             cwd="/",
             input=given,
