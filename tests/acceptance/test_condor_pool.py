@@ -26,7 +26,7 @@ should_transfer_files = YES
 when_to_transfer_output = ON_EXIT
 request_memory = 16
 request_disk = 1M
-job_lease_duration = 20
+MY.JobLeaseDuration = 4
 {more}
 queue {count}
 """
