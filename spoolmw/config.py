@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spoolmw.configagents import AGENT_FIELD_NAMES, AgentConfig, agents_of
 from spoolmw.errors import BadConfig
 from spoolmw.format.arrays import MOST_ELEMENTS
 from spoolmw.format.forms import BadForm, Written, read_toml
-from spoolmw.format.hosts import host_patterns
-from spoolmw.format.keyed import Reader, Unfit, nearest, place_of, read_table, unknown_key
+from spoolmw.format.keyed import Reader, Unfit, place_of, read_table, unknown_key
 from spoolmw.format.names import escape
 from spoolmw.format.values import (
     duration,
@@ -50,32 +49,6 @@ class Arrays:
     window: int = (
         4096  #: elements that are tasks at one time; shared by the arrays that are open
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentConfig:
-    """One place that runs attempts."""
-
-    name: str
-    kind: str = "local"
-    slots: int = 0  #: 0: one for each usable core ("auto")
-    gpus: tuple[str, ...] = ()  #: ids of devices
-    memory_bytes: int = 0  #: that attempts may reserve together; 0: what the machine has
-    interpreters: tuple[str, ...] = ()  #: looked for where a task's own does not exist
-    path: str = "/usr/local/bin:/usr/bin:/bin"  #: $PATH of attempts
-    home: str = ""  #: $HOME of attempts; empty: that of the daemon's user
-    env: tuple[str, ...] = ()  #: variables of the daemon that attempts get too
-    owner: str = ""  #: whose machine it is, for `distinct = "owner"`
-    machine: str = ""  #: for tests: the agent stands for this machine, not for the one it is on
-    # The following are for kind "ssh" only.
-    hosts: tuple[str, ...] = ()  #: patterns: "pc[01-40].lab", "ann@pc03:2222"
-    hosts_file: str = ""  #: a file with more of them
-    user: str = ""  #: who logs in; empty: as the ssh configuration says
-    ssh_config: str = ""  #: read instead of ~/.ssh/config and /etc/ssh/ssh_config
-    folder: str = ""  #: for our files on the host; empty: /var/tmp/spoolmw-UID
-    python: tuple[str, ...] = ()  #: interpreters on the host, tried before any that is found
-    runner_python: str = "auto"  #: "auto": what the host has; "bundle": ours travels
-    give_up_s: float = 120.0  #: so long without a connection, and attempts run elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,47 +164,8 @@ def _never_or(reader: Reader) -> Reader:
     return lambda raw: None if raw == "never" else reader(raw)
 
 
-def _slots(raw: object) -> object:
-    return 0 if raw == "auto" else whole(1, 4096)(raw)
-
-
-def _device(raw: object) -> object:
-    if type(raw) is int and 0 <= raw < 1024:
-        return str(raw)
-    return matching(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}", "a device's id")(raw)
-
-
 _FOLDER = matching(r"/[^\x00-\x1f\x7f]*", "an absolute path")
-_VARIABLE = matching(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "a variable's name")
-_PLAIN_NAME = matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a name")
 _PROGRAM = list_of(text(), hint='write the words apart: ["/usr/bin/mail", "ann"]')
-
-_AGENT: Mapping[str, Reader] = {
-    "kind": matching(r"[a-z][a-z0-9_-]{0,31}", "a kind of agent"),
-    "slots": _slots,
-    "gpus": list_of(_device),
-    "memory": size(),
-    "interpreters": list_of(_FOLDER),
-    "path": text(),
-    "home": _FOLDER,
-    "env": list_of(_VARIABLE),
-    "owner": _PLAIN_NAME,
-    "machine": _PLAIN_NAME,
-}
-
-#: Keys of agents of kind "ssh" only.
-_SSH: Mapping[str, Reader] = {
-    "hosts": host_patterns,
-    "hosts_file": _FOLDER,
-    "user": matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?", "a user's name"),
-    "ssh_config": _FOLDER,
-    "folder": matching(r"/[A-Za-z0-9/._+-]*", "an absolute path of plain characters"),
-    "python": list_of(
-        matching(r"[A-Za-z0-9/][A-Za-z0-9/._+-]{0,255}", "a Python's name or path")
-    ),
-    "runner_python": one_of("auto", "bundle"),
-    "give_up": duration(least=1, most=31_622_400),
-}
 
 _SECTIONS: Mapping[str, tuple[Callable[..., object], Mapping[str, Reader]]] = {
     "intake": (
@@ -266,7 +200,6 @@ _SECTIONS: Mapping[str, tuple[Callable[..., object], Mapping[str, Reader]]] = {
 
 #: What the records call a key, where that is another word.
 FIELD_NAMES = {
-    "memory": "memory_bytes",
     "results": "results_s",
     "story": "story_s",
     "logs": "logs_s",
@@ -275,7 +208,7 @@ FIELD_NAMES = {
     "grace": "grace_s",
     "step": "step_s",
     "total": "total_s",
-    "give_up": "give_up_s",
+    **AGENT_FIELD_NAMES,
 }
 
 
@@ -284,7 +217,7 @@ def _sections(tree: Mapping[str, object]) -> dict[str, Any]:
     for key, raw in tree.items():
         try:
             if key == "agents":
-                made[key] = _agents(raw)
+                made[key] = agents_of(raw)
             elif key in _SECTIONS:
                 record, readers = _SECTIONS[key]
                 made[key] = record(**_fields(raw, readers))
@@ -297,33 +230,6 @@ def _sections(tree: Mapping[str, object]) -> dict[str, Any]:
 
 def _fields(raw: object, readers: Mapping[str, Reader]) -> dict[str, Any]:
     return {FIELD_NAMES.get(key, key): value for key, value in read_table(raw, readers).items()}
-
-
-def _agents(raw: object) -> tuple[AgentConfig, ...]:
-    if not isinstance(raw, dict) or not raw:
-        raise Unfit("there is no agent in it", "[agents.local]")
-    agents = []
-    for name, settings in raw.items():
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name, re.ASCII):
-            raise Unfit("this is no name of an agent", "[agents.local]", (name,))
-        if not isinstance(settings, dict):
-            near = nearest(name, _AGENT)
-            raise Unfit("an agent is a section", f"[agents.local] {near} = ...", (name,))
-        try:
-            agents.append(AgentConfig(name=name, **_fields(settings, _keys_of(settings))))
-        except Unfit as problem:
-            raise problem.below(name) from None
-    return tuple(agents)
-
-
-def _keys_of(settings: Mapping[str, object]) -> Mapping[str, Reader]:
-    """The keys that an agent of this kind has."""
-    if settings.get("kind") == "ssh":
-        return {**_AGENT, **_SSH}
-    for key in settings:
-        if key in _SSH:
-            raise Unfit("only an agent of kind ssh has this key", 'write kind = "ssh"', (key,))
-    return _AGENT
 
 
 __all__ = [

@@ -49,14 +49,24 @@ def config_verb(session: Session, *, file: Path | None) -> None:
 def _tree(config: Config) -> dict[str, Any]:
     tree = asdict(config)
     tree["source"] = str(config.source) if config.source else None
-    tree["agents"] = {agent.pop("name"): agent for agent in tree["agents"]}
+    tree["agents"] = {agent.pop("name"): _flat(agent) for agent in tree["agents"]}
     return tree
+
+
+def _flat(agent: dict[str, Any]) -> dict[str, Any]:
+    """An agent's keys as the file has them: those of an engine only where it is one."""
+    pool = agent.pop("pool")
+    if agent["kind"] != "condor":
+        return agent
+    pool["submit"] = dict(pool["submit"])
+    return {**agent, **pool}
 
 
 def _lines(config: Config) -> Iterator[str]:
     tree = _tree(config)
     plain = _tree(Config())
-    standard = asdict(AgentConfig(name=""))
+    condor = AgentConfig(name="", kind="condor")
+    standard = _flat(asdict(condor)) | {"kind": AgentConfig(name="").kind}
     for section, values in tree.items():
         if section == "agents":
             for name, agent in values.items():

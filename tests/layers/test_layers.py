@@ -22,7 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runner": set(),  # it travels to hosts that have nothing else of us
     "format": {"errors", "model", "runner"},
     "rules": {"errors", "model"},
-    "config": {"errors", "format", "model"},
+    "configagents": {"format"},
+    "config": {"errors", "format", "model", "configagents"},
     "spooldir": {"errors", "model", "format", "runner"},
     "store": {"errors", "model", "format", "spooldir"},
     "agents": {"errors", "model", "format", "spooldir", "runner", "config"},
@@ -42,6 +43,8 @@ HOMES: dict[str, set[str]] = {
     "sqlite_utils": {"store"},
     "cloudpickle": {"format", "runner"},
     "paramiko": {"agents"},
+    "htcondor2": {"agents"},
+    "classad2": {"agents"},
     "click": {"ctl"},
     "rich": {"ctl", "client"},  # client: the progress bar of map()
 }

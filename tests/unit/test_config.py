@@ -215,3 +215,65 @@ def test_what_no_section_of_hosts_can_say_is_refused(old: str, new: str, says: s
     error = refusal(SSH.replace(old, new))
     assert says in f"{error.what} {error.why} {error.fix}"
     assert "line" in error.what
+
+
+def test_an_agent_of_kind_condor_has_keys_of_its_own() -> None:
+    written = b"""
+[agents.pool]
+kind = "condor"
+schedd = "submit.lab"
+collector = "cm.lab:9618"
+tokens = "/etc/spoolmw/tokens"
+max_jobs = 200
+max_idle = 20
+request_memory = "2GB"
+lease = "2m"
+python = ["/opt/python3.11/bin/python3"]
+
+[agents.pool.submit]
+accounting_group = "physics"
+requirements = 'OpSysMajorVer >= 12'
+"+Project" = 7
+"""
+    [agent] = parse(written, SOURCE).agents
+    pool = agent.pool
+    assert (pool.schedd, pool.collector, pool.tokens) == (
+        "submit.lab",
+        "cm.lab:9618",
+        "/etc/spoolmw/tokens",
+    )
+    assert (pool.max_jobs, pool.max_idle, pool.lease_s) == (200, 20, 120.0)
+    assert pool.request_memory_bytes == 2_000_000_000
+    assert pool.submit == (
+        ("accounting_group", "physics"),
+        ("requirements", "OpSysMajorVer >= 12"),
+        ("+Project", "7"),
+    )
+    assert agent.python == ("/opt/python3.11/bin/python3",)
+    assert agent.give_up_s == 86400.0
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("slots = 4", "max_jobs"),
+        ('memory = "4GB"', "request_memory"),
+        ("hosts = ['pc01']", "only an agent of kind ssh"),
+        ("max_job = 3", 'did you mean "max_jobs"'),
+        ("[agents.pool.submit]\nLog = '/tmp/x'", "event_log"),
+        ("[agents.pool.submit]\nrequest_cpus = 4", "[resources] cpus"),
+        ("[agents.pool.submit]\n'+SpoolmwToken' = 'x'", "another name"),
+        ("[agents.pool.submit]\n'a b' = 'x'", "no submit command"),
+        ('[agents.pool.submit]\nrequirements = "x\\nqueue 5"', "control"),
+    ],
+)
+def test_what_an_agent_of_kind_condor_cannot_have_is_refused(line: str, says: str) -> None:
+    with pytest.raises(BadConfig) as error:
+        parse(f'[agents.pool]\nkind = "condor"\n{line}\n'.encode(), SOURCE)
+    assert says in str(error.value)
+
+
+def test_keys_of_condor_are_refused_elsewhere() -> None:
+    with pytest.raises(BadConfig) as error:
+        parse(b"[agents.local]\nmax_jobs = 4\n", SOURCE)
+    assert "only an agent of kind condor" in str(error.value)

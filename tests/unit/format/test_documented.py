@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spoolmw import config
+from spoolmw import config, configagents
 from spoolmw.format.arrayheader import ARRAY
 from spoolmw.format.schema import PLAIN, SECTIONS
 from spoolmw.format.taskfile import read_header
@@ -79,5 +79,5 @@ def test_every_key_of_the_configuration_is_on_its_page() -> None:
                 section,
                 key,
             )
-    for key in config._AGENT:
+    for key in configagents._AGENT:
         assert f"[agents.NAME] {key}`" in (DOCS / "configuration.md").read_text()
