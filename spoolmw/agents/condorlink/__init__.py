@@ -1,0 +1,1 @@
+"""The link process of an agent of kind `condor`: the only home of HTCondor's Python package."""
