@@ -39,7 +39,10 @@ class Loss(NamedTuple):
 
 
 class Ledger:
-    """What one runner was given and what became of it."""
+    """What one runner was given and what became of it.
+
+    What is told of one attempt may name a host and machine of its own: engines have many.
+    """
 
     def __init__(self, host: str, machine: str = "") -> None:
         self._host = host
@@ -170,12 +173,22 @@ class Ledger:
                     at=at,
                     attempt=launch.attempt,
                     started_at=each["started"],
-                    host=self._host,
+                    host=each.get("host", self._host),
                     slot=each["slot"],
-                    machine=self.machine,
+                    machine=each.get("machine", self.machine),
                 )
             )
         return events
+
+    def waits_again(self, told: Iterable[Mapping[str, Any]]) -> None:
+        """These ran, and wait for a machine again."""
+        for each in told:
+            self._running.pop(each["attempt"], None)
+
+    def running_cpus(self) -> int:
+        """What the running attempts have together."""
+        found = (self._live.get(name) for name in self._running)
+        return sum(each.spec.resources.cpus for each in found if each is not None)
 
     def used(self, told: Iterable[Mapping[str, Any]]) -> None:
         """What running attempts use now."""
@@ -202,7 +215,8 @@ class Ledger:
             if launch.judging is not None:
                 events += validations.ended(at, launch.attempt, each)
                 continue
-            event = endings.told(at, launch.attempt, each, (self._host, self.machine))
+            where = (each.get("host", self._host), each.get("machine", self.machine))
+            event = endings.told(at, launch.attempt, each, where)
             self._reported[launch.attempt] = event
             events.append(event)
             took_s = max(0.0, each["ended"] - each["started"])

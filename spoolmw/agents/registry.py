@@ -23,8 +23,9 @@ BUILT_IN = {
     "local": "spoolmw.agents.local:LocalAgent",
     "fake": "spoolmw.agents.fake:FakeAgent",
     "ssh": "spoolmw.agents.ssh:SshAgent",
+    "condor": "spoolmw.agents.condor:CondorAgent",
 }
-PLANNED = ("condor", "boinc")
+PLANNED = ("boinc",)
 
 
 def make_agents(

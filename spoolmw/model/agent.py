@@ -60,6 +60,7 @@ class Launch:
     memory_bytes: int = 0  #: limit of this attempt (may be more than `spec` asked for); 0: none
     since: int = 0  #: checkpoints of attempts below this number do not count
     element: Element | None = None  #: which part of an array; `path` is then the array's
+    avoid: tuple[str, ...] = ()  #: hosts of the task's other replicas, where an engine chooses
     judging: Judging | None = None  #: compare these results instead of running the task
 
 

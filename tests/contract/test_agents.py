@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from spoolmw import checkpoint, progress
+from spoolmw.agents.condor import CondorAgent
 from spoolmw.agents.contract import Agent
 from spoolmw.agents.fake import FakeAgent
 from spoolmw.agents.registry import make_agent, make_agents
 from spoolmw.agents.ssh import SshAgent
 from spoolmw.config import AgentConfig
+from spoolmw.configagents import Pool as PoolConfig
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Launch
 from spoolmw.model.attempt import Blame, Cause, Outcome
@@ -24,6 +26,8 @@ from spoolmw.model.voting import Judged, JudgingFailed
 from spoolmw.runner import checkpoint as stored
 from tests.support.attempts import Bench
 from tests.support.lab import Lab, needs_hosts
+from tests.support.pool import Pool, needs_pool, personal, user
+from tests.support.stepdown import being
 from tests.support.waiting import wait_until
 
 
@@ -59,6 +63,7 @@ class Stage:
 
     kind = ""
     lasts = False  #: what runs outlives the agent, for the next one to take up
+    tells = True  #: of what runs, what it prints, saves and says of itself
 
     def __init__(self, root: Path) -> None:
         self.bench = Bench(root)
@@ -157,6 +162,53 @@ class SshStage(Stage):
         self.lab.close()
 
 
+class CondorStage(Stage):
+    """A real pool, of one machine. The agent is an ordinary user, as HTCondor wants it."""
+
+    kind = "condor"
+    lasts = True
+    tells = False
+
+    def __init__(self, root: Path, pool: Pool) -> None:
+        self.pool = pool
+        self.shared = pool.shared
+        self._being = being(user())
+        self._being.__enter__()
+        self.bench = Bench(root)
+        self.heard = self.bench.heard
+        self.serve()
+
+    def serve(self, *work: Launch) -> None:
+        """Have an agent that finds this work from an earlier one."""
+        pool = PoolConfig(
+            condor_config=str(self.pool.by_user),
+            schedd=self.pool.schedd_name,
+            max_jobs=2,
+            max_idle=2,
+            request_memory_bytes=64 << 20,
+            request_disk_bytes=1 << 20,
+            lease_s=20.0,
+            submit=(("keep_claim_idle", "30"),),
+        )
+        settings = AgentConfig(
+            name="here", kind="condor", python=(sys.executable,), give_up_s=60.0, pool=pool
+        )
+        [agent] = make_agents(settings, self.bench.root, lambda _name: self.heard).values()
+        assert isinstance(agent, CondorAgent)
+        agent.adopt(work)
+        self.agent = agent
+        wait_until(lambda: agent.capacity().slots, last=lambda: self.heard.events)
+
+    def jobs(self) -> list[str]:
+        """The attempts whose jobs are in the queue."""
+        return self.pool.run("condor_q", "-af", "SpoolmwAttempt").split()
+
+    def close(self) -> None:
+        super().close()
+        self._being.__exit__(None, None, None)
+        self.pool.run("condor_rm", "-all", check=False)
+
+
 class FakeStage(Stage):
     kind = "fake"
 
@@ -192,15 +244,41 @@ BENCHES: dict[str, Callable[[Path], Stage]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    """A pool of HTCondor, for all tests of this file."""
+    with personal(cpus=8) as made:
+        yield made
+
+
+def made_on(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Stage:
+    if kind == "condor":
+        made: Pool = request.getfixturevalue("pool")
+        return CondorStage(made.own(made.user_folder / tmp_path.name) / "spool", made)
+    return BENCHES[kind](tmp_path / "spool")
+
+
 @pytest.fixture(
-    params=["fake", "local", pytest.param("ssh", marks=needs_hosts)],
+    params=[
+        *("fake", "local"),
+        pytest.param("ssh", marks=needs_hosts),
+        pytest.param("condor", marks=needs_pool),
+    ],
 )
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    made = BENCHES[request.param](tmp_path / "spool")
+    made = made_on(request.param, request, tmp_path)
     try:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def telling(stage: Stage) -> Stage:
+    """An agent that tells of what runs."""
+    if not stage.tells:
+        pytest.skip("what an attempt says comes with its result")
+    return stage
 
 
 @pytest.fixture
@@ -219,10 +297,16 @@ def judging(stage: Stage) -> Stage:
     return stage
 
 
-@pytest.fixture
-def lasting(tmp_path: Path) -> Iterator[SshStage]:
+@pytest.fixture(
+    params=[
+        pytest.param("ssh", marks=needs_hosts),
+        pytest.param("condor", marks=needs_pool),
+    ],
+)
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SshStage | CondorStage]:
     """An agent whose attempts outlive it."""
-    made = SshStage(tmp_path / "spool")
+    made = made_on(request.param, request, tmp_path)
+    assert isinstance(made, SshStage | CondorStage)
     try:
         yield made
     finally:
@@ -234,15 +318,17 @@ def test_it_has_the_slots_that_were_configured(stage: Stage) -> None:
 
 
 def test_it_says_which_machine_it_is_and_of_which_platform(stage: Stage) -> None:
-    """Two replicas of a task never share a machine, whatever agents reach it."""
+    """Two replicas of a task never share a machine, whatever agents reach it. Where an engine
+    chooses the machine, it is known when the attempt ran."""
     room = stage.agent.capacity()
-    assert room.machine
+    assert room.machine or isinstance(stage, CondorStage)
     assert room.platform
     work = stage.quick()
     stage.launch(work)
     end = stage.heard.end_of(work)
     assert isinstance(end, Reported)
-    assert end.machine == room.machine
+    assert end.machine
+    assert room.machine in (end.machine, "")
 
 
 def test_an_attempt_ends_in_one_report_with_its_token(stage: Stage) -> None:
@@ -314,14 +400,14 @@ def test_a_long_attempt_is_seen_running(stage: Stage) -> None:
     assert list(stage.agent.sightings()) == []
 
 
-def test_the_output_of_a_running_attempt_can_be_followed(stage: Stage) -> None:
-    work = stage.long()
-    stage.launch(work)
-    stage.until_it_runs(work)
-    wait_until(lambda: stage.agent.tail(work.attempt, 0) == b"it runs\n")
-    assert stage.agent.tail(work.attempt, 3) == b"runs\n"
-    assert stage.agent.tail(work.attempt, -5) == b"runs\n"
-    assert stage.agent.tail(work.attempt, 8) == b""
+def test_the_output_of_a_running_attempt_can_be_followed(telling: Stage) -> None:
+    work = telling.long()
+    telling.launch(work)
+    telling.until_it_runs(work)
+    wait_until(lambda: telling.agent.tail(work.attempt, 0) == b"it runs\n")
+    assert telling.agent.tail(work.attempt, 3) == b"runs\n"
+    assert telling.agent.tail(work.attempt, -5) == b"runs\n"
+    assert telling.agent.tail(work.attempt, 8) == b""
 
 
 def test_nothing_is_reported_of_a_stopped_attempt(stage: Stage) -> None:
@@ -362,76 +448,76 @@ def test_the_next_attempt_of_a_stopped_task_runs(stage: Stage) -> None:
     assert stage.heard.end_of(successor).cause is Cause.FINISHED
 
 
-def test_a_checkpoint_is_told_of_when_it_stands_whole(stage: Stage) -> None:
-    work = stage.saving()
-    stage.launch(work)
-    stage.until_it_saved(work)
-    told = stage.heard.checkpoint_of(work)
-    owner = stored.Owner(str(stage.bench.root / "checkpoints"), work.attempt.task, 0)
-    whole = stored.verify(str(stage.bench.checkpoint(work, "1-1")), owner)
+def test_a_checkpoint_is_told_of_when_it_stands_whole(telling: Stage) -> None:
+    work = telling.saving()
+    telling.launch(work)
+    telling.until_it_saved(work)
+    told = telling.heard.checkpoint_of(work)
+    owner = stored.Owner(str(telling.bench.root / "checkpoints"), work.attempt.task, 0)
+    whole = stored.verify(str(telling.bench.checkpoint(work, "1-1")), owner)
     assert (told.sequence, told.size_bytes, told.saved_at) == (
         1,
         whole.size_bytes,
         whole.saved_at,
     )
-    stage.let_go(work)
-    stage.heard.end_of(work)
+    telling.let_go(work)
+    telling.heard.end_of(work)
 
 
-def test_progress_is_told_while_the_attempt_runs(stage: Stage) -> None:
-    work = stage.saving()
-    stage.launch(work)
-    stage.until_it_saved(work)
-    assert stage.heard.progress_of(work) == [(0.5, "number 1")]
-    assert stage.heard.ends_of(work.attempt) == []
-    stage.let_go(work)
-    stage.heard.end_of(work)
+def test_progress_is_told_while_the_attempt_runs(telling: Stage) -> None:
+    work = telling.saving()
+    telling.launch(work)
+    telling.until_it_saved(work)
+    assert telling.heard.progress_of(work) == [(0.5, "number 1")]
+    assert telling.heard.ends_of(work.attempt) == []
+    telling.let_go(work)
+    telling.heard.end_of(work)
 
 
-def test_the_next_attempt_says_what_it_goes_on_from(stage: Stage) -> None:
-    work = stage.saving()
-    stage.launch(work)
-    stage.until_it_saved(work)
-    assert stage.heard.resumption_of(work) is None or isinstance(stage.agent, FakeAgent)
-    stage.agent.stop([work.attempt])
-    successor = stage.again(work)
-    stage.launch(successor)
-    stage.until_it_saved(successor)
-    resumed = stage.heard.resumption_of(successor)
+def test_the_next_attempt_says_what_it_goes_on_from(telling: Stage) -> None:
+    work = telling.saving()
+    telling.launch(work)
+    telling.until_it_saved(work)
+    assert telling.heard.resumption_of(work) is None or isinstance(telling.agent, FakeAgent)
+    telling.agent.stop([work.attempt])
+    successor = telling.again(work)
+    telling.launch(successor)
+    telling.until_it_saved(successor)
+    resumed = telling.heard.resumption_of(successor)
     assert resumed is not None
     assert resumed.saved is not None
     assert resumed.saved.order >= (1, 1)
     assert resumed.message == ""
-    stage.let_go(successor)
-    stage.heard.end_of(successor)
+    telling.let_go(successor)
+    telling.heard.end_of(successor)
 
 
-def test_an_attempt_goes_on_from_no_checkpoint_before_since(stage: Stage) -> None:
-    work = stage.saving()
-    stage.launch(work)
-    stage.until_it_saved(work)
-    stage.agent.stop([work.attempt])
-    successor = stage.again(work, since=2)
-    stage.launch(successor)
-    stage.until_it_saved(successor)
-    resumed = stage.heard.resumption_of(successor)
+def test_an_attempt_goes_on_from_no_checkpoint_before_since(telling: Stage) -> None:
+    work = telling.saving()
+    telling.launch(work)
+    telling.until_it_saved(work)
+    telling.agent.stop([work.attempt])
+    successor = telling.again(work, since=2)
+    telling.launch(successor)
+    telling.until_it_saved(successor)
+    resumed = telling.heard.resumption_of(successor)
     assert resumed is None or resumed.saved is None
-    stage.let_go(successor)
-    stage.heard.end_of(successor)
+    telling.let_go(successor)
+    telling.heard.end_of(successor)
 
 
-def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(stage: Stage) -> None:
-    work = stage.saving()
-    stage.launch(work)
-    stage.until_it_saved(work)
-    stage.agent.stop([work.attempt])
-    told = stage.heard.checkpoints_of(work)
-    if isinstance(stage.agent, FakeAgent):
-        stage.agent.save(work.attempt, 2)
-    other = stage.quick()
-    stage.launch(other)
-    stage.heard.end_of(other)
-    assert stage.heard.checkpoints_of(work) == told
+def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(telling: Stage) -> None:
+    work = telling.saving()
+    telling.launch(work)
+    telling.until_it_saved(work)
+    telling.agent.stop([work.attempt])
+    told = telling.heard.checkpoints_of(work)
+    if isinstance(telling.agent, FakeAgent):
+        telling.agent.save(work.attempt, 2)
+    other = telling.quick()
+    telling.launch(other)
+    telling.heard.end_of(other)
+    assert telling.heard.checkpoints_of(work) == told
 
 
 def test_results_are_compared_and_fall_into_classes(judging: Stage) -> None:
@@ -495,8 +581,9 @@ def test_closing_twice_is_no_error(stage: Stage) -> None:
     stage.agent.close(0.0)
 
 
-@needs_hosts
-def test_what_outlives_its_agent_is_taken_up_by_the_next(lasting: SshStage) -> None:
+def test_what_outlives_its_agent_is_taken_up_by_the_next(
+    lasting: SshStage | CondorStage,
+) -> None:
     runs, ended = lasting.long(), lasting.long()
     lasting.launch(runs, ended)
     lasting.until_it_runs(runs)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from spoolmw.runner import wire
 
@@ -18,8 +18,11 @@ _END_S = 5.0  #: for the process to end by itself once its streams are closed
 class Link:
     """One process with a stream for each host. When it dies, all its streams end with it."""
 
-    def __init__(self, labels: Sequence[str], module: str) -> None:
-        """`module` is what the process runs."""
+    def __init__(
+        self, labels: Sequence[str], module: str, env: Mapping[str, str] | None = None
+    ) -> None:
+        """`module` is what the process runs; `env` is added to its environment."""
+        self._env = env or {}
         self._module = module
         self._labels = tuple(labels)
         self._lock = threading.Lock()
@@ -34,6 +37,12 @@ class Link:
             if self._streams.get(label) is dead:
                 self._start()
             return self._streams[label]
+
+    def kill(self) -> None:
+        """End the process at once; whoever reads its streams has a new one started."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
 
     def close(self, label: str) -> None:
         """A host is not needed any more; with the last one the process ends."""
@@ -60,6 +69,7 @@ class Link:
                     *(str(os.getpid()), *(str(each.fileno()) for each in theirs)),
                 ],
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, **self._env},
                 pass_fds=[each.fileno() for each in theirs],
                 start_new_session=True,
             )

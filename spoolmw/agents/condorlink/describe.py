@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 _OUTLASTS_S = 600.0  #: beyond its own limit the pool stops a job that its runner did not
+_VACATE_S = 60  #: for an attempt to save its progress when its host is wanted back
 _MB = 1 << 20
 _LEAST_MEMORY_MB = 64  #: the runner's own
 _PLATFORMS = {"linux": "LINUX", "x86_64": "X86_64", "aarch64": "aarch64", "arm64": "aarch64"}
@@ -28,6 +29,7 @@ class Manner:
 
     spool_id: str  #: names this spool and agent, hex
     launcher: str  #: path of the executable
+    arguments: str = ""  #: of the launcher, plain words
     log: str  #: path of the event log; empty: none of our own
     lease_s: float = 300.0
     memory_bytes: int = 1_000_000_000  #: for who asks for none
@@ -46,7 +48,7 @@ class Packed:
     token: str
     kind: Mapping[str, Any]
     folder: str
-    files: Sequence[str] = ("in",)  #: what travels
+    files: Sequence[str] = ()  #: names in the folder that travel
     size_bytes: int = 0  #: of these together
 
 
@@ -86,15 +88,17 @@ def _lines(work: Packed, manner: Manner) -> dict[str, str]:
         "notification": "never",
         **dict(_plain(manner.submit)),
         "executable": manner.launcher,
+        "arguments": f'"{manner.arguments}"',
         "initialdir": "$(folder)",
         "output": "job.out",
         "error": "job.err",
         "job_lease_duration": str(math.ceil(manner.lease_s)),
+        "job_max_vacate_time": str(_VACATE_S),
         "request_cpus": str(int(kind.get("cpus", 1))),
         "request_memory": str(_memory_mb(kind, manner)),
         "request_disk": "$(disk)",
         "requirements": " && ".join(requirements(kind, manner)),
-        **_files(work, manner),
+        **_files(manner),
         f"+{SPOOL}": quoted(manner.spool_id),
         f"+{ATTEMPT}": '"$(attempt)"',
         f"+{TOKEN}": '"$(token)"',
@@ -108,15 +112,17 @@ def _lines(work: Packed, manner: Manner) -> dict[str, str]:
     return lines
 
 
-def _files(work: Packed, manner: Manner) -> dict[str, str]:
+def _files(manner: Manner) -> dict[str, str]:
     if manner.shared_files:
         return {"transfer_executable": "false", "should_transfer_files": "NO"}
     lines = {
         "transfer_executable": "true",
         "should_transfer_files": "YES",
         "when_to_transfer_output": "ON_EXIT",
-        "transfer_input_files": ", ".join(work.files),
-        "transfer_output_files": "out",
+        "transfer_input_files": "$(files)",
+        "transfer_output_files": "out, checkpoints",
+        "transfer_checkpoint_files": "checkpoints",
+        "checkpoint_exit_code": "85",
     }
     if manner.is_remote:  # else it is gone before what it made could be fetched
         lines["leave_in_queue"] = "JobStatus == 4"
@@ -130,6 +136,7 @@ def _item(work: Packed, manner: Manner) -> dict[str, str]:
         "token": work.token,
         "folder": work.folder,
         "disk": str(disk_kb),
+        "files": ", ".join(work.files),
     }
 
 

@@ -53,6 +53,7 @@ def test_what_differs_between_alike_attempts_stands_in_the_items() -> None:
             "token": "f" * 32,
             "folder": f"/spool/agents/pool/jobs/{TASK}.0.1",
             "disk": "2049",
+            "files": "",
         }
     ]
     assert group.lines["initialdir"] == "$(folder)"
@@ -97,8 +98,8 @@ def test_configured_requirements_are_demanded_besides_ours() -> None:
 
 
 def test_files_are_carried_unless_they_are_shared() -> None:
-    assert lines({})["transfer_input_files"] == "in"
-    assert lines({})["transfer_output_files"] == "out"
+    assert lines({})["transfer_input_files"] == "$(files)"
+    assert lines({})["transfer_output_files"] == "out, checkpoints"
     told = lines({}, replace(MANNER, shared_files=True))
     assert told["should_transfer_files"] == "NO"
     assert not {"transfer_input_files", "when_to_transfer_output"} & told.keys()

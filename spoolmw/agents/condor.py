@@ -1,0 +1,177 @@
+"""The agent `condor`: a pool of HTCondor. Each attempt is a job; HTCondor chooses machine and time.
+
+To the daemon it is an agent with a link process, as one with a keeper on a host. What is
+special: attempts run on many hosts, so each tells its own; and the room that there is follows what
+runs, so that at most `max_idle` wait for a machine.
+
+Rule: a link process that says nothing for `SILENT_S` hangs in a call to the schedd, and is killed.
+It holds nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from spoolmw.agents.carried import CarriedAgent, Reach
+from spoolmw.agents.carrier.process import Link
+from spoolmw.agents.condorlink import describe
+from spoolmw.agents.condorlink.brief import wants
+from spoolmw.agents.contract import AgentEvent, Sink
+from spoolmw.agents.hostrunner import umask
+from spoolmw.agents.kinds import Kind
+from spoolmw.agents.ledger import Ledger
+from spoolmw.config import AgentConfig
+from spoolmw.errors import BadConfig
+from spoolmw.model.agent import Capacity, CapacityChanged, Launch
+from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.spooldir.publish import publish
+
+SILENT_S = 60.0  #: HTCondor's own time-outs are 20 s
+_LOOK_S = 5.0  #: between two looks whether the link process is alive
+_MODULE = "spoolmw.agents.condorlink"
+_SOURCES = ("/etc/condor/condor_config", "/usr/local/etc/condor_config")
+
+
+class PoolLedger(Ledger):
+    """Tells of each attempt also where it may run: HTCondor chooses the host."""
+
+    def _kind_of(self, work: Launch) -> Kind:
+        kind = super()._kind_of(work)
+        if not work.avoid and not work.spec.place.platform:
+            return kind
+        return {**kind, "avoid": list(work.avoid), "platform": work.spec.place.platform}
+
+
+class CondorAgent(CarriedAgent):
+    """One pool."""
+
+    @classmethod
+    def family(
+        cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
+    ) -> list[CondorAgent]:
+        """The one agent of a section. Raises BadConfig."""
+        _check(settings, root)
+        name = AgentName(settings.name)
+        return [cls(name, root, settings, sink_of(name))]
+
+    def __init__(self, name: AgentName, root: Path, settings: AgentConfig, sink: Sink) -> None:
+        link = Link([name], _MODULE, environment(settings, os.environ))
+        super().__init__(name, Reach(link, name, ""), root, settings, sink)
+        self._ledger = PoolLedger("")
+        self._slots = settings.pool.max_jobs
+        self._told_slots = 0
+        self._heard_at = time.monotonic()
+        self._spool_id = spool_id(self._root, name)
+
+    # -- the contract
+
+    def capacity(self) -> Capacity:
+        pool = self._settings.pool
+        return Capacity(
+            slots=0 if self._why_down else self._room(),
+            gpus=pool.max_gpus,
+            owner=self._settings.owner,
+            platform=pool.platform,
+        )
+
+    def _room(self) -> int:
+        """As many cores as run, and those that may wait for a machine."""
+        return min(self._slots, self._ledger.running_cpus() + self._settings.pool.max_idle)
+
+    def own_slots(self) -> int:
+        return self._settings.pool.max_jobs
+
+    def tail(self, attempt: AttemptId, offset: int, stream: str = "stdout") -> bytes:
+        """What an attempt prints comes with its result, not before."""
+        return b""
+
+    # -- the link
+
+    def _brief(self) -> dict[str, Any]:
+        self._heard_at = time.monotonic()
+        settings = self._settings
+        home = settings.home or pwd.getpwuid(os.geteuid()).pw_dir
+        named = {each: os.environ[each] for each in settings.env if each in os.environ}
+        setup = {
+            "env": {"PATH": settings.path, "LANG": "C.UTF-8", "HOME": home, **named},
+            "umask": umask(),
+            "interpreters": [*settings.python, *settings.interpreters],
+        }
+        return wants(settings, self._root, self._spool_id, setup).told()
+
+    def _until_give_up(self) -> float:
+        until = super()._until_give_up()
+        return _LOOK_S if until is None else min(until, _LOOK_S)
+
+    def _give_up_if_due(self) -> None:
+        if self._stream is not None and time.monotonic() - self._heard_at > SILENT_S:
+            self._heard_at = time.monotonic()
+            self._link.kill()
+        super()._give_up_if_due()
+
+    def _understand(self, told: dict[str, Any]) -> list[AgentEvent]:
+        self._heard_at = time.monotonic()
+        events: list[AgentEvent] = []
+        if told["event"] == "waiting":
+            self._ledger.waits_again(told["attempts"])
+        elif told["event"] != "beat":
+            events = super()._understand(told)
+        room = self.capacity()
+        if any(isinstance(each, CapacityChanged) for each in events):
+            self._told_slots = room.slots
+        elif room.slots != self._told_slots:
+            self._told_slots = room.slots
+            events.append(CapacityChanged(agent=self.name, capacity=room))
+        return events
+
+
+def environment(settings: AgentConfig, environ: Mapping[str, str]) -> dict[str, str]:
+    """What HTCondor's package finds in its environment; it reads it when it is loaded."""
+    pool = settings.pool
+    env: dict[str, str] = {}
+    if pool.condor_config:
+        env["CONDOR_CONFIG"] = pool.condor_config
+    elif "CONDOR_CONFIG" not in environ and not any(map(os.path.exists, _SOURCES)):
+        env["CONDOR_CONFIG"] = "ONLY_ENV"
+    if pool.collector:
+        env["_CONDOR_COLLECTOR_HOST"] = pool.collector
+    if pool.tokens:
+        env["_CONDOR_SEC_TOKEN_DIRECTORY"] = pool.tokens
+    return env
+
+
+def spool_id(root: Path, name: str) -> str:
+    """What names this spool and agent in job ads; it stays as long as the spool does."""
+    path = root / "agents" / name / "id"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = secrets.token_hex(12)
+    publish(f"{fresh}\n".encode(), path, tmp=path.parent)
+    return fresh
+
+
+def _check(settings: AgentConfig, root: Path) -> None:
+    """Raises BadConfig when it cannot work whatever comes."""
+    where = f"[agents.{settings.name}]"
+    if importlib.util.find_spec("htcondor2") is None:
+        raise BadConfig(
+            f"{where}: HTCondor's package for Python is not installed",
+            why='an agent of kind "condor" talks to the schedd through it',
+            fix="pip install 'spoolmw[condor]'",
+        )
+    why = describe.unfit(str(root.resolve()))
+    if why:
+        raise BadConfig(
+            f"{where}: HTCondor cannot use this spool",
+            why=why,
+            fix="move the spool to another path",
+        )

@@ -1,0 +1,87 @@
+"""A log of HTCondor's that is followed: what is new in it since the last look.
+
+Rule: what was before it was opened is not told; whoever opens it asks the queue afterwards, so
+that nothing falls between the two. What is odd (another file under its name, shorter than it
+was, not readable) is said, and the log opened anew: the queue is then asked again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import htcondor2
+
+from spoolmw.agents.condorlink.eventnews import News, news_of
+
+_MOST_AT_ONCE = 2000  #: events of one look
+
+
+class EventLog:
+    """One log file; it is made when it is not there and is our own."""
+
+    def __init__(self, path: str, *, is_own: bool) -> None:
+        self._path = path
+        self._is_own = is_own
+        self._log: htcondor2.JobEventLog | None = None
+        self._file = (0, 0)  #: device and inode
+        self._size = 0
+
+    def open(self) -> None:
+        """Begin at its present end."""
+        self.close()
+        with contextlib.suppress(OSError):
+            if self._is_own:
+                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            found = os.stat(self._path)
+            self._file = found.st_dev, found.st_ino
+            self._size = found.st_size
+            with contextlib.suppress(htcondor2.HTCondorException, RuntimeError):
+                log = htcondor2.JobEventLog(self._path)
+                for _ in log.events(stop_after=0):
+                    pass
+                self._log = log
+
+    def start_afresh(self) -> None:
+        """Empty it: no job writes into it any more."""
+        self.close()
+        if self._is_own:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+        self._log = None
+
+    def is_odd(self) -> bool:
+        """Whether it is not the file any more that was opened, or lost some of what was in it."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return True
+        is_other = self._log is None or (found.st_dev, found.st_ino) != self._file
+        return is_other or found.st_size < self._size
+
+    def news(self) -> Iterator[News]:
+        """What came since the last look. Raises ValueError for what is no log."""
+        try:
+            size = os.stat(self._path).st_size
+        except OSError:
+            return
+        if self._log is None or size == self._size:
+            return
+        self._size = size
+        count = 0
+        try:
+            for event in self._log.events(stop_after=0):
+                found = news_of(int(event.type), (event.cluster, event.proc), event)
+                if found is not None:
+                    yield found
+                count += 1
+                if count >= _MOST_AT_ONCE:
+                    self._size = -1  # there may be more
+                    return
+        except (htcondor2.HTCondorException, RuntimeError) as error:
+            raise ValueError(str(error)) from error
