@@ -191,7 +191,7 @@ class CondorStage(Stage):
             submit=(("keep_claim_idle", "30"),),
         )
         settings = AgentConfig(
-            name="here", kind="condor", python=(sys.executable,), give_up_s=60.0, pool=pool
+            name="here", kind="condor", give_up_s=60.0, pool=pool
         )
         [agent] = make_agents(settings, self.bench.root, lambda _name: self.heard).values()
         assert isinstance(agent, CondorAgent)
