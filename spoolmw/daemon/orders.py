@@ -18,6 +18,7 @@ from spoolmw.model.effects import Start, StartReplica, Stop
 from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.model.replica import Replica
 from spoolmw.model.task import Task, TaskState
+from spoolmw.rules import independence
 from spoolmw.spooldir.layout import active_of
 
 Limit = Callable[[int, AgentName], int]
@@ -80,6 +81,9 @@ class Orders:
 
 def launch_of(task: Task, of: Task | Replica, lease: Lease, limit: Limit) -> Launch:
     """The launch of the attempt of a task, or of one of its replicas, that holds `lease`."""
+    avoid: tuple[str, ...] = ()
+    if task.ballot is not None and isinstance(of, Replica):
+        avoid = independence.hosts_to_avoid(task.ballot, of.number)
     return Launch(
         attempt=of.attempt_id,
         token=lease.token,
@@ -88,4 +92,5 @@ def launch_of(task: Task, of: Task | Replica, lease: Lease, limit: Limit) -> Lau
         memory_bytes=limit(of.memory_bytes, lease.agent),
         since=of.since,
         element=task.element,
+        avoid=avoid,
     )

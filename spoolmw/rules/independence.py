@@ -90,6 +90,18 @@ def taken(ballot: Ballot, replica: int) -> Mapping[str, str]:
     }
 
 
+def hosts_to_avoid(ballot: Ballot, replica: int) -> tuple[str, ...]:
+    """The names of hosts that `replica` may not run at, for an engine that chooses the host itself.
+
+    None where several slots of one host count as several.
+    """
+    if ballot.wish.distinct == "slot":
+        return ()
+    others = (each for each in ballot.replicas if each.number != replica)
+    found = {e.spot.host for e in others if e.spot is not None and not _has_left(e)}
+    return tuple(sorted(found - {""}))
+
+
 def may_run(ballot: Ballot, replica: int, spot: Spot) -> bool:
     """Whether `replica` would be independent of the others at `spot`, and comparable with them."""
     platform = wanted_platform(ballot, replica)

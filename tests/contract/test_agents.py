@@ -190,9 +190,7 @@ class CondorStage(Stage):
             lease_s=20.0,
             submit=(("keep_claim_idle", "30"),),
         )
-        settings = AgentConfig(
-            name="here", kind="condor", give_up_s=60.0, pool=pool
-        )
+        settings = AgentConfig(name="here", kind="condor", give_up_s=60.0, pool=pool)
         [agent] = make_agents(settings, self.bench.root, lambda _name: self.heard).values()
         assert isinstance(agent, CondorAgent)
         agent.adopt(work)

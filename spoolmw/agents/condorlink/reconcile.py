@@ -43,7 +43,7 @@ class Seen(NamedTuple):
     hold_code: int = 0
     hold_subcode: int = 0
     text: str = ""  #: why it is held, or was removed
-    spooled: bool = True  #: its input is at the schedd, where it has to be brought there
+    spooled: bool = True  #: False: whoever should have brought its input to the schedd died
 
 
 class Expected(NamedTuple):
@@ -102,7 +102,7 @@ def _sorted_out(
     steps: list[Step] = []
     for each in sorted(queue):
         wanted = expected.get(each.attempt)
-        is_own = wanted is not None and wanted.token == each.token
+        is_own = wanted is not None and wanted.token == each.token and each.spooled
         if is_own and each.status is not Status.REMOVED and each.attempt not in own:
             own[each.attempt] = each
         elif each.status is not Status.REMOVED:
@@ -123,6 +123,6 @@ def _step(attempt: str, wanted: Expected, job: Seen | None, past: Seen | None) -
 def _of_queued(attempt: str, wanted: Expected, job: Seen) -> Step:
     if job.status is Status.COMPLETED:
         return Step(Verb.COLLECT, attempt, job)
-    if job.status is Status.HELD and job.spooled:
+    if job.status is Status.HELD:
         return Step(Verb.HELD, attempt, job)
     return Step(Verb.ADOPT, attempt, job)

@@ -103,11 +103,17 @@ def test_what_was_removed_while_nobody_looked_is_told_so() -> None:
     assert steps({A: Expected(T)}, [], [gone]) == {Step(Verb.REMOVED, A, gone)}
 
 
-def test_a_held_job_is_told_of_but_not_while_its_files_are_on_their_way() -> None:
+def test_a_held_job_is_told_of() -> None:
     held = seen(status=Status.HELD, hold_code=26)
     assert steps(WAITED_FOR, [held], []) == {Step(Verb.HELD, A, held)}
-    spooling = seen(status=Status.HELD, hold_code=16, spooled=False)
-    assert steps(WAITED_FOR, [spooling], []) == {Step(Verb.ADOPT, A, spooling)}
+
+
+def test_a_job_whose_files_never_came_to_the_schedd_is_submitted_anew() -> None:
+    half = seen(status=Status.HELD, hold_code=16, spooled=False)
+    assert steps({A: Expected(T)}, [half], []) == {
+        Step(Verb.REMOVE, A, half),
+        Step(Verb.SUBMIT, A),
+    }
 
 
 def test_nobodys_jobs_are_removed() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from spoolmw.model.attempt import Cause
 from spoolmw.model.effects import Discard, Judge, StartReplica, Stop
-from spoolmw.model.events import Cancelled
+from spoolmw.model.events import Cancelled, Started
 from spoolmw.model.host import Mark
 from spoolmw.model.redundancy import Validator
 from spoolmw.model.replica import Phase
@@ -419,3 +419,39 @@ def test_a_state_owes_what_led_to_it() -> None:
     assert owed(ballot) == (StartReplica(ballot.replicas[2]), Judge(TASK, 1, (0, 1)))
     ballot = after(ballot, a_judgement(ballot, a_class(0, 1)))
     assert owed(ballot) == (Discard(an_id(1)),)
+
+
+def test_an_engine_is_told_the_hosts_of_the_other_replicas() -> None:
+    ballot = placed(a_ballot())
+    assert independence.hosts_to_avoid(ballot, 0) == ("pc01",)
+    assert independence.hosts_to_avoid(ballot, 1) == ("pc00",)
+    failed = after(ballot, an_error(0))
+    assert independence.hosts_to_avoid(failed, 2) == ("pc00", "pc01")
+    left = after(ballot, a_loss(0, dead=True))
+    assert independence.hosts_to_avoid(left, 1) == ()
+
+
+def test_a_host_that_nobody_knows_yet_is_one_for_all() -> None:
+    """So the second replica waits in an engine's room until the first has begun somewhere."""
+    unknown = a_spot(machine="", host="")
+    ballot = after(a_ballot(), a_placement(0, spot=unknown))
+    assert independence.hosts_to_avoid(ballot, 1) == ()
+    assert not independence.may_run(ballot, 1, unknown)
+    begun = after(
+        ballot,
+        Started(
+            at=NOW,
+            attempt=an_id(0),
+            started_at=NOW,
+            host="host1.test",
+            slot="slot1_1",
+            machine="condor host1.test",
+        ),
+    )
+    assert independence.may_run(begun, 1, unknown)
+    assert independence.hosts_to_avoid(begun, 1) == ("host1.test",)
+
+
+def test_slots_of_one_host_are_apart_without_avoiding_it() -> None:
+    ballot = after(a_ballot(a_wish(distinct="slot")), a_placement(0))
+    assert independence.hosts_to_avoid(ballot, 1) == ()
