@@ -40,6 +40,23 @@ def being(person: Person) -> Iterator[None]:
         os.setgroups(groups)
 
 
+@contextlib.contextmanager
+def being_root_again() -> Iterator[None]:
+    """Within `being`: who could become somebody else is root for a while, for what root began."""
+    uid, gid = os.geteuid(), os.getegid()
+    if os.getresuid()[2] != 0:
+        yield
+        return
+    os.setresuid(0, 0, 0)
+    os.setresgid(0, 0, 0)
+    try:
+        yield
+    finally:
+        os.setresgid(gid, gid, 0)
+        os.setresuid(uid, uid, 0)
+        _keep_reading()
+
+
 def _keep_reading() -> None:
     head = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 
 import htcondor2
@@ -16,6 +17,12 @@ import htcondor2
 from spoolmw.agents.condorlink.eventnews import News, news_of
 
 _MOST_AT_ONCE = 2000  #: events of one look
+_STUCK_S = 3.0  #: an event is written at once; so long without its end, and it has none
+_AGAIN_S = 10.0  #: between two tries to open what cannot be opened
+
+
+class OddLog(Exception):
+    """The log is not what it was: who knows what was missed."""
 
 
 class EventLog:
@@ -27,10 +34,13 @@ class EventLog:
         self._log: htcondor2.JobEventLog | None = None
         self._file = (0, 0)  #: device and inode
         self._size = 0
+        self._tried_at = 0.0
+        self._stuck_at = 0.0  #: since then it grew and no event came; 0: it is not so
 
     def open(self) -> None:
         """Begin at its present end."""
         self.close()
+        self._stuck_at = 0.0
         with contextlib.suppress(OSError):
             if self._is_own:
                 os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -42,6 +52,17 @@ class EventLog:
                 for _ in log.events(stop_after=0):
                     pass
                 self._log = log
+        self._tried_at = time.monotonic()
+
+    def open_anew(self) -> None:
+        """Begin a fresh file where it is our own, else at the present end."""
+        self.start_afresh()
+        self.open()
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether it cannot be read at present."""
+        return self._log is None
 
     def start_afresh(self) -> None:
         """Empty it: no job writes into it any more."""
@@ -56,16 +77,21 @@ class EventLog:
         self._log = None
 
     def is_odd(self) -> bool:
-        """Whether it is not the file any more that was opened, or lost some of what was in it."""
+        """Whether it is not the file any more that was opened, or lost some of what was in it.
+
+        One that could not be opened is tried again now and then.
+        """
+        if self._log is None:
+            return time.monotonic() > self._tried_at + _AGAIN_S
         try:
             found = os.stat(self._path)
         except OSError:
             return True
-        is_other = self._log is None or (found.st_dev, found.st_ino) != self._file
-        return is_other or found.st_size < self._size
+        is_other = (found.st_dev, found.st_ino) != self._file or found.st_size < self._size
+        return is_other or bool(self._stuck_at and time.monotonic() > self._stuck_at + _STUCK_S)
 
     def news(self) -> Iterator[News]:
-        """What came since the last look. Raises ValueError for what is no log."""
+        """What came since the last look. Raises OddLog for what is no log."""
         try:
             size = os.stat(self._path).st_size
         except OSError:
@@ -74,8 +100,10 @@ class EventLog:
             return
         self._size = size
         count = 0
+        self._stuck_at = self._stuck_at or time.monotonic()
         try:
             for event in self._log.events(stop_after=0):
+                self._stuck_at = 0.0
                 found = news_of(int(event.type), (event.cluster, event.proc), event)
                 if found is not None:
                     yield found
@@ -84,4 +112,4 @@ class EventLog:
                     self._size = -1  # there may be more
                     return
         except (htcondor2.HTCondorException, RuntimeError) as error:
-            raise ValueError(str(error)) from error
+            raise OddLog(str(error)) from error

@@ -1,0 +1,300 @@
+"""The time from finding the schedd to losing it: submits, follows the log, brings results home.
+
+Rule 1: nothing is submitted before queue and history were compared with what the daemon waits for.
+Rule 2: the log tells the news; the queue is asked once in a while, and whenever the log is odd.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from spoolmw.agents.condorlink import ending, eventnews, holds, reconcile
+from spoolmw.agents.condorlink.brief import Brief
+from spoolmw.agents.condorlink.eventlog import EventLog, OddLog
+from spoolmw.agents.condorlink.eventnews import News
+from spoolmw.agents.condorlink.jobs import Job, Jobs
+from spoolmw.agents.condorlink.reconcile import RUNS, Seen, Step, Verb
+from spoolmw.agents.condorlink.schedd import Schedd
+from spoolmw.agents.condorlink.submitting import Submitter
+
+_TICK_S, _IDLE_TICK_S = 0.05, 0.5  #: between two looks at the log, with jobs and without
+_SOON_S = 1.0
+_ASKING_POLL_S = 3.0  #: where no log tells
+_MOST_AT_ONCE = 200  #: jobs of one turn
+_NOT_WANTED = "spoolmw does not wait for it any more"
+
+
+class Post(Protocol):
+    """The way to the daemon."""
+
+    def hear(self, timeout_s: float) -> list[dict[str, Any]]:
+        """What the daemon says."""
+
+    def tell(self, tree: dict[str, Any]) -> None:
+        """Say something."""
+
+    def beat(self) -> None:
+        """Say now and then that this process lives."""
+
+
+class Sitting:
+    """The time from finding the schedd to losing it."""
+
+    def __init__(self, link: Post, brief: Brief, jobs: Jobs, number: int) -> None:
+        self._link = link
+        self._brief = brief
+        self._jobs = jobs
+        self._number = number
+        pool = brief.pool
+        self._schedd = Schedd(pool.schedd, pool.collector, brief.spool_id)
+        self._submitter = Submitter(brief, self._schedd)
+        self._log = EventLog(str(brief.log), is_own=not pool.event_log)
+        self._poll_s = pool.poll_s if brief.has_log else min(pool.poll_s, _ASKING_POLL_S)
+        self._look_at = 0.0
+        self._unheard: set[str] = set()  #: attempts of which the log may not tell
+        self._told: list[ending.Told] = []
+        self._stopped: list[str] = []
+
+    def run(self) -> None:
+        """Serve. Raises ScheddTrouble, OSError, AgentError, wire.Closed."""
+        self._schedd.connect()
+        try:
+            if not self._schedd.jobs():
+                self._log.start_afresh()
+            self._log.open()
+            self._begin()
+            while True:
+                self._turn()
+        finally:
+            self._log.close()
+
+    def _turn(self) -> None:
+        for told in self._link.hear(_TICK_S if len(self._jobs) else _IDLE_TICK_S):
+            self._obey(told)
+        self._link.beat()
+        self._submit()
+        self._read_log()
+        if time.monotonic() >= self._look_at:
+            self._follow(self._look())
+        self._flush()
+
+    # -- what the daemon wants
+
+    def _obey(self, told: dict[str, Any]) -> None:
+        verb = told["do"]
+        if verb == "launch":  # what was meant for an earlier sitting counts as lost already
+            if told.get("session") == self._number:
+                self._jobs.enter(told["work"], are_new=True)
+        elif verb == "stop":
+            self._stop(list(filter(None, map(self._jobs.get, told["attempts"]))))
+        elif verb == "release":
+            self._release(list(filter(None, map(self._jobs.get, told["attempts"]))))
+
+    def _stop(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            job.is_stopping = True
+            if job.id is None or job.is_told:
+                self._has_stopped(job)
+        self._remove([job for job in jobs if job.id is not None and not job.is_told])
+
+    def _release(self, jobs: list[Job]) -> None:
+        ended = [job for job in jobs if job.is_told]
+        if self._brief.pool.is_remote:
+            self._remove(ended)  # they stay in the queue until they were fetched
+        for job in ended:
+            self._jobs.drop(job)
+
+    def _remove(self, jobs: Iterable[Job], why: str = _NOT_WANTED) -> None:
+        ids = [job.id for job in jobs if job.id is not None]
+        if ids and not self._schedd.remove(ids, why):
+            self._look_at = min(self._look_at, time.monotonic() + _SOON_S)
+
+    def _has_stopped(self, job: Job) -> None:
+        """Nothing of it runs any more."""
+        self._jobs.drop(job)
+        if not job.is_told:
+            self._stopped.append(job.attempt)
+
+    # -- jobs
+
+    def _submit(self) -> None:
+        waiting = [job for job in self._jobs if job.waits_to_be_submitted]
+        if not waiting:
+            return
+        for job, why in self._submitter.submit(waiting[:_MOST_AT_ONCE]):
+            self._tell_end(job, [ending.lost(job, "launch", "agent", why)])
+
+    def _read_log(self) -> None:
+        try:
+            if self._brief.has_log and self._log.is_odd():
+                raise OddLog("it is another file, or shorter than it was")
+            by_id = None
+            for news in self._log.news():
+                by_id = by_id or self._jobs.by_id()
+                job = by_id.get(news.job)
+                if job is not None and not job.is_told:
+                    self._heed(job, news)
+        except OddLog:
+            # Whoever has the old file open goes on writing there: its news are asked for.
+            self._unheard = {job.attempt for job in self._jobs}
+            self._log.open_anew()
+            self._look_at = 0.0
+
+    def _heed(self, job: Job, news: News) -> None:
+        """One fact about one job."""
+        if job.is_stopping:
+            if news.what in (eventnews.ENDED, eventnews.REMOVED):
+                self._has_stopped(job)
+            return
+        match news.what:
+            case eventnews.STARTED:
+                self._has_started(job, news.host, news.slot, time.time())
+            case eventnews.IDLE:
+                self._waits_again(job)
+            case eventnews.ENDED:
+                self._collect(job)
+            case eventnews.HELD:
+                self._is_held(job, (news.code, news.subcode, news.text))
+            case eventnews.REMOVED:
+                self._was_removed(job, news.text)
+            case _:
+                used = {"attempt": job.attempt, "cpu_s": 0.0, "memory_bytes": news.memory_bytes}
+                self._told.append(("usage", used))
+
+    def _has_started(self, job: Job, host: str, slot: str, at: float) -> None:
+        job.has_started(host, slot, at)
+        where = {"slot": slot or "slot", "pid": 0, "host": host, "machine": f"condor {host}"}
+        self._told.append(("started", {"attempt": job.attempt, "started": at, **where}))
+
+    def _waits_again(self, job: Job) -> None:
+        if job.is_running:
+            job.is_running = False
+            self._told.append(("waiting", {"attempt": job.attempt}))
+
+    def _collect(self, job: Job) -> None:
+        """It ended: bring home what it made. What finds no room is tried again."""
+        if self._brief.pool.is_remote and job.id is not None:
+            self._schedd.fetch(job.id)
+        try:
+            self._tell_end(job, ending.collected(job, self._brief.root))
+        except OSError:
+            self._look_at = min(self._look_at, time.monotonic() + _SOON_S * 10)
+
+    def _is_held(self, job: Job, reason: tuple[int, int, str]) -> None:
+        code, subcode, text = reason
+        if holds.is_held_for_nothing(code):
+            return
+        what = holds.meaning(code, subcode, text, time_s=float(job.given.kind.get("time", 0)))
+        self._tell_end(job, ending.held(job, what, self._brief.root))
+        self._remove([job], "spoolmw runs the task elsewhere, or tells its user")
+
+    def _was_removed(self, job: Job, text: str) -> None:
+        message = f"its job was removed from the pool's queue: {text or 'nobody said why'}"
+        self._tell_end(job, [ending.lost(job, "held", "agent", message)])
+
+    def _tell_end(self, job: Job, told: list[ending.Told]) -> None:
+        job.is_told = True
+        job.is_running = False
+        self._told += told
+
+    # -- the queue
+
+    def _begin(self) -> None:
+        """Compare all that is known, and say what there is."""
+        steps = self._look()
+        for step in steps:
+            if step.verb is Verb.REMOVE and step.seen is not None:
+                self._jobs.enter_stray(step.attempt, step.seen.token, step.seen.job)
+        self._jobs.sweep()
+        live = [job.attempt for job in self._jobs if not job.is_told]
+        outbox = [job.attempt for job in self._jobs if job.is_told]
+        names = {"live": live, "outbox": outbox, "died": []}
+        self._link.tell({"event": "hello", "session": self._number, "machine": "", **names})
+        self._link.tell({"event": "told"})
+        self._follow(steps)
+        self._flush()
+
+    def _look(self) -> list[Step]:
+        """Queue, history and folders against what is waited for."""
+        queue = self._schedd.jobs()
+        told = {job.attempt for job in self._jobs if job.is_told}
+        queue = [
+            each
+            for each in queue
+            if each.attempt not in told or each.status is not reconcile.Status.COMPLETED
+        ]
+        self._see_what_stopped(queue)
+        waited = [j for j in self._jobs if not (j.is_told or j.is_stopping)]
+        expected = {job.attempt: job.expected() for job in waited}
+        missing = reconcile.missing(expected, queue)
+        past = self._schedd.history(missing) if missing else []
+        self._unheard.intersection_update(job.attempt for job in self._jobs)
+        must_ask = bool(self._unheard) or (self._brief.has_log and self._log.is_blind)
+        poll_s = min(self._poll_s, _ASKING_POLL_S) if must_ask else self._poll_s
+        self._look_at = time.monotonic() + poll_s
+        return reconcile.reconcile(expected, queue, past)
+
+    def _see_what_stopped(self, queue: list[Seen]) -> None:
+        there = {each.job for each in queue}
+        for job in self._jobs:
+            if job.is_stopping and job.id not in there:
+                self._has_stopped(job)
+
+    def _follow(self, steps: list[Step]) -> None:
+        self._schedd_drops([step.seen for step in steps if step.verb is Verb.REMOVE])
+        for step in steps:
+            job = self._jobs.get(step.attempt)
+            if job is not None and step.verb is not Verb.REMOVE:
+                self._take_step(job, step)
+
+    def _schedd_drops(self, nobodys: list[Seen | None]) -> None:
+        ids = [each.job for each in nobodys if each is not None]
+        if ids:
+            self._schedd.remove(ids, _NOT_WANTED)
+
+    def _take_step(self, job: Job, step: Step) -> None:
+        seen = step.seen
+        match step.verb:
+            case Verb.ADOPT if seen is not None:
+                self._adopt(job, seen)
+            case Verb.COLLECT:
+                if seen is not None:
+                    job.id, job.host, job.slot = seen.job, seen.host, seen.slot
+                self._collect(job)
+            case Verb.HELD if seen is not None:
+                job.id = seen.job
+                self._is_held(job, (seen.hold_code, seen.hold_subcode, seen.text))
+            case Verb.REMOVED if seen is not None:
+                self._was_removed(job, seen.text)
+            case Verb.LOST:
+                text = "its job left the pool's queue without a word"
+                self._tell_end(job, [ending.lost(job, "connection", "agent", text)])
+            case _:
+                pass  # it is submitted at the next turn
+
+    def _adopt(self, job: Job, seen: Seen) -> None:
+        if job.id != seen.job:
+            job.note(seen.job)
+        if seen.status in RUNS and not job.is_running:
+            self._has_started(job, seen.host, seen.slot, seen.started_at or time.time())
+        elif seen.status not in RUNS:
+            self._waits_again(job)
+
+    # -- the daemon
+
+    def _flush(self) -> None:
+        """Tell what there is to tell, in order; what follows each other and is alike, together."""
+        told, self._told = self._told, []
+        at = 0
+        while at < len(told):
+            event = told[at][0]
+            entries: list[dict[str, Any]] = []
+            while at < len(told) and told[at][0] == event and len(entries) < 500:
+                entries.append(told[at][1])
+                at += 1
+            self._link.tell({"event": event, "attempts": entries})
+        stopped, self._stopped = self._stopped, []
+        if stopped:
+            self._link.tell({"event": "stopped", "attempts": stopped})

@@ -1,0 +1,157 @@
+"""A daemon and a pool of HTCondor, and tasks that tell where they run. All is an ordinary user's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from spoolmw import Spool
+from spoolmw.client.future import SpoolTask
+from tests.support.daemon import Daemon, end
+from tests.support.pool import Pool, user
+from tests.support.stepdown import being
+from tests.support.waiting import wait_until
+
+CONFIG = """\
+[intake]
+settle_s = 0.1
+[agents.pool]
+kind = "condor"
+schedd = "{schedd}"
+condor_config = "{config}"
+request_memory = "64MiB"
+request_disk = "1MiB"
+lease = "20s"
+{more}
+[agents.pool.submit]
+keep_claim_idle = 20
+{lines}
+{others}"""
+
+
+class Site:
+    """A daemon whose tasks run in a pool. While it is open this process is the pool's user."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        name: str = "site",
+        more: str = "",
+        lines: str = "",
+        others: str = "",
+    ) -> None:
+        """`more` are further keys of the agent, `lines` of its jobs, `others` further agents."""
+        self.pool = pool
+        self.shared = pool.shared
+        self._being = contextlib.ExitStack()
+        home = pool.own(pool.user_folder / name)
+        with being(user()):
+            config = CONFIG.format(
+                schedd=pool.schedd_name,
+                config=pool.by_user,
+                more=more,
+                lines=lines,
+                others=others,
+            )
+            self.daemon = Daemon(home, config=config)
+        self.spool: Spool
+
+    def __enter__(self) -> Site:
+        self._being.enter_context(being(user()))
+        try:
+            self.daemon.start()
+            self.spool = Spool(self.daemon.spool)
+            self.wait_for_pool()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            end(self.daemon)
+            self.pool.run("condor_rm", "-all", "-name", self.pool.schedd_name, check=False)
+        finally:
+            self._being.close()
+
+    def wait_for_pool(self) -> None:
+        """The agent has found the schedd."""
+        wait_until(lambda: self.agent()["slots"], last=self.daemon.log_text)
+
+    def agent(self) -> Mapping[str, object]:
+        rows = {each["name"]: each for each in self.daemon.ctl_json("agents")}
+        return rows["pool"]
+
+    def hold(self, number: int = 0, **options: object) -> Held:
+        """A task that runs until it is let go."""
+        return Held(self, number, options)
+
+    def queue(self, *attributes: str) -> list[list[str]]:
+        """These attributes of all jobs in the queue."""
+        asked = ("condor_q", "-name", self.pool.schedd_name, "-allusers", "-af")
+        return [line.split() for line in self.pool.run(*asked, *attributes).splitlines()]
+
+    def tokens(self) -> list[str]:
+        """The token of every job that there is or was, each as often as there was one."""
+        asked = ("condor_history", "-name", self.pool.schedd_name, "-af", "SpoolmwToken")
+        past = self.pool.run(*asked).split()
+        return sorted(past + [each for (each,) in self.queue("SpoolmwToken")])
+
+    def attempts(self, task: str) -> list[dict[str, object]]:
+        """How a task's attempts ended."""
+        [record] = self.daemon.ctl_json("show", task)
+        return list(record["attempts"])  # type: ignore[call-overload]
+
+
+class Held:
+    """A task that runs until it is let go, and what can be seen of it."""
+
+    def __init__(self, site: Site, number: int, options: dict[str, object]) -> None:
+        self._site = site
+        self._flag = site.shared / f"{site.daemon.home.name}-flag{number}"
+        self._note = site.shared / f"{site.daemon.home.name}-note{number}"
+        spool = site.spool.options(**options)  # type: ignore[arg-type]
+        self.task: SpoolTask = spool.submit(hold, str(self._flag), str(self._note))
+
+    def starts(self) -> list[str]:
+        """The hosts on which it was begun, in order."""
+        return self._note.read_text().split() if self._note.exists() else []
+
+    def until_it_runs(self, times: int = 1) -> str:
+        """Where it was begun last."""
+        wait_until(lambda: len(self.starts()) >= times, last=self._site.daemon.log_text)
+        return self.starts()[-1]
+
+    def job(self) -> str:
+        """The job that it is, once it is in the queue."""
+
+        def found() -> list[str]:
+            rows = self._site.queue("ClusterId", "ProcId", "SpoolmwAttempt")
+            return [f"{c}.{p}" for c, p, a in rows if a.startswith(f"{self.task.id}.")]
+
+        return str(wait_until(found, last=self._site.daemon.log_text)[-1])
+
+    def let_go(self) -> None:
+        self._flag.touch()
+
+    def attempts_so_far(self) -> list[dict[str, object]]:
+        """How its attempts ended."""
+        return self._site.attempts(self.task.id)
+
+    def attempts(self) -> list[dict[str, object]]:
+        """How its attempts ended, once it is delivered."""
+        wait_until(self.task.done, last=self._site.daemon.log_text)
+        return self._site.attempts(self.task.id)
+
+
+def hold(flag: str, note: str) -> str:
+    with open(note, "a") as file:
+        file.write(f"{os.uname().nodename}\n")
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not Path(flag).exists():
+        time.sleep(0.01)
+    return os.uname().nodename
