@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from spoolmw.errors import TaskFailed
+from tests.support.condor import needs_pool
 from tests.support.condorsite import Site
 from tests.support.daemon import header, trailer
-from tests.support.pool import Pool, needs_pool
+from tests.support.pool import Pool
 from tests.support.stepdown import being_root_again
 from tests.support.waiting import wait_until
 
@@ -135,7 +136,7 @@ def test_a_job_removed_or_held_by_hand_costs_the_task_nothing(
 ) -> None:
     held = common.hold(number, agents=["pool"], retries=0)
     held.until_it_runs()
-    common.pool.run(verb, "-name", common.pool.schedd_name, held.job())
+    common.run(verb, held.job())
     held.until_it_runs(2)
     held.let_go()
     held.task.result(timeout=60)
@@ -190,7 +191,8 @@ def test_a_daemon_killed_at_any_moment_submits_no_attempt_twice(site: Site) -> N
 def test_a_schedd_that_is_started_again_costs_nothing(site: Site) -> None:
     held = site.hold(retries=0)
     host = held.until_it_runs()
-    site.pool.schedd.signal("condor_schedd", signal.SIGKILL)
+    with being_root_again():
+        site.pool.schedd.signal("condor_schedd", signal.SIGKILL)
     held.let_go()
     assert held.task.result(timeout=90) == host
     assert held.starts() == [host]

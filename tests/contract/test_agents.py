@@ -25,8 +25,9 @@ from spoolmw.model.replica import Class
 from spoolmw.model.voting import Judged, JudgingFailed
 from spoolmw.runner import checkpoint as stored
 from tests.support.attempts import Bench
+from tests.support.condor import give, needs_pool, user
 from tests.support.lab import Lab, needs_hosts
-from tests.support.pool import Pool, needs_pool, personal, user
+from tests.support.pool import Pool, personal
 from tests.support.stepdown import being
 from tests.support.waiting import wait_until
 
@@ -197,10 +198,6 @@ class CondorStage(Stage):
         self.agent = agent
         wait_until(lambda: agent.capacity().slots, last=lambda: self.heard.events)
 
-    def jobs(self) -> list[str]:
-        """The attempts whose jobs are in the queue."""
-        return self.pool.run("condor_q", "-af", "SpoolmwAttempt").split()
-
     def close(self) -> None:
         super().close()
         self._being.__exit__(None, None, None)
@@ -252,7 +249,7 @@ def pool() -> Iterator[Pool]:
 def made_on(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Stage:
     if kind == "condor":
         made: Pool = request.getfixturevalue("pool")
-        return CondorStage(made.own(made.user_folder / tmp_path.name) / "spool", made)
+        return CondorStage(give(made.user_folder / tmp_path.name) / "spool", made)
     return BENCHES[kind](tmp_path / "spool")
 
 

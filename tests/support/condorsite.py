@@ -10,9 +10,10 @@ from pathlib import Path
 
 from spoolmw import Spool
 from spoolmw.client.future import SpoolTask
+from tests.support.condor import give, user
 from tests.support.daemon import Daemon, end
-from tests.support.pool import Pool, user
-from tests.support.stepdown import being
+from tests.support.pool import Pool
+from tests.support.stepdown import being, being_root_again
 from tests.support.waiting import wait_until
 
 CONFIG = """\
@@ -48,7 +49,7 @@ class Site:
         self.pool = pool
         self.shared = pool.shared
         self._being = contextlib.ExitStack()
-        home = pool.own(pool.user_folder / name)
+        home = give(pool.user_folder / name)
         with being(user()):
             config = CONFIG.format(
                 schedd=pool.schedd_name,
@@ -74,7 +75,7 @@ class Site:
     def __exit__(self, *_: object) -> None:
         try:
             end(self.daemon)
-            self.pool.run("condor_rm", "-all", "-name", self.pool.schedd_name, check=False)
+            self.run("condor_rm", "-all", check=False)
         finally:
             self._being.close()
 
@@ -90,15 +91,19 @@ class Site:
         """A task that runs until it is let go."""
         return Held(self, number, options)
 
+    def run(self, verb: str, *argv: str, check: bool = True) -> str:
+        """What one of HTCondor's programs says that is asked about the schedd."""
+        with being_root_again():
+            return self.pool.run(verb, "-name", self.pool.schedd_name, *argv, check=check)
+
     def queue(self, *attributes: str) -> list[list[str]]:
         """These attributes of all jobs in the queue."""
-        asked = ("condor_q", "-name", self.pool.schedd_name, "-allusers", "-af")
-        return [line.split() for line in self.pool.run(*asked, *attributes).splitlines()]
+        told = self.run("condor_q", "-allusers", "-af", *attributes)
+        return [line.split() for line in told.splitlines()]
 
     def tokens(self) -> list[str]:
         """The token of every job that there is or was, each as often as there was one."""
-        asked = ("condor_history", "-name", self.pool.schedd_name, "-af", "SpoolmwToken")
-        past = self.pool.run(*asked).split()
+        past = self.run("condor_history", "-af", "SpoolmwToken").split()
         return sorted(past + [each for (each,) in self.queue("SpoolmwToken")])
 
     def attempts(self, task: str) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ from spoolmw.agents.batch import collecting, saving
 from spoolmw.agents.carrier.claims import Garbage
 from spoolmw.agents.condorlink.holds import Held
 from spoolmw.agents.condorlink.jobs import Job
-from spoolmw.runner import reading, results
+from spoolmw.runner import reading, results, sandbox
 from spoolmw.runner.order import name_of, split
 
 Told = tuple[str, dict[str, Any]]
@@ -20,7 +20,7 @@ Told = tuple[str, dict[str, Any]]
 def collected(job: Job, root: Path) -> list[Told]:
     """What a job brought back: its checkpoint, its news, its report. Raises OSError."""
     told: list[Told] = []
-    saved = saving.bring(job.folder / "checkpoints", root, job.given)
+    saved = saving.bring(job.home / sandbox.CHECKPOINTS, root, job.given)
     if saved is not None:
         told.append(("checkpointed", saved))
     if not job.has_report:

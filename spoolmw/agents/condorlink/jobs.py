@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spoolmw.agents.batch import packing
 from spoolmw.agents.carrier.book import Given
 from spoolmw.agents.condorlink.eventnews import JobId
 from spoolmw.agents.condorlink.reconcile import Expected
@@ -42,8 +43,13 @@ class Job:
         return self.given.attempt
 
     @property
+    def home(self) -> Path:
+        """Where comes back what the job made."""
+        return self.folder / packing.HOME
+
+    @property
     def out(self) -> Path:
-        return self.folder / sandbox.OUT
+        return self.home / sandbox.OUT
 
     @property
     def has_report(self) -> bool:

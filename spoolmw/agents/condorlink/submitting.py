@@ -90,16 +90,17 @@ class Submitter:
         own = [(self._archive, _ARCHIVE)]
         if self._python is not None:
             own.append((self._python, self._python.name))
+        size = packed.size_bytes
         for source, name in own:
-            _link(source, job.folder / name)
+            size += source.stat().st_size
+            _link(source, (packed.source if packed.travels else packed.home) / name)
         names = [*packed.travels, *(name for _, name in own)]
-        size = sum((job.folder / each).stat().st_size for each in names)
         return describe.Packed(
             attempt=given.attempt,
             token=given.token,
             kind=given.kind,
-            folder=str(job.folder),
-            files=tuple(names),
+            folder=str(packed.home),
+            files=tuple(f"../{packing.SOURCE}/{name}" for name in names),
             size_bytes=size,
         )
 
