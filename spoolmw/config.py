@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spoolmw.configagents import AGENT_FIELD_NAMES, AgentConfig, agents_of
+from spoolmw.configagents import AGENT_FIELD_NAMES, AgentConfig, Pool, agents_of
 from spoolmw.errors import BadConfig
 from spoolmw.format.arrays import MOST_ELEMENTS
 from spoolmw.format.forms import BadForm, Written, read_toml
@@ -241,6 +241,7 @@ __all__ = [
     "Hooks",
     "Intake",
     "Log",
+    "Pool",
     "Retention",
     "Validation",
     "parse",

@@ -16,7 +16,7 @@ from spoolmw.agents.fake import FakeAgent
 from spoolmw.agents.registry import make_agent, make_agents
 from spoolmw.agents.ssh import SshAgent
 from spoolmw.config import AgentConfig
-from spoolmw.configagents import Pool as PoolConfig
+from spoolmw.config import Pool as PoolConfig
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Launch
 from spoolmw.model.attempt import Blame, Cause, Outcome

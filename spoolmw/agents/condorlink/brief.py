@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spoolmw.agents.condorlink import describe
-from spoolmw.config import AgentConfig
-from spoolmw.configagents import Pool
+from spoolmw.config import AgentConfig, Pool
 
 EVENTS = "events.log"
 JOBS = "jobs"
