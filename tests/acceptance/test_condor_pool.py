@@ -31,7 +31,7 @@ MY.JobLeaseDuration = 4
 queue {count}
 """
 #: Tells where it began, and goes on until the flag is there.
-HOLD = "uname -n >>{shared}/starts; until test -e {shared}/flag; do sleep 0.1; done"
+HOLD = "pwd >>{shared}/starts; until test -e {shared}/flag; do sleep 0.1; done"
 
 
 def submit(pool: Pool, script: str, *more: str, count: int = 1) -> str:
@@ -51,7 +51,8 @@ class Held:
     def starts(self) -> list[str]:
         """The hosts on which it began, in order."""
         note = self._pool.shared / "starts"
-        return note.read_text().split() if note.exists() else []
+        sandboxes = note.read_text().split() if note.exists() else []
+        return [Path(each).relative_to(self._pool.folder).parts[0] for each in sandboxes]
 
     def begun(self, times: int = 1) -> list[str]:
         wait_until(lambda: len(self.starts()) == times, last=self._pool.log_text)

@@ -16,7 +16,7 @@ from tests.support.daemon import ROOT
 from tests.support.people import Person, becoming
 
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-IS_ROOT = os.geteuid() == 0
+IS_ROOT = os.geteuid() == 0  #: whoever we may become for a while later
 
 
 @functools.cache
@@ -61,14 +61,14 @@ def user_name() -> str:
 
 def stepping_down() -> Sequence[str]:
     """The words before a command that have it run as the pool's user, and with our Python."""
-    return becoming(user()) if IS_ROOT else ()
+    return becoming(user()) if os.geteuid() == 0 else ()
 
 
 def give(path: Path, mode: int = 0o755) -> Path:
     """Make this a folder of the pool's user, or a file that is there already his."""
     if not path.exists():
         path.mkdir(parents=True)
-    if IS_ROOT:
+    if os.geteuid() == 0:
         os.chown(path, user().uid, user().gid)
     path.chmod(mode)
     return path

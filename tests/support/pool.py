@@ -117,9 +117,14 @@ class Pool:
             "daemons": daemons,
             "shares_port": "SHARED_PORT" in daemons,
             "cpus": self.cpus,
+            "environment": "" if IS_ROOT else f'"SPOOLMW_MACHINE={name}"',
         }
         parts = (poolconfig.EVERY.format(**told), poolconfig.MEMBER.format(**told), self._more)
         return Member(self.folder / name, f"{self._net}.{number}", "\n".join(parts))
+
+    def own(self, folder: Path) -> Path:
+        """Make a folder that belongs to the pool's user."""
+        return give(folder)
 
     def _make_key(self) -> None:
         """The key that signs tokens, and shows the members to each other."""
