@@ -27,7 +27,7 @@ TROUBLE = "trouble.json"  #: in `out/`, where no attempt could be run
 #: Exit codes. 0: there is a report. The launcher has the first of them, the order names its own
 #: for "I saved, start me again".
 NO_PYTHON, DAMAGED, UNUSABLE, BROKEN, TERMINATED = 81, 82, 83, 84, 143
-_MOST_ORDER_BYTES = 1 << 20
+_MOST_ORDER_BYTES = 64 << 20
 _DEVICES = "CUDA_VISIBLE_DEVICES"  #: what the batch system gave this job
 
 

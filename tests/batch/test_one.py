@@ -136,6 +136,17 @@ def test_only_plain_names_travel_and_nothing_is_copied(
     assert list(job.home.iterdir()) == [], "what comes back must not be written through links"
 
 
+def test_a_job_with_thousands_of_inputs(bench: Bench, system: BatchSystem) -> None:
+    data = [str(number).encode() for number in range(5000)]
+    inputs = [
+        {"name": f"in/{each.decode()}", "sha256": bench.input(each), "bytes": len(each)}
+        for each in data
+    ]
+    work = bench.command("/bin/sh", "-c", "ls in | wc -l", inputs=inputs)
+    system.run(work)
+    assert bench.files(work)["stdout"].strip() == b"5000"
+
+
 def test_values_of_other_tasks_are_taken_along(bench: Bench, system: BatchSystem) -> None:
     keep(bench, {"a": [1.5, 2]})
     work = a_taker(bench, "ONE", 3)
