@@ -68,6 +68,7 @@ class CondorAgent(CarriedAgent):
         self._slots = settings.pool.max_jobs
         self._told_slots = 0
         self._heard_at = time.monotonic()
+        self._is_silent = False
         self._spool_id = spool_id(self._root, name)
 
     # -- the contract
@@ -113,8 +114,15 @@ class CondorAgent(CarriedAgent):
     def _give_up_if_due(self) -> None:
         if self._stream is not None and time.monotonic() - self._heard_at > SILENT_S:
             self._heard_at = time.monotonic()
+            self._is_silent = True
             self._link.kill()
         super()._give_up_if_due()
+
+    def _lose(self, why: str) -> None:
+        if self._is_silent:
+            self._is_silent = False
+            why = f"the schedd does not answer: a call to it took longer than {SILENT_S:g} s"
+        super()._lose(why)
 
     def _understand(self, told: dict[str, Any]) -> list[AgentEvent]:
         self._heard_at = time.monotonic()

@@ -12,6 +12,7 @@ from spoolmw import Spool
 from spoolmw.client.future import SpoolTask
 from tests.support.condor import give, user
 from tests.support.daemon import Daemon, end
+from tests.support.people import Person
 from tests.support.pool import Pool
 from tests.support.stepdown import being, being_root_again
 from tests.support.waiting import wait_until
@@ -44,25 +45,34 @@ class Site:
         more: str = "",
         lines: str = "",
         others: str = "",
+        is_remote: bool = False,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """`more` are further keys of the agent, `lines` of its jobs, `others` further agents."""
+        """`more` are further keys of the agent, `lines` of its jobs, `others` further agents.
+
+        `is_remote`: we are who we are and have a token, and the schedd sees nothing of the spool.
+        """
         self.pool = pool
         self.shared = pool.shared
         self._being = contextlib.ExitStack()
+        self._person = Person(os.geteuid(), os.getegid()) if is_remote else user()
         home = give(pool.user_folder / name)
-        with being(user()):
+        if is_remote:
+            os.chown(home, os.geteuid(), os.getegid())
+            more = f"remote = true\n{more}"
+        with being(self._person):
             config = CONFIG.format(
                 schedd=pool.schedd_name,
-                config=pool.by_user,
+                config=pool.by_token if is_remote else pool.by_user,
                 more=more,
                 lines=lines,
                 others=others,
             )
-            self.daemon = Daemon(home, config=config)
+            self.daemon = Daemon(home, config=config, env=env)
         self.spool: Spool
 
     def __enter__(self) -> Site:
-        self._being.enter_context(being(user()))
+        self._being.enter_context(being(self._person))
         try:
             self.daemon.start()
             self.spool = Spool(self.daemon.spool)

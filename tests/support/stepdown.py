@@ -23,7 +23,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @contextlib.contextmanager
 def being(person: Person) -> Iterator[None]:
     """Be this user until the end; only root can, others are themselves."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or person.uid == 0:
         yield
         return
     groups = os.getgroups()
@@ -44,7 +44,7 @@ def being(person: Person) -> Iterator[None]:
 def being_root_again() -> Iterator[None]:
     """Within `being`: who could become somebody else is root for a while, for what root began."""
     uid, gid = os.geteuid(), os.getegid()
-    if os.getresuid()[2] != 0:
+    if uid == 0 or os.getresuid()[2] != 0:
         yield
         return
     os.setresuid(0, 0, 0)

@@ -1,0 +1,88 @@
+"""Other ways to a pool: a schedd elsewhere, one file system for all, hosts without Python, a hang."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.support.condor import needs_pool
+from tests.support.condorsite import Site
+from tests.support.daemon import ROOT, trailer
+from tests.support.pool import Pool
+from tests.support.stepdown import being_root_again
+from tests.support.waiting import wait_until
+
+pytestmark = needs_pool
+
+#: Has the daemon take a silent link process for one that hangs after five seconds.
+IMPATIENT = """\
+import sys
+if "spoolmw.daemon.main" in sys.orig_argv:
+    from spoolmw.agents import condor
+    condor.SILENT_S = 5.0
+"""
+SCRIPT = """\
+#!/bin/sh
+#SPOOLMW place.agents = ['pool']
+cat 'what is there' > copied; echo said
+"""
+
+
+def brings_its_files(site: Site) -> None:
+    site.daemon.drop("job.sh", SCRIPT, inputs={"what is there": "hello"})
+    result = site.daemon.result("job.sh")
+    assert trailer(result)["state"] == "done"
+    assert (result.with_suffix(".files") / "copied").read_text() == "hello"
+
+
+def test_a_schedd_elsewhere_gets_and_gives_files_with_a_token() -> None:
+    with Pool(hosts=1) as pool, Site(pool, is_remote=True) as site:
+        brings_its_files(site)
+        held = site.hold(agents=["pool"])
+        held.until_it_runs()
+        site.daemon.kill()
+        held.let_go()
+        wait_until(lambda: site.queue("JobStatus") == [["4"]])
+        site.daemon.start()
+        assert held.task.result(timeout=60) == "host1"
+        assert len(held.starts()) == 1
+        wait_until(lambda: not site.queue("ClusterId"))
+
+
+def test_jobs_use_the_spool_itself_where_all_see_it() -> None:
+    with (
+        Pool(hosts=1, shares_files=True) as pool,
+        Site(pool, more="shared_files = true") as site,
+    ):
+        brings_its_files(site)
+        assert site.spool.options(agents=["pool"]).submit(pow, 2, 5).result(timeout=60) == 32
+
+
+def test_the_daemons_python_travels_to_hosts_that_have_none() -> None:
+    more = 'runner_python = "bundle"'
+    with Pool(hosts=1, is_without_python=True) as pool, Site(pool, more=more) as site:
+        task = site.spool.options(agents=["pool"]).submit(pow, 2, 6)
+        assert task.result(timeout=120) == 64
+
+
+def test_a_schedd_that_hangs_is_noticed_and_costs_nothing(tmp_path: Path) -> None:
+    with Pool(hosts=1) as pool:
+        haste = pool.shared / "haste"
+        haste.mkdir()
+        (haste / "sitecustomize.py").write_text(IMPATIENT)
+        env = {"PYTHONPATH": f"{haste}{os.pathsep}{ROOT}"}
+        with Site(pool, more='poll = "2s"', env=env) as site:
+            held = site.hold(agents=["pool"], retries=0)
+            host = held.until_it_runs()
+            with being_root_again():
+                pids = pool.schedd.signal("condor_schedd", signal.SIGSTOP)
+            wait_until(lambda: not site.agent()["slots"], last=site.daemon.log_text)
+            assert "does not answer" in str(site.agent()["reason"])
+            with being_root_again():
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
+            site.wait_for_pool()
+            held.let_go()
+            assert held.task.result(timeout=90) == host
+            assert held.starts() == [host]
