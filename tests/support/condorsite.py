@@ -112,9 +112,13 @@ class Site:
         return [line.split() for line in told.splitlines()]
 
     def tokens(self) -> list[str]:
-        """The token of every job that there is or was, each as often as there was one."""
-        past = self.run("condor_history", "-af", "SpoolmwToken").split()
-        return sorted(past + [each for (each,) in self.queue("SpoolmwToken")])
+        """The token of every job that there is or was, each as often as there was one.
+
+        A schedd that is killed while it writes its history has a job in it twice.
+        """
+        names = ("ClusterId", "ProcId", "SpoolmwToken")
+        past = [line.split() for line in self.run("condor_history", "-af", *names).splitlines()]
+        return sorted(token for _, _, token in {tuple(e) for e in [*past, *self.queue(*names)]})
 
     def attempts(self, task: str) -> list[dict[str, object]]:
         """How a task's attempts ended."""
