@@ -81,3 +81,23 @@ def test_every_key_of_the_configuration_is_on_its_page() -> None:
             )
     for key in configagents._AGENT:
         assert f"[agents.NAME] {key}`" in (DOCS / "configuration.md").read_text()
+
+
+def test_every_key_of_a_pool_is_on_the_page_of_the_configuration() -> None:
+    text = (DOCS / "configuration.md").read_text().partition('of `kind = "condor"`')[2]
+    for key in configagents._POOL:
+        assert f"`{key}`" in text or f"agents.NAME.{key}]" in text, key
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "condor.md"])
+def test_the_documented_pools_are_accepted(page: str) -> None:
+    text = (DOCS / page).read_text()
+    shown = [
+        each for each in re.findall(r"```\n(.*?)```", text, re.DOTALL) if "[agents." in each
+    ]
+    shown += re.findall(r"   ```\n(.*?)   ```", text, re.DOTALL)
+    assert shown
+    for each in shown:
+        if 'kind = "condor"' in each:
+            data = re.sub(r"^   ", "", each, flags=re.MULTILINE).encode()
+            assert config.parse(data, Path("spoolmw.toml")).agents[0].kind == "condor"
