@@ -91,13 +91,9 @@ def test_every_key_of_a_pool_is_on_the_page_of_the_configuration() -> None:
 
 @pytest.mark.parametrize("page", ["configuration.md", "condor.md"])
 def test_the_documented_pools_are_accepted(page: str) -> None:
-    text = (DOCS / page).read_text()
-    shown = [
-        each for each in re.findall(r"```\n(.*?)```", text, re.DOTALL) if "[agents." in each
-    ]
-    shown += re.findall(r"   ```\n(.*?)   ```", text, re.DOTALL)
-    assert shown
-    for each in shown:
-        if 'kind = "condor"' in each:
-            data = re.sub(r"^   ", "", each, flags=re.MULTILINE).encode()
-            assert config.parse(data, Path("spoolmw.toml")).agents[0].kind == "condor"
+    shown = re.findall(r"```(?:toml|conf)\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    pools = [each for each in shown if 'kind = "condor"' in each]
+    assert pools
+    for each in pools:
+        data = re.sub(r"^ +", "", each, flags=re.MULTILINE).encode()
+        assert config.parse(data, Path("spoolmw.toml")).agents[0].kind == "condor"
