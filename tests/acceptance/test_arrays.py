@@ -191,7 +191,8 @@ def test_after_kills_in_the_middle_every_element_is_delivered_exactly_once(
         for enough in (20, 120, 250):
             wait_until(lambda n=enough: len(daemon.results()) >= n, last=daemon.log_text)
             for path in daemon.results():
-                ran[path.name] = (marks / path.name.split(".")[1]).read_text()
+                index = path.name.split(".")[1]
+                ran.setdefault(path.name, (marks / index).read_text())
             daemon.kill_everything() if enough != 120 else daemon.kill()
             daemon.start()
         elements = header(daemon.result("sweep", timeout_s=120))["elements"]
