@@ -1,5 +1,6 @@
 """Starts what the first argument names: `ARCHIVE runner FD DAEMON`, `ARCHIVE worker SETUP`;
-on a host of a cluster `ARCHIVE attach FOLDER`, `ARCHIVE keeper FOLDER`, `ARCHIVE probe FOLDER`.
+on a host of a cluster `ARCHIVE attach FOLDER`, `ARCHIVE keeper FOLDER`, `ARCHIVE probe FOLDER`;
+in a batch job `ARCHIVE one [FOLDER [SCRATCH]]`.
 
 Each loads only its own part of the package: a worker starts twice as fast without the others.
 """
@@ -16,8 +17,12 @@ _HOMES = {
     "keeper": ".keeper",
     "attach": ".attach",
     "probe": ".probe",
+    "one": ".solo",
 }
-_USAGE = "runner FD DAEMON | worker SETUP | attach FOLDER | keeper FOLDER | probe FOLDER"
+_USAGE = (
+    "runner FD DAEMON | worker SETUP | attach FOLDER | keeper FOLDER | probe FOLDER"
+    " | one [FOLDER [SCRATCH]]"
+)
 
 
 def main(argv: List[str]) -> int:

@@ -255,6 +255,11 @@ def read_manifest(path: str) -> Dict[str, Any]:
             data = file.read(_MOST_MANIFEST_BYTES)
     except OSError as error:
         raise Damaged(f"its {MANIFEST} cannot be read: {error.strerror}") from error
+    return parsed(data)
+
+
+def parsed(data: bytes) -> Dict[str, Any]:
+    """What stands in a manifest. Raises Damaged."""
     head, _, rest = data.rpartition(_OWN_DIGEST)
     if rest != hashlib.sha256(head).hexdigest().encode() + b'"}\n':
         raise Damaged(f"its {MANIFEST} was cut short or changed")

@@ -74,7 +74,7 @@ def setup_of(
     env = {
         "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
         "LANG": os.environ.get("LANG", "C.UTF-8"),
-        "HOME": pwd.getpwuid(os.geteuid()).pw_dir,
+        "HOME": _home(),
     }
     env.update({str(name): str(value) for name, value in (told.get("env") or {}).items()})
     return {
@@ -86,3 +86,11 @@ def setup_of(
         "umask": int(told["umask"]) if told.get("umask") is not None else 0o022,
         "foreign": True,
     }
+
+
+def _home() -> str:
+    """This user's home; batch systems run jobs under users that nobody has written down."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return os.environ.get("HOME", "/")

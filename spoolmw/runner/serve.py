@@ -121,7 +121,7 @@ class Runner:
             elif verb == "slots":
                 self._pool.slots = told["slots"]
             elif verb == "close":
-                self._close(told["grace_s"], now)
+                self._close(told, now)
             else:
                 raise wire.WireError(f"unknown verb {verb!r}")
 
@@ -287,8 +287,9 @@ class Runner:
         endings.remove_staged(attempt.id, self._spool)
         self._outbox.stopped.append(attempt.id)
 
-    def _close(self, grace_s: float, now: float) -> None:
-        """Begin nothing more; what runs may end within the grace."""
+    def _close(self, told: Dict[str, Any], now: float) -> None:
+        """Begin nothing more; what runs may end within the grace, after TERM if `at_once`."""
+        grace_s: float = told["grace_s"]
         self._closing = now + grace_s
         for member in self._pool.busy():
             verdict = member.sent[0].verdict
@@ -296,7 +297,8 @@ class Runner:
                 member.sent[0].verdict = verdict._replace(
                     kill_at=min(verdict.kill_at, self._closing)
                 )
-        self._term_at = now + max(0.0, grace_s - min(TERM_GRACE_S, grace_s / 4))
+        before_s = grace_s if told.get("at_once") else min(TERM_GRACE_S, grace_s / 4)
+        self._term_at = now + max(0.0, grace_s - before_s)
         for member in self._pool.busy():
             self._pool.put_back(member.take_back())
         for attempt in self._pool.drop_waiting():

@@ -23,6 +23,8 @@ KIND = "command"
 INSIDE = "dir"  #: where in a checkpoint the command's folder is
 BESIDE = "files"  #: where in it files of the working directory are
 VARIABLE = "SPOOLMW_CHECKPOINT_DIR"
+PRINTED = ("stdout", "stderr")
+BEFORE = ".before"  #: behind the name of a folder of outputs: what was printed there before
 MOST_IDLE = 3  #: restarts in a row without anything new to save
 SETTLED_S = 1.0  #: no file that a running command writes in place may be younger
 _LONGEST_WAIT_S = 60.0
@@ -87,6 +89,7 @@ class Keeper:
         if found is not None:
             with limits.Lifted():
                 self._put_back(found)
+                self._print_again()
         if found is not None or notes:
             self._ground.send(news.resumed(self._told.attempt, found, notes))
         self._saved = self._look()
@@ -189,6 +192,13 @@ class Keeper:
             outputs.copy(f"{found.path}/{each['name']}", target, mode)
             when = each.get("modified_ns", 0)
             os.utime(target, ns=(when, when))
+
+    def _print_again(self) -> None:
+        """What this attempt had printed when a batch system took it off its machine."""
+        files = os.path.dirname(self._ground.stderr)
+        for name in PRINTED:
+            with contextlib.suppress(FileNotFoundError):
+                outputs.copy(f"{files}{BEFORE}/{name}", f"{files}/{name}", 0o666)
 
 
 class _Changed(Exception):

@@ -105,7 +105,7 @@ class Giver:
     def _take_along(self, given: Given) -> list[str]:
         """Inputs and values of predecessors, as the task's header names them."""
         needs: list[str] = []
-        header = _interesting(f"{self._root}/{given.path}")
+        header = interesting(f"{self._root}/{given.path}")
         for each in (header.get("files") or {}).get("inputs") or ():
             digest = each["sha256"]
             needs.append(f"inputs/{digest}")
@@ -185,7 +185,7 @@ def forgotten(send: Send, found: dict[str, list[str]]) -> None:
         send(wire.json_frame({"do": "drop", **found}))
 
 
-def _interesting(path: str) -> dict[str, Any]:
+def interesting(path: str) -> dict[str, Any]:
     """A task's header when it names files of others; most do not, and are not parsed."""
     fd = os.open(path, _FLAGS)
     try:

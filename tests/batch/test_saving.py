@@ -1,0 +1,268 @@
+"""A batch job that is taken off its machine: what it saved goes with it to the next one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+from spoolmw import checkpoint
+from spoolmw.model.agent import Launch
+from tests.batch.test_one import locally
+from tests.support.attempts import Bench
+from tests.support.batchjob import EXIT, BatchSystem, Job, alive
+from tests.support.waiting import wait_until
+
+ALWAYS = {"every_s": 0.0}
+TERMINATED = 143
+
+
+def wander(steps: int, note: str, pause_s: float = 0.0, gate: str = "") -> list[float]:
+    """A random walk that saves each step, and notes which steps it took."""
+    done, source = checkpoint.load(([], random.Random(1)))
+    while len(done) < steps:
+        if gate and len(done) == steps - 1:
+            while not os.path.exists(gate):
+                time.sleep(0.01)
+                checkpoint.save((done, source))
+        done.append(source.gauss(0.0, 1.0))
+        with open(note, "a") as file:
+            file.write(f"{len(done)}\n")
+        checkpoint.save((done, source))
+        time.sleep(pause_s)
+    return done
+
+
+def steps_in(note: Path) -> list[int]:
+    return list(map(int, note.read_text().split())) if note.exists() else []
+
+
+def saved(job: Job) -> list[str]:
+    """The checkpoints in the job's sandbox."""
+    task, replica, _ = job.work.attempt
+    folder = job.sandbox / "checkpoints" / task / str(replica)
+    return sorted(each.name for each in folder.iterdir()) if folder.exists() else []
+
+
+def a_walk(bench: Bench, note: Path, steps: int = 8, pause_s: float = 0.0) -> Launch:
+    return bench.call(wander, steps, str(note), pause_s, checkpoint=ALWAYS)
+
+
+def test_it_hands_over_each_save_and_ends_with_the_right_result(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    """Twice started again in the same sandbox, once in a new one: four runs of one job."""
+    note = tmp_path / "note"
+    work = a_walk(bench, note, steps=4, pause_s=0.3)
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    assert [job.run(), job.run()] == [EXIT, EXIT]
+    job.keep_checkpoints()
+    job.arrive()
+    assert job.run() == EXIT
+    codes = [job.run()]
+    while codes[-1] == EXIT:  # its last save is handed over too, with nothing left to do
+        codes.append(job.run())
+    assert codes in ([0], [EXIT, 0])
+    assert job.collect().report["outcome"] == "success"
+    assert steps_in(note) == [1, 2, 3, 4], "no step was done twice"
+    assert bytes(bench.result(work).value) == locally(bench, a_walk(bench, note, steps=4))
+
+
+def test_what_travels_at_a_checkpoint_is_whole_and_little(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    work = a_walk(bench, tmp_path / "note", steps=10_000, pause_s=0.01)
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.5)
+    assert job.run() == EXIT
+    assert len(saved(job)) <= 2
+    assert not [name for name in saved(job) if name.startswith(".")]
+    assert len(steps_in(tmp_path / "note")) > 5, "not every save ends it"
+    assert alive(job.sandbox) == []
+
+
+def test_an_interval_that_has_not_passed_ends_nothing(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    job = system.job(
+        a_walk(bench, tmp_path / "note"), checkpoint_exit=EXIT, checkpoint_every_s=600.0
+    )
+    assert job.run() == 0
+
+
+def test_a_vacated_job_saves_and_goes_on_elsewhere(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    gate, note = tmp_path / "gate", tmp_path / "note"
+    work = bench.call(wander, 5, str(note), 0.0, str(gate), checkpoint={"every_s": 3600.0})
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=600.0)
+    job.start()
+    wait_until(lambda: len(steps_in(note)) == 4)
+    assert saved(job) == []
+    assert job.vacate() == EXIT
+    assert len(saved(job)) == 1, "TERM made it save"
+    job.keep_checkpoints()
+    job.arrive()
+    gate.touch()
+    assert job.run() == 0
+    collected = job.collect()
+    assert steps_in(note) == [1, 2, 3, 4, 5]
+    assert dict(collected.news)["resumed"][0]["saved"][:2] == [1, 1]
+
+
+def test_without_checkpoints_term_ends_the_whole_tree_without_a_report(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    work = bench.command("/bin/sh", "-c", f"setsid sleep 99 & touch {mark}; sleep 99")
+    job = system.job(work, checkpoint_exit=EXIT)
+    job.start()
+    wait_until(mark.exists)
+    before = time.monotonic()
+    assert job.vacate() == TERMINATED
+    assert time.monotonic() - before < 5
+    assert alive(job.sandbox) == []
+    assert list((job.sandbox / "out").iterdir()) == []
+
+
+def test_what_listens_to_term_may_end_by_itself(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    script = f"trap 'echo in time; exit 0' TERM; touch {mark}; while :; do sleep 0.05; done"
+    work = bench.command("/bin/sh", "-c", script)
+    job = system.job(work)
+    job.start()
+    wait_until(mark.exists)
+    assert job.vacate() == 0
+    job.collect()
+    assert bench.files(work)["stdout"] == b"in time\n"
+
+
+def test_what_does_not_listen_to_term_is_killed_after_the_grace(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    script = f"trap '' TERM; touch {mark}; while :; do sleep 0.05; done"
+    job = system.job(bench.command("/bin/sh", "-c", script), grace_s=1.0)
+    job.start()
+    wait_until(mark.exists)
+    before = time.monotonic()
+    assert job.vacate() == TERMINATED
+    assert 1.0 <= time.monotonic() - before < 6.0
+    assert alive(job.sandbox) == []
+
+
+def test_killed_at_once_it_leaves_nothing_running_and_goes_on_from_its_save(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    work = a_walk(bench, note, steps=30, pause_s=0.05)
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=600.0)
+    job.start()
+    wait_until(lambda: len(steps_in(note)) >= 10)
+    os.kill(job.pid, signal.SIGKILL)
+    assert job.end() == -signal.SIGKILL
+    wait_until(lambda: alive(job.sandbox) == [])
+    taken = len(steps_in(note))
+    assert job.run() == 0
+    again = [each for each in steps_in(note)[taken:] if each <= taken]
+    assert len(again) <= 1
+    assert job.collect().report["outcome"] == "success"
+
+
+def test_a_system_that_signals_all_processes_of_a_job(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    job = system.job(a_walk(bench, note, steps=10_000, pause_s=0.05), checkpoint_exit=EXIT)
+    job.start()
+    wait_until(lambda: len(steps_in(note)) >= 2)
+    everybody = alive(job.sandbox)
+    assert len(everybody) == 3, "the job, its runner, its worker"
+    for pid in sorted(everybody, reverse=True):
+        os.kill(pid, signal.SIGTERM)
+    assert job.end() == EXIT
+    assert alive(job.sandbox) == []
+    assert list((job.sandbox / "out").iterdir()) == []
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    work = a_walk(bench, note, steps=5, pause_s=0.2)
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    assert [job.run(), job.run()] == [EXIT, EXIT]
+    task, replica, _ = work.attempt
+    newest = job.sandbox / "checkpoints" / task / str(replica) / saved(job)[-1]
+    next(each for each in newest.iterdir() if each.name != "MANIFEST").write_bytes(b"")
+    while (code := job.run()) == EXIT:
+        assert not [name for name in saved(job) if name.startswith(".")], "it does not travel"
+    assert code == 0
+    assert job.collect().report["outcome"] == "success"
+    assert steps_in(note) == [1, 2, 2, 3, 4, 5]
+
+
+def test_the_replicas_newest_checkpoint_travels_with_the_job(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    """Saved by one attempt in the pool, brought home, taken up by the next one there."""
+    note = tmp_path / "note"
+    work = a_walk(bench, note, steps=4, pause_s=0.2)
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    assert job.run() == EXIT
+    job.keep_checkpoints()
+    entry = job.bring_checkpoint()
+    assert entry is not None
+    assert (entry["attempt"], entry["sequence"]) == (str(work.attempt), 1)
+    assert bench.checkpoints(work) == ["1-1"]
+    assert job.bring_checkpoint() is None, "it is here already"
+    successor = system.job(bench.again(work))
+    assert successor.run() == 0
+    assert steps_in(note) == [1, 2, 3, 4]
+    kept = (
+        successor.packed.source / "checkpoints" / work.attempt.task / "0" / "1-1" / "MANIFEST"
+    )
+    assert kept.samefile(bench.checkpoint(work, "1-1") / "MANIFEST"), "a link, no copy"
+
+
+def test_a_fresh_start_takes_no_checkpoint_along(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    work = a_walk(bench, tmp_path / "note", steps=3, pause_s=0.2)
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    assert job.run() == EXIT
+    job.keep_checkpoints()
+    job.bring_checkpoint()
+    fresh = system.job(bench.again(work, since=2))
+    assert list((fresh.packed.source / "checkpoints").iterdir()) == []
+
+
+def test_a_command_saves_by_its_own_exit_code_and_is_handed_over(
+    bench: Bench, system: BatchSystem
+) -> None:
+    script = (
+        "n=$(cat state 2>/dev/null || echo 0); n=$((n+1)); echo $n >state; sleep 0.2;"
+        " echo line $n; [ $n -lt 4 ] && exit 85; cat state >done"
+    )
+    wish = {"every_s": 3600.0, "files": ("state",)}
+    work = bench.command("/bin/sh", "-c", script, checkpoint=wish, outputs=["done"])
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    codes = [job.run() for _ in range(3)]
+    assert codes == [EXIT] * 3
+    assert job.run() == 0
+    job.collect()
+    assert bench.files(work)["done"] == b"4\n"
+    assert bench.files(work)["stdout"] == b"line 1\nline 2\nline 3\nline 4\n", "all of it"
+
+
+def test_a_system_without_checkpoints_is_told_of_none(
+    bench: Bench, system: BatchSystem, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    job = system.job(a_walk(bench, note, steps=10_000, pause_s=0.01))
+    job.start()
+    wait_until(lambda: len(steps_in(note)) > 3)
+    assert job.vacate() == TERMINATED
