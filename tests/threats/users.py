@@ -6,28 +6,16 @@ Users that every Debian has play the parts; only root can become them.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import ROOT, Daemon, end
-
-
-@dataclass(frozen=True)
-class Person:
-    """A user with one group."""
-
-    uid: int
-    gid: int
-
+from tests.support.daemon import Daemon, end
+from tests.support.people import Person, becoming
 
 GROUP, GROUP_NAME = 60, "games"
 DAEMON = Person(9, GROUP)  # news
@@ -55,32 +43,6 @@ def acting_as(person: Person) -> Iterator[None]:
         os.setegid(0)
         os.setgroups(groups)
         os.umask(mask)
-
-
-@functools.cache
-def becoming(person: Person) -> Sequence[str]:
-    """The words before a command that make it run as `person`, without any capability.
-
-    Where this Python lies in somebody's closed home, with that of reading everything.
-    """
-    who = ("setpriv", f"--reuid={person.uid}", f"--regid={person.gid}", "--clear-groups")
-    bare = (*who, "--inh-caps=-all", "--bounding-set=-all")
-    probe = "import sys, spoolmw.daemon.main; print(sys.prefix, sys._stdlib_dir)"
-    told = [
-        subprocess.run(
-            [*words, sys.executable, "-c", probe],
-            cwd="/",
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        for words in ((), bare)
-    ]
-    if told[0] == told[1]:
-        return bare
-    read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search")
-    return (*who, *read, "--bounding-set=-all,+dac_read_search")
 
 
 @contextlib.contextmanager

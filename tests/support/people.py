@@ -1,0 +1,46 @@
+"""Users of this machine that a test can become; only root can."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.support.daemon import ROOT
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user with one group."""
+
+    uid: int
+    gid: int
+
+
+@functools.cache
+def becoming(person: Person) -> Sequence[str]:
+    """The words before a command that make it run as `person`, without any capability.
+
+    Where this Python lies in somebody's closed home, with that of reading everything.
+    """
+    who = ("setpriv", f"--reuid={person.uid}", f"--regid={person.gid}", "--clear-groups")
+    bare = (*who, "--inh-caps=-all", "--bounding-set=-all")
+    probe = "import sys, spoolmw.daemon.main; print(sys.prefix, sys._stdlib_dir)"
+    told = [
+        subprocess.run(
+            [*words, sys.executable, "-c", probe],
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        for words in ((), bare)
+    ]
+    if told[0] == told[1]:
+        return bare
+    read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search")
+    return (*who, *read, "--bounding-set=-all,+dac_read_search")
