@@ -71,10 +71,11 @@ class CarriedAgent(HostAgent):
         self._ring.setblocking(False)  # noqa: FBT003
         self._thread = threading.Thread(target=self._serve, name=f"agent {name}", daemon=True)
 
-    def adopt(self, work: Sequence[Launch]) -> None:
+    def adopt(self, work: Sequence[Launch], given_up: Sequence[Launch] = ()) -> None:
         """Begin to serve; `work` is what ran here when an earlier daemon ended."""
         with self._lock:
             self._ledger.take(work)
+            self._ledger.given_up.take(given_up)
         self._thread.start()
 
     # -- the contract
@@ -95,7 +96,7 @@ class CarriedAgent(HostAgent):
 
     def stop(self, attempts: Sequence[AttemptId], *, is_wanted: bool = True) -> None:
         with self._lock:
-            names = self._ledger.stop(attempts)
+            names = self._ledger.stop(attempts, is_reachable=bool(self._session))
             if names:  # without a connection the next hello tells whether they still run
                 self._tell({"do": "stop", "attempts": names, "wanted": is_wanted})
 
@@ -290,7 +291,7 @@ class CarriedAgent(HostAgent):
         loss = Loss(Cause.CONNECTION, f"{self._label} or its keeper was restarted", dead=True)
         missing = self._ledger.unaccounted(held)
         events = self._ledger.lost(missing, told["died"], loss)
-        self._release(missing)
+        self._release([*missing, *self._ledger.given_up.vanished(held)])
         strangers = self._ledger.strangers(told["live"])
         if strangers:
             self._tell({"do": "stop", "attempts": strangers, "wanted": False})

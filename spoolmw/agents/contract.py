@@ -62,6 +62,7 @@ class Agent(Protocol):
 class Lasting(Protocol):
     """An agent whose attempts outlive the daemon; its close() leaves them where they are."""
 
-    def adopt(self, work: Sequence[Launch]) -> None:
+    def adopt(self, work: Sequence[Launch], given_up: Sequence[Launch] = ()) -> None:
         """Begin to serve. `work` ran here when an earlier daemon ended: what became of it is
-        told as of any launch, and what else still runs here is ended."""
+        told as of any launch. `given_up` was called lost meanwhile: should it report after all,
+        that is told too. What else still runs here is ended."""
