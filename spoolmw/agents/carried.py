@@ -11,14 +11,15 @@ what it was not released from.
 from __future__ import annotations
 
 import contextlib
+import logging
 import selectors
-import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spoolmw.agents.carrier.bell import Bell
 from spoolmw.agents.carrier.process import Link
 from spoolmw.agents.carrier.tails import Paired, Tails
 from spoolmw.agents.carrier.trouble import reason
@@ -30,6 +31,8 @@ from spoolmw.model.agent import Capacity, CapacityChanged, Launch
 from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.runner import outputs, wire
+
+_log = logging.getLogger("spoolmw")
 
 _FIRST_PAUSE_S = 0.2  #: before a dead link process is started again; doubles
 _LONGEST_PAUSE_S = 30.0
@@ -66,9 +69,8 @@ class CarriedAgent(HostAgent):
         self._give_up_at = time.monotonic() + settings.give_up_s
         self._facts: dict[str, Any] = {}
         self._tails = Tails(self._lock)
-        self._bell, self._ring = socket.socketpair()
-        self._bell.setblocking(False)  # noqa: FBT003  the standard library's own signature
-        self._ring.setblocking(False)  # noqa: FBT003
+        self._bell = Bell()
+        self._dead: wire.Stream | None = None  #: the newest that ended
         self._thread = threading.Thread(target=self._serve, name=f"agent {name}", daemon=True)
 
     def adopt(self, work: Sequence[Launch], given_up: Sequence[Launch] = ()) -> None:
@@ -128,12 +130,11 @@ class CarriedAgent(HostAgent):
         """Hang up; what runs on the host goes on, for the next daemon to take up."""
         with self._lock:
             self._closing = True
-        self._wake()
+        self._bell.ring()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
         self._link.close(self._label)
         self._bell.close()
-        self._ring.close()
 
     # -- sending
 
@@ -153,35 +154,41 @@ class CarriedAgent(HostAgent):
         with contextlib.suppress(wire.Closed):  # the thread sees its death too
             stream.send(wire.json_frame(tree))
             if stream.unsent:
-                self._wake()
+                self._bell.ring()
 
     def _release(self, names: Iterable[str]) -> None:
         told = list(names)
         if told:
             self._tell({"do": "release", "attempts": told})
 
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it is awake anyway; closed: nobody listens
-            self._ring.send(b"w")
-
     # -- the thread
 
     def _serve(self) -> None:
+        """Attend to one link process after the other. Whatever happens, this goes on."""
         pause_s = _FIRST_PAUSE_S
-        dead: wire.Stream | None = None
         while not self._closing:
             try:
-                stream = self._link.stream(self._label, dead)
-            except OSError as error:
-                self._lose(f"the link process cannot be started: {error.strerror}")
-            else:
-                dead = stream
-                self._begin(stream)
-                if self._listen(stream):
+                if self._attend():
                     pause_s = _FIRST_PAUSE_S
-                self._lose("the link process died")
+            except Exception as error:  # noqa: BLE001  it is told; who is silent helps nobody
+                _log.exception("agent failed agent=%s", self.name)
+                text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+                self._lose(f"an error in spoolmw, please report it with the log: {text}")
             self._wait(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+
+    def _attend(self) -> bool:
+        """Serve one link process until it is gone; returns whether it ever said a word."""
+        try:
+            stream = self._link.stream(self._label, self._dead)
+        except OSError as error:
+            self._lose(f"the link process cannot be started: {error.strerror}")
+            return False
+        self._dead = stream
+        self._begin(stream)
+        has_spoken = self._listen(stream)
+        self._lose("the link process died")
+        return has_spoken
 
     def _begin(self, stream: wire.Stream) -> None:
         """Tell a new link process which host it serves, and what this one may still report."""
@@ -197,10 +204,7 @@ class CarriedAgent(HostAgent):
         until = time.monotonic() + seconds
         while not self._closing and time.monotonic() < until:
             self._give_up_if_due()
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._bell, selectors.EVENT_READ)
-                if selector.select(max(0.0, min(until - time.monotonic(), 1.0))):
-                    self._bell.recv(4096)
+            self._bell.wait(max(0.0, min(until - time.monotonic(), 1.0)))
 
     def _listen(self, stream: wire.Stream) -> bool:
         """Pass on what the link says until it is gone; returns whether it ever said a word."""
@@ -216,7 +220,7 @@ class CarriedAgent(HostAgent):
                 selector.modify(stream, wanted)
                 ready = {key.fd for key, _ in selector.select(self._until_give_up())}
                 if self._bell.fileno() in ready:
-                    self._bell.recv(4096)
+                    self._bell.hush()
                 try:
                     with self._lock:
                         stream.flush()
@@ -246,7 +250,9 @@ class CarriedAgent(HostAgent):
     def _lose(self, why: str) -> None:
         """The link is gone, and with it the connection."""
         with self._lock:
-            self._stream = None
+            if self._stream is not None:
+                self._stream.close()
+                self._stream = None
             events = self._down(why)
         if not self._closing:
             self._sink(events)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +22,7 @@ from spoolmw.model.agent import CapacityChanged, Launch
 from spoolmw.model.events import Lost, Reported
 from spoolmw.model.ids import AgentName
 from spoolmw.runner import wire
+from tests.support.daemon import ROOT
 from tests.support.waiting import wait_until
 from tests.unit.agents.test_ledger import a_launch, a_report
 
@@ -82,7 +86,6 @@ class Desk:
 
     def __init__(self, root: Path) -> None:
         (root / "stage").mkdir(parents=True)
-        self.root = root
         self.ends = Ends()
         self.ear = Ear()
         self._stream: wire.Stream | None = None
@@ -211,3 +214,47 @@ def test_what_an_earlier_daemon_gave_up_may_still_report(desk: Desk) -> None:
     desk.says(ended(WORK))
     [report] = wait_until(lambda: desk.ear.of(Reported))
     assert report.attempt == WORK.attempt
+
+
+def test_what_nobody_expected_is_told_and_the_link_begins_anew(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.serve()
+    desk.connects()
+    desk.agent.launch([WORK])
+    desk.until_told("launch")
+    desk.says({"event": "ended", "attempts": [{"nonsense": 1}]})
+    wait_until(lambda: len(desk.ends.far) == 2)
+    assert "please report it with the log: KeyError" in desk.ear.reasons()[-1]
+    assert "Traceback" in caplog.text
+    assert NAME in str(desk.until_told("adopt"))
+    desk.connects(live=[WORK])
+    desk.says(ended(WORK))
+    wait_until(lambda: desk.ear.of(Reported))
+
+
+def test_a_package_that_is_missing_here_is_told_with_what_installs_it(tmp_path: Path) -> None:
+    (tmp_path / "paramiko.py").write_text(
+        "raise ModuleNotFoundError('No module named paramiko', name='paramiko')"
+    )
+    ours, theirs = socket.socketpair()
+    program = (sys.executable, "-P", "-m", "spoolmw.agents.sshlink", str(os.getpid()))
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', ROOT)}"
+    with (
+        ours,
+        subprocess.Popen(
+            [*program, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": path},
+        ) as link,
+    ):
+        theirs.close()
+        stream = wire.Stream(ours)
+        try:
+            [(_, payload)] = wait_until(stream.receive)
+            stream.close()
+            assert link.wait(10) == 0
+        finally:
+            link.kill()
+    told = json.loads(payload)
+    assert (told["event"], told["fix"]) == ("down", f"{sys.executable} -m pip install paramiko")
