@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import TypeGuard
 
+from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.deadlines import Deadlines
+from spoolmw.daemon.logs import fields, log
 from spoolmw.model.agent import Capacity, CapacityChanged
 from spoolmw.model.host import HostRecord
 from spoolmw.model.ids import AgentName
@@ -34,12 +36,19 @@ class Dispatch:
         self.ready = ReadyQueue()
         self.deadlines = Deadlines()
         self.hosts: Mapping[str, HostRecord] = {}  #: what is known of each machine, by its id
+        self._lost_at: dict[AgentName, float] = {}  #: boot-time clock; those in trouble
         self.draining = False
         self.closed_by_hand = ""  #: why files are not taken, set by an administrator
 
     def changed(self, event: CapacityChanged) -> None:
-        """An agent has other room than before."""
+        """An agent has other room than before; that it is lost, or there again, is told once."""
         room = self.rooms[event.agent]
+        if event.reason and not room.trouble:
+            self._lost_at[event.agent] = boot_s()
+            log.warning("agent lost %s", fields(agent=event.agent, why=event.reason))
+        elif room.trouble and not event.reason:
+            away_s = boot_s() - self._lost_at.pop(event.agent)
+            log.info("agent back %s", fields(agent=event.agent, after_s=f"{away_s:.1f}"))
         room.capacity = event.capacity
         room.trouble = event.reason
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -87,6 +88,21 @@ def test_a_task_that_kills_its_worker_three_times_is_failed_with_that_said(
     trailer = bench.trailer("a.sh")
     assert trailer["state"] == "failed"
     assert "killed its worker 3 times" in str(trailer["message"])
+
+
+def test_that_an_agent_is_lost_and_back_is_logged_once_each(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for why in ("the cable is out", "the cable is out", "paused after 5 failures"):
+            bench.agent.unplug(why)
+            bench.ticks()
+        bench.agent.plug()
+        bench.ticks()
+    told = [each.getMessage() for each in caplog.records]
+    lost, back = [each for each in told if each.startswith("agent ")]
+    assert lost == 'agent lost agent=lab why="the cable is out"'
+    assert back.startswith("agent back agent=lab after_s=0.")
 
 
 def test_an_unplugged_agent_gets_nothing_until_it_is_back(bench: Bench) -> None:
