@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spoolmw.agents.carrier import taking
 from spoolmw.agents.carrier.bell import Bell
 from spoolmw.agents.carrier.process import Link
 from spoolmw.agents.carrier.tails import Paired, Tails
@@ -30,7 +31,7 @@ from spoolmw.config import AgentConfig
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch
 from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.runner import outputs, wire
+from spoolmw.runner import wire
 
 _log = logging.getLogger("spoolmw")
 
@@ -271,6 +272,9 @@ class CarriedAgent(HostAgent):
                 self._release(filter(self._ledger.is_settled, told["attempts"]))
             case "stopped":
                 self._release(told["attempts"])
+            case "damaged":  # disks lose bytes; the one before it is told then
+                _log.warning("checkpoint damaged agent=%s %s", self.name, told["checkpoints"])
+                self._tell({"do": "drop", "damaged": told["checkpoints"]})
             case _:
                 pass
         return super()._understand(told)
@@ -336,14 +340,7 @@ class CarriedAgent(HostAgent):
             if each["attempt"] not in names and self._ledger.is_settled(each["attempt"])
         ]
         for name in passed_over:
-            self._discard(name)
+            taking.discard(f"{self._root}/stage/{name}")
         lost = [each["attempt"] for each in told if each["outcome"] == "lost"]
         self._release({*passed_over, *lost})
         return events
-
-    def _discard(self, name: str) -> None:
-        """A result came that nobody waits for."""
-        staged = self._root / "stage" / name
-        with contextlib.suppress(OSError):
-            staged.unlink(missing_ok=True)
-            outputs.remove(f"{staged}.files")

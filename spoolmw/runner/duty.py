@@ -214,6 +214,20 @@ class Duty:
             if key in self._owners and not self._roster.has_replica(key):
                 tidy.remove_checkpoints(self._owners.pop(key))
 
+        for key in told.get("damaged") or ():
+            self._drop_damaged(str(key))
+
+    def _drop_damaged(self, key: str) -> None:
+        """A checkpoint came home damaged: the one before it takes its place."""
+        of, _, name = key.rpartition("/")
+        owner = self._owners.get(of)
+        if owner is None or name not in greeting.names(owner):
+            return
+        tidy.remove_checkpoint(owner, name)
+        saved = greeting.newest(owner)
+        if saved is not None and self.client is not None:
+            self.client.sending.add(saved)
+
     def _tail(self, told: Dict[str, Any]) -> None:
         if self.client is not None:
             slot = self._roster.slot_of(told["attempt"])

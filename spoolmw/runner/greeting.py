@@ -39,10 +39,12 @@ def active(folder: HostFolder) -> List[str]:
 
 def orders(owners: Mapping[str, checkpoint.Owner]) -> Dict[str, List[str]]:
     """The names of all checkpoints here, by replica."""
-    return {
-        key: ["%d-%d" % each for each in checkpoint.orders(owner)]
-        for key, owner in owners.items()
-    }
+    return {key: names(owner) for key, owner in owners.items()}
+
+
+def names(owner: checkpoint.Owner) -> List[str]:
+    """The names of a replica's checkpoints, the newest first."""
+    return ["%d-%d" % each for each in checkpoint.orders(owner)]
 
 
 def key_of(owner: checkpoint.Owner) -> str:

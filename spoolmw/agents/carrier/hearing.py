@@ -12,6 +12,7 @@ from spoolmw.agents.carrier.claims import Garbage
 from spoolmw.agents.carrier.giving import Giver
 from spoolmw.agents.carrier.trouble import HostTrouble, trouble
 from spoolmw.runner import wire
+from spoolmw.runner.checkpoint import Damaged
 
 Tell = Callable[..., None]
 _MOST_TAIL_BYTES = 1 << 20
@@ -112,7 +113,10 @@ class Hearing:
         self._await(taking.Folder(folder, files, wanted=wanted), lambda: None)
 
     def _checkpointed(self, told: dict[str, Any]) -> None:
-        """A checkpoint comes home, and is told of when it is here."""
+        """A checkpoint comes home, and is told of when it is here.
+
+        Disks lose bytes: who has a damaged one is no liar. It need not be told again.
+        """
         entries = claims.entries("checkpointed", told)
         if len(entries) != 1:
             raise Garbage("a checkpoint of several attempts")
@@ -121,7 +125,11 @@ class Hearing:
         saved = taking.Saved(f"{self._root}/checkpoints", entries[0], files, known)
 
         def finish() -> None:
-            saved.finish()
+            try:
+                saved.finish()
+            except Damaged as error:
+                self._tell({"event": "damaged", "checkpoints": [saved.key], "why": str(error)})
+                return
             if known:
                 self._giver.saved(*entries[0]["attempt"].split(".")[:2])
                 self._tell({"event": "checkpointed", "attempts": entries})

@@ -216,6 +216,14 @@ def test_what_an_earlier_daemon_gave_up_may_still_report(desk: Desk) -> None:
     assert report.attempt == WORK.attempt
 
 
+def test_a_host_is_told_once_to_drop_a_checkpoint_that_came_damaged(desk: Desk) -> None:
+    desk.serve()
+    desk.connects()
+    desk.says({"event": "damaged", "checkpoints": ["a/0/1-2"], "why": "cut short"})
+    assert desk.until_told("drop")["damaged"] == ["a/0/1-2"]
+    assert desk.ear.reasons() == [""]
+
+
 def test_what_nobody_expected_is_told_and_the_link_begins_anew(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -256,13 +256,17 @@ def test_files_come_before_their_report_and_links_cannot_be_followed(far: Far) -
     session.close()
 
 
-def test_a_checkpoint_that_does_not_verify_never_gets_its_name(far: Far) -> None:
+def test_a_checkpoint_that_does_not_verify_is_refused_alone(far: Far) -> None:
     session = far.begin()
     told = {"attempt": ATTEMPT, "sequence": 1, "bytes": 3, "saved_at": 1.0}
     files = [["data", 3], ["MANIFEST", 2]]
     far.say({"event": "checkpointed", "attempts": [told], "files": files, "bytes": 5}, b"abc{}")
-    assert "damaged" in fails(session).why
+    heard = far.hears()
+    assert (heard["event"], heard["checkpoints"]) == ("damaged", [f"{TASK}/0/1-1"])
     assert list((far.root / "checkpoints").rglob("*-*")) == []
+    far.say(ended(report()), BODY)
+    assert far.hears()["event"] == "ended", "the host is believed as before"
+    session.close()
 
 
 def test_a_tail_comes_with_the_number_of_its_question(far: Far) -> None:
