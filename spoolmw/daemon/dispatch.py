@@ -13,6 +13,7 @@ from typing import TypeGuard
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.deadlines import Deadlines
 from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.resting import Resting
 from spoolmw.model.agent import Capacity, CapacityChanged
 from spoolmw.model.host import HostRecord
 from spoolmw.model.ids import AgentName
@@ -33,6 +34,7 @@ class Dispatch:
 
     def __init__(self, capacities: Mapping[AgentName, Capacity]) -> None:
         self.rooms = {name: Room(capacity) for name, capacity in capacities.items()}
+        self.resting = Resting(self.rooms)
         self.ready = ReadyQueue()
         self.deadlines = Deadlines()
         self.hosts: Mapping[str, HostRecord] = {}  #: what is known of each machine, by its id
@@ -62,6 +64,7 @@ class Dispatch:
         A replica is the last one: when it is placed, ask again.
         """
         self.ready.wake(now)
+        self.resting.wake(now)
         if self.draining or not self.ready.ready_count:
             return []
         if self.hosts:
@@ -125,7 +128,7 @@ class Dispatch:
 
     def dues(self) -> Iterator[float]:
         """When something begins or is over without anybody's doing (boot-time clock)."""
-        for due in (self.ready.next_due(), self.deadlines.next_due()):
+        for due in (self.ready.next_due(), self.deadlines.next_due(), self.resting.next_due()):
             if due is not None:
                 yield due
 

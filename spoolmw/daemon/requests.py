@@ -167,6 +167,7 @@ class Requests:
         else:
             for name in self._named(args):
                 self._reactor.dispatch.rooms[name].paused = ""
+                self._reactor.dispatch.resting.worked(name)
             if not args.get("agent"):
                 self._reactor.dispatch.draining = False
                 self._reactor.dispatch.closed_by_hand = ""
