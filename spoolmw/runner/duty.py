@@ -128,7 +128,7 @@ class Duty:
             "died": sorted(each for each in self._died if each not in self.shelf),
             "checkpoints": greeting.orders(self._owners),
         }
-        say({**greeting.hello(self._folder, self._pythons), **attempts})
+        say(greeting.bounded({**greeting.hello(self._folder, self._pythons), **attempts}))
         running = self._roster.running()
         if running:
             say({"event": "started", "attempts": running})

@@ -11,6 +11,19 @@ from . import PROTOCOL, checkpoint, host, hostfolder
 from .hostfolder import HostFolder
 from .sending import Saved
 
+_MOST_TOLD = 10_000  #: of what the other side could do without
+_SPARE = ("active", "values")
+
+
+def bounded(told: Dict[str, Any]) -> Dict[str, Any]:
+    """A hello that fits into a frame, however many reports wait: what is long is not told whole.
+
+    All reports, attempts and inputs are in it: 100,000 of each fit.
+    """
+    some = {key: told[key][:_MOST_TOLD] for key in _SPARE}
+    few = dict(list(told["checkpoints"].items())[:_MOST_TOLD])
+    return {**told, **some, "checkpoints": few}
+
 
 def hello(folder: HostFolder, pythons: Dict[str, str]) -> Dict[str, Any]:
     """What there is on this host and in the folder; attempts are not in it."""

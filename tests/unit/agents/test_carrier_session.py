@@ -269,6 +269,22 @@ def test_a_checkpoint_that_does_not_verify_is_refused_alone(far: Far) -> None:
     session.close()
 
 
+def test_a_result_that_the_disk_has_no_room_for_is_not_taken(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolmw.agents.carrier.hearing._LARGE_BYTES", 100)
+    monkeypatch.setattr("spoolmw.agents.carrier.hearing._SPARE_BYTES", 1 << 60)
+    session = far.begin()
+    far.say(ended(report()), BODY)
+    [told] = far.hears()["attempts"]
+    assert (told["outcome"], told["blame"], told["counts"]) == ("lost", "host", True)
+    assert "no room for its result" in told["message"]
+    assert list((far.root / "stage").iterdir()) == []
+    far.say({"event": "tail", "ask": 7, "bytes": 5}, b"hello")
+    assert far.hears()["event"] == "tail", "the host is in use as before"
+    session.close()
+
+
 def test_a_tail_comes_with_the_number_of_its_question(far: Far) -> None:
     session = far.begin()
     far.say({"event": "tail", "ask": 7, "bytes": 5}, b"hello")
