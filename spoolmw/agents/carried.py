@@ -11,14 +11,16 @@ what it was not released from.
 from __future__ import annotations
 
 import contextlib
+import logging
 import selectors
-import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spoolmw.agents.carrier import taking
+from spoolmw.agents.carrier.bell import Bell
 from spoolmw.agents.carrier.process import Link
 from spoolmw.agents.carrier.tails import Paired, Tails
 from spoolmw.agents.carrier.trouble import reason
@@ -29,7 +31,9 @@ from spoolmw.config import AgentConfig
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch
 from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.runner import outputs, wire
+from spoolmw.runner import wire
+
+_log = logging.getLogger("spoolmw")
 
 _FIRST_PAUSE_S = 0.2  #: before a dead link process is started again; doubles
 _LONGEST_PAUSE_S = 30.0
@@ -66,15 +70,15 @@ class CarriedAgent(HostAgent):
         self._give_up_at = time.monotonic() + settings.give_up_s
         self._facts: dict[str, Any] = {}
         self._tails = Tails(self._lock)
-        self._bell, self._ring = socket.socketpair()
-        self._bell.setblocking(False)  # noqa: FBT003  the standard library's own signature
-        self._ring.setblocking(False)  # noqa: FBT003
+        self._bell = Bell()
+        self._dead: wire.Stream | None = None  #: the newest that ended
         self._thread = threading.Thread(target=self._serve, name=f"agent {name}", daemon=True)
 
-    def adopt(self, work: Sequence[Launch]) -> None:
+    def adopt(self, work: Sequence[Launch], given_up: Sequence[Launch] = ()) -> None:
         """Begin to serve; `work` is what ran here when an earlier daemon ended."""
         with self._lock:
             self._ledger.take(work)
+            self._ledger.given_up.take(given_up)
         self._thread.start()
 
     # -- the contract
@@ -95,7 +99,7 @@ class CarriedAgent(HostAgent):
 
     def stop(self, attempts: Sequence[AttemptId], *, is_wanted: bool = True) -> None:
         with self._lock:
-            names = self._ledger.stop(attempts)
+            names = self._ledger.stop(attempts, is_reachable=bool(self._session))
             if names:  # without a connection the next hello tells whether they still run
                 self._tell({"do": "stop", "attempts": names, "wanted": is_wanted})
 
@@ -127,12 +131,11 @@ class CarriedAgent(HostAgent):
         """Hang up; what runs on the host goes on, for the next daemon to take up."""
         with self._lock:
             self._closing = True
-        self._wake()
+        self._bell.ring()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
         self._link.close(self._label)
         self._bell.close()
-        self._ring.close()
 
     # -- sending
 
@@ -152,35 +155,41 @@ class CarriedAgent(HostAgent):
         with contextlib.suppress(wire.Closed):  # the thread sees its death too
             stream.send(wire.json_frame(tree))
             if stream.unsent:
-                self._wake()
+                self._bell.ring()
 
     def _release(self, names: Iterable[str]) -> None:
         told = list(names)
         if told:
             self._tell({"do": "release", "attempts": told})
 
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it is awake anyway; closed: nobody listens
-            self._ring.send(b"w")
-
     # -- the thread
 
     def _serve(self) -> None:
+        """Attend to one link process after the other. Whatever happens, this goes on."""
         pause_s = _FIRST_PAUSE_S
-        dead: wire.Stream | None = None
         while not self._closing:
             try:
-                stream = self._link.stream(self._label, dead)
-            except OSError as error:
-                self._lose(f"the link process cannot be started: {error.strerror}")
-            else:
-                dead = stream
-                self._begin(stream)
-                if self._listen(stream):
+                if self._attend():
                     pause_s = _FIRST_PAUSE_S
-                self._lose("the link process died")
+            except Exception as error:  # noqa: BLE001  it is told; who is silent helps nobody
+                _log.exception("agent failed agent=%s", self.name)
+                text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+                self._lose(f"an error in spoolmw, please report it with the log: {text}")
             self._wait(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+
+    def _attend(self) -> bool:
+        """Serve one link process until it is gone; returns whether it ever said a word."""
+        try:
+            stream = self._link.stream(self._label, self._dead)
+        except OSError as error:
+            self._lose(f"the link process cannot be started: {error.strerror}")
+            return False
+        self._dead = stream
+        self._begin(stream)
+        has_spoken = self._listen(stream)
+        self._lose("the link process died")
+        return has_spoken
 
     def _begin(self, stream: wire.Stream) -> None:
         """Tell a new link process which host it serves, and what this one may still report."""
@@ -196,10 +205,7 @@ class CarriedAgent(HostAgent):
         until = time.monotonic() + seconds
         while not self._closing and time.monotonic() < until:
             self._give_up_if_due()
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._bell, selectors.EVENT_READ)
-                if selector.select(max(0.0, min(until - time.monotonic(), 1.0))):
-                    self._bell.recv(4096)
+            self._bell.wait(max(0.0, min(until - time.monotonic(), 1.0)))
 
     def _listen(self, stream: wire.Stream) -> bool:
         """Pass on what the link says until it is gone; returns whether it ever said a word."""
@@ -215,7 +221,7 @@ class CarriedAgent(HostAgent):
                 selector.modify(stream, wanted)
                 ready = {key.fd for key, _ in selector.select(self._until_give_up())}
                 if self._bell.fileno() in ready:
-                    self._bell.recv(4096)
+                    self._bell.hush()
                 try:
                     with self._lock:
                         stream.flush()
@@ -245,7 +251,9 @@ class CarriedAgent(HostAgent):
     def _lose(self, why: str) -> None:
         """The link is gone, and with it the connection."""
         with self._lock:
-            self._stream = None
+            if self._stream is not None:
+                self._stream.close()
+                self._stream = None
             events = self._down(why)
         if not self._closing:
             self._sink(events)
@@ -264,6 +272,9 @@ class CarriedAgent(HostAgent):
                 self._release(filter(self._ledger.is_settled, told["attempts"]))
             case "stopped":
                 self._release(told["attempts"])
+            case "damaged":  # disks lose bytes; the one before it is told then
+                _log.warning("checkpoint damaged agent=%s %s", self.name, told["checkpoints"])
+                self._tell({"do": "drop", "damaged": told["checkpoints"]})
             case _:
                 pass
         return super()._understand(told)
@@ -290,7 +301,7 @@ class CarriedAgent(HostAgent):
         loss = Loss(Cause.CONNECTION, f"{self._label} or its keeper was restarted", dead=True)
         missing = self._ledger.unaccounted(held)
         events = self._ledger.lost(missing, told["died"], loss)
-        self._release(missing)
+        self._release([*missing, *self._ledger.given_up.vanished(held)])
         strangers = self._ledger.strangers(told["live"])
         if strangers:
             self._tell({"do": "stop", "attempts": strangers, "wanted": False})
@@ -329,14 +340,7 @@ class CarriedAgent(HostAgent):
             if each["attempt"] not in names and self._ledger.is_settled(each["attempt"])
         ]
         for name in passed_over:
-            self._discard(name)
+            taking.discard(f"{self._root}/stage/{name}")
         lost = [each["attempt"] for each in told if each["outcome"] == "lost"]
         self._release({*passed_over, *lost})
         return events
-
-    def _discard(self, name: str) -> None:
-        """A result came that nobody waits for."""
-        staged = self._root / "stage" / name
-        with contextlib.suppress(OSError):
-            staged.unlink(missing_ok=True)
-            outputs.remove(f"{staged}.files")

@@ -19,7 +19,7 @@ class Agent(Protocol):
     """A place that runs attempts: local cores, an ssh host, a HTCondor or BOINC pool.
 
     launch() and stop() are idempotent in the attempt's id: the daemon repeats them after a
-    crash. No method blocks for longer than a few milliseconds, except close(). Only
+    crash. No method blocks for longer than a few milliseconds, except close() and tail(). Only
     AgentError may be raised. Events arrive on the sink that the agent was made with; an
     event's `at` is the boot-time clock (time.clock_gettime(CLOCK_BOOTTIME)).
 
@@ -51,7 +51,7 @@ class Agent(Protocol):
     def tail(self, attempt: AttemptId, offset: int, stream: str = "stdout") -> bytes:
         """Up to 64 KiB of a running attempt's output from `offset`; empty when there is no more.
 
-        A negative `offset` counts from the end.
+        A negative `offset` counts from the end. It may take a moment, and any thread may call it.
         """
 
     def close(self, grace_s: float) -> None:
@@ -62,6 +62,7 @@ class Agent(Protocol):
 class Lasting(Protocol):
     """An agent whose attempts outlive the daemon; its close() leaves them where they are."""
 
-    def adopt(self, work: Sequence[Launch]) -> None:
+    def adopt(self, work: Sequence[Launch], given_up: Sequence[Launch] = ()) -> None:
         """Begin to serve. `work` ran here when an earlier daemon ended: what became of it is
-        told as of any launch, and what else still runs here is ended."""
+        told as of any launch. `given_up` was called lost meanwhile: should it report after all,
+        that is told too. What else still runs here is ended."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from spoolmw.agents import endings, news, validations
 from spoolmw.agents.contract import AgentEvent
+from spoolmw.agents.givenup import GivenUp
 from spoolmw.agents.kinds import Kind, kind_of
 from spoolmw.model.agent import Launch, Sighting
 from spoolmw.model.attempt import Blame, Cause
@@ -50,8 +51,7 @@ class Ledger:
         self._live: dict[str, Launch] = {}
         self._running: dict[str, dict[str, Any]] = {}
         self._reported: OrderedDict[AttemptId, AgentEvent] = OrderedDict()
-        #: Called lost while nobody knew whether they were: if they report, that is told too.
-        self._given_up: OrderedDict[str, Launch] = OrderedDict()
+        self.given_up = GivenUp()
         #: These two by task and replica.
         self._stopping: dict[str, str] = {}
         self._kept_back: dict[str, Launch] = {}
@@ -118,13 +118,14 @@ class Ledger:
         self._last = key
         return self._last_kind
 
-    def stop(self, attempts: Iterable[AttemptId]) -> list[str]:
+    def stop(self, attempts: Iterable[AttemptId], *, is_reachable: bool = True) -> list[str]:
         """Forget these attempts; returns the names that the runner must be told to stop."""
         names: list[str] = []
         for each in attempts:
             name = str(each)
-            self._given_up.pop(name, None)
-            if self._live.pop(name, None) is None:
+            if not is_reachable and self.given_up.stop_later(name):
+                continue
+            if self._live.pop(name, None) is None and self.given_up.forget(name) is None:
                 continue
             self._running.pop(name, None)
             owner = _owner(name)
@@ -154,7 +155,7 @@ class Ledger:
         """The reports of these need not be repeated any more."""
         for each in attempts:
             self._reported.pop(each, None)
-            self._given_up.pop(str(each), None)
+            self.given_up.forget(str(each))
 
     def started(self, told: Iterable[Mapping[str, Any]]) -> list[AgentEvent]:
         """Attempts that run for a while."""
@@ -208,7 +209,7 @@ class Ledger:
         events: list[AgentEvent] = []
         for each in told:
             name = each["attempt"]
-            launch = self._live.pop(name, None) or self._given_up.pop(name, None)
+            launch = self._live.pop(name, None) or self.given_up.forget(name)
             if launch is None:
                 continue
             self._running.pop(name, None)
@@ -250,7 +251,7 @@ class Ledger:
                 events += validations.lost(at, launch.attempt, loss.cause, loss.message)
                 continue
             if not loss.dead:
-                self._given_up[name] = launch
+                self.given_up.take([launch])
             events.append(
                 Lost(
                     at=at,
@@ -266,8 +267,6 @@ class Ledger:
                     dead=loss.dead,
                 )
             )
-        while len(self._given_up) > _MOST_KEPT:
-            self._given_up.popitem(last=False)
         return events
 
     def unaccounted(self, held: Collection[str]) -> list[str]:
@@ -283,13 +282,17 @@ class Ledger:
         """Attempts whose end was ordered and not told yet."""
         return list(self._stopping.values())
 
-    def strangers(self, held: Iterable[str]) -> list[str]:
-        """Of what the runner holds, that which nobody waits for."""
-        return [name for name in held if name not in self._live and name not in self._given_up]
+    def strangers(self, live: Iterable[str]) -> list[str]:
+        """Of what lives at the runner, that which nobody waits for (any more)."""
+        wanted = self.given_up.is_wanted
+        found = [name for name in live if name not in self._live and not wanted(name)]
+        for name in found:
+            self.given_up.forget(name)
+        return found
 
     def is_settled(self, name: str) -> bool:
         """Whether nobody waits for this attempt's report, nor for its commit (a loss needs none)."""
-        if name in self._live or name in self._given_up:
+        if name in self._live or name in self.given_up:
             return False
         task, replica, number = name.split(".")
         told = self._reported.get(AttemptId(TaskId(task), int(replica), int(number)))
@@ -297,7 +300,7 @@ class Ledger:
 
     def still_held(self) -> list[Any]:
         """A launch frame's work: all that may still report, for a link that starts anew."""
-        return self._groups([*self._live.values(), *self._given_up.values()])
+        return self._groups([*self._live.values(), *self.given_up])
 
     def ahead(self, slots: int) -> int:
         """How many short attempts may wait at the runner beyond its slots."""

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import TypeGuard
 
+from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.deadlines import Deadlines
+from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.resting import Resting
 from spoolmw.model.agent import Capacity, CapacityChanged
 from spoolmw.model.host import HostRecord
 from spoolmw.model.ids import AgentName
@@ -31,15 +34,23 @@ class Dispatch:
 
     def __init__(self, capacities: Mapping[AgentName, Capacity]) -> None:
         self.rooms = {name: Room(capacity) for name, capacity in capacities.items()}
+        self.resting = Resting(self.rooms)
         self.ready = ReadyQueue()
         self.deadlines = Deadlines()
         self.hosts: Mapping[str, HostRecord] = {}  #: what is known of each machine, by its id
+        self._lost_at: dict[AgentName, float] = {}  #: boot-time clock; those in trouble
         self.draining = False
         self.closed_by_hand = ""  #: why files are not taken, set by an administrator
 
     def changed(self, event: CapacityChanged) -> None:
-        """An agent has other room than before."""
+        """An agent has other room than before; that it is lost, or there again, is told once."""
         room = self.rooms[event.agent]
+        if event.reason and not room.trouble:
+            self._lost_at[event.agent] = boot_s()
+            log.warning("agent lost %s", fields(agent=event.agent, why=event.reason))
+        elif room.trouble and not event.reason:
+            away_s = boot_s() - self._lost_at.pop(event.agent)
+            log.info("agent back %s", fields(agent=event.agent, after_s=f"{away_s:.1f}"))
         room.capacity = event.capacity
         room.trouble = event.reason
 
@@ -53,6 +64,7 @@ class Dispatch:
         A replica is the last one: when it is placed, ask again.
         """
         self.ready.wake(now)
+        self.resting.wake(now)
         if self.draining or not self.ready.ready_count:
             return []
         if self.hosts:
@@ -116,7 +128,7 @@ class Dispatch:
 
     def dues(self) -> Iterator[float]:
         """When something begins or is over without anybody's doing (boot-time clock)."""
-        for due in (self.ready.next_due(), self.deadlines.next_due()):
+        for due in (self.ready.next_due(), self.deadlines.next_due(), self.resting.next_due()):
             if due is not None:
                 yield due
 

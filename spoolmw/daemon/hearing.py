@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from spoolmw.agents.contract import AgentEvent, AttemptEvent
 from spoolmw.daemon import attempts
-from spoolmw.daemon.clock import wall_s
+from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.latecomers import Latecomers
@@ -82,6 +82,7 @@ class Hearing:
         event = self.fit(told, task)
         if event is None:
             return False
+        self._dispatch.resting.follow(event, attempts.lease_of(task, event.attempt), boot_s())
         after = apply(task, event)
         if not isinstance(event, Reported | Lost):
             return False

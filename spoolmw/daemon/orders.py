@@ -7,13 +7,14 @@ never started.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from spoolmw.agents.contract import Agent
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Launch
-from spoolmw.model.attempt import Lease
+from spoolmw.model.attempt import Lease, Ran
 from spoolmw.model.effects import Start, StartReplica, Stop
 from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.model.replica import Replica
@@ -66,6 +67,8 @@ class Orders:
         """Tell the agents, stops first; returns the attempts that could not be launched, and why."""
         failed: list[tuple[AttemptId, str]] = []
         for (name, is_wanted), attempts in self._stops.items():
+            if name not in agents:
+                continue  # what was given up ran at an agent that is configured no more
             try:
                 agents[name].stop(attempts, is_wanted=is_wanted)
             except AgentError as error:
@@ -94,3 +97,10 @@ def launch_of(task: Task, of: Task | Replica, lease: Lease, limit: Limit) -> Lau
         element=task.element,
         avoid=avoid,
     )
+
+
+def launch_again(task: Task, of: Task | Replica, ran: Ran, limit: Limit) -> Launch:
+    """The launch of an attempt that was given up, as it was."""
+    lease = Lease(agent=AgentName(ran.agent), token=ran.token, assigned_at=ran.started_at)
+    attempt = of.attempt_id._replace(attempt=ran.attempt)
+    return replace(launch_of(task, of, lease, limit), attempt=attempt)

@@ -158,7 +158,7 @@ class Parts:
         }
         left = Recovery(self.layout, self.reactor, lasting.keys()).run()
         for name, agent in lasting.items():
-            agent.adopt(left.get(name, []))
+            agent.adopt(left.running.get(name, []), left.given_up.get(name, []))
         self.reactor.dispatch.load(self.journal)
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 Of an earlier daemon nothing runs any more on this machine when this is called (the local agent
 has seen to it), so a task that was running, or a replica, lost its attempt and waits again at
-once. But what ran at an agent that lasts is left to that agent, which says what became of it.
+once. But what ran at an agent that lasts is left to that agent, which says what became of it, also
+of what was given up: as long as its task is open its result may count.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from spoolmw.daemon import claims, saved
 from spoolmw.daemon.arrays import found_again
@@ -20,7 +21,7 @@ from spoolmw.daemon.claims import Place
 from spoolmw.daemon.clock import boot_id, boot_s, wall_s
 from spoolmw.daemon.intake import HEAD_BYTES
 from spoolmw.daemon.logs import fields, log
-from spoolmw.daemon.orders import launch_of
+from spoolmw.daemon.orders import launch_again, launch_of
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.daemon.refound import Refound
 from spoolmw.daemon.table import Table
@@ -33,6 +34,7 @@ from spoolmw.model.events import Cancelled, Delivered, Held
 from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.replica import Ballot
 from spoolmw.model.task import FINAL, Task, TaskState
+from spoolmw.rules import history as past
 from spoolmw.rules.ballot import staged_results
 from spoolmw.rules.task import owed
 from spoolmw.spooldir import donelog, markers
@@ -40,6 +42,13 @@ from spoolmw.spooldir import inputs as input_files
 from spoolmw.spooldir.layout import Layout, parse_active
 
 DONE_LOG_BYTES = 64 << 20  #: of the newest deliveries, held against the journal at a start
+
+
+class Left(NamedTuple):
+    """What an earlier daemon had given to the agents that last."""
+
+    running: dict[AgentName, list[Launch]]
+    given_up: dict[AgentName, list[Launch]]  #: called lost, but it may run on
 
 
 class Recovery:
@@ -52,15 +61,12 @@ class Recovery:
         self._layout = layout
         self._reactor = reactor
         self._lasting = lasting
-        self._left: dict[AgentName, list[Launch]] = {}
+        self._left = Left({}, {})
         self._retryable: list[Task] = []
         self._refound: Refound | None = None
 
-    def run(self) -> dict[AgentName, list[Launch]]:
-        """Load, adopt, settle; what is then owed is in the reactor's batch.
-
-        Returns what was running at the agents that last.
-        """
+    def run(self) -> Left:
+        """Load, adopt, settle; what is then owed is in the reactor's batch."""
         reactor = self._reactor
         for task in reactor.journal.load(now_boot=boot_s(), boot_id=boot_id()):
             reactor.take_up(task)
@@ -83,7 +89,7 @@ class Recovery:
                 open=len(reactor.table),
                 adopted=len(adopted),
                 restarted=lost,
-                left_running=sum(map(len, self._left.values())),
+                left_running=sum(map(len, self._left.running.values())),
             ),
         )
         return self._left
@@ -96,7 +102,9 @@ class Recovery:
                     self._retryable.append(reactor.apply(task, Delivered(at=now)))
                 else:
                     reactor.owe(owed(task))
-            elif task.ballot is not None:
+                continue
+            self._leave_given_up(task)
+            if task.ballot is not None:
                 lost += self._settle_vote(task, task.ballot)
             elif task.state is TaskState.RUNNING and self._lasts(task.lease):
                 self._leave(
@@ -128,7 +136,18 @@ class Recovery:
 
     def _leave(self, lease: Lease, work: Launch) -> None:
         """Have its agent say what becomes of an attempt."""
-        self._left.setdefault(lease.agent, []).append(work)
+        self._left.running.setdefault(lease.agent, []).append(work)
+
+    def _leave_given_up(self, task: Task) -> None:
+        """Have agents tell of what was called lost; of what a held task has only if it ended."""
+        limit = self._reactor.dispatch.limit
+        for each in task.ballot.replicas if task.ballot is not None else (task,):
+            for ran in past.given_up(each.history):
+                if (name := AgentName(ran.agent)) in self._lasting:
+                    work = launch_again(task, each, ran, limit)
+                    self._left.given_up.setdefault(name, []).append(work)
+            if task.state is TaskState.HELD:
+                self._reactor.owe(past.stops(each.attempt_id, each.history, is_wanted=True))
 
     # -- files that no row knows ------------------------------------------------------------
 

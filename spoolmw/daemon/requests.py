@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from spoolmw.agents.contract import Agent
 from spoolmw.daemon import attempts, view
+from spoolmw.daemon.aside import Aside
 from spoolmw.daemon.changes import Changes
 from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.comeback import Comeback
@@ -47,13 +48,14 @@ class Daemon:
 
 
 class Requests:
-    """Answers requests in the reactor's thread."""
+    """Answers requests in the reactor's thread, but for what has to be asked far away."""
 
     def __init__(self, reactor: Reactor, daemon: Daemon) -> None:
         self._reactor = reactor
         self._daemon = daemon
         comeback, changes, polls = Comeback(reactor), Changes(reactor), Polls(reactor)
         self._polls = polls
+        self._aside = Aside()
         self._verbs: dict[str, Callable[[Args, Peer], object]] = {
             "status": lambda _args, _peer: view.status(reactor, daemon.kinds),
             "agents": lambda _args, _peer: {"agents": view.agents(reactor, daemon.kinds)},
@@ -96,7 +98,9 @@ class Requests:
             log.exception("request failed %s", fields(verb=request.verb))
             request.reply(SpoolmwError(f"{request.verb} failed: {error}"))
             return
-        if request.verb in READS:
+        if callable(told):
+            self._aside.answer(request, told)
+        elif request.verb in READS:
             request.reply(told)  # also while the disk is full and nothing is committed
         else:
             self._reactor.reply(request, told)
@@ -123,7 +127,8 @@ class Requests:
             return ""
         return f" (it will go on from checkpoint {task.saved.attempt}-{task.saved.sequence})"
 
-    def _tail(self, args: Args, _peer: Peer) -> object:
+    def _tail(self, args: Args, _peer: Peer) -> Callable[[], object]:
+        """What gives the answer: an agent may have to ask its host."""
         task = the_task(self._reactor, args.get("id"))
         offset, stream = args.get("offset", 0), args.get("stream", "stdout")
         if (
@@ -132,18 +137,21 @@ class Requests:
             or stream not in ("stdout", "stderr")
         ):
             raise SpoolmwError("tail takes an offset (a number) and stdout or stderr.")
-        data, attempt = b"", task.attempt_id
         runs = attempts.running(task, args.get("replica"))
-        if runs is not None and runs[1] in self._daemon.agents:
-            attempt = runs[0]
-            data = self._daemon.agents[runs[1]].tail(runs[0], offset, str(stream))
-        return {
-            "data": base64.b64encode(data).decode("ascii"),
-            "offset": max(offset, 0) + len(data),
-            "running": runs is not None,
-            "attempt": attempt.attempt,
-            "replica": attempt.replica,
-        }
+        attempt, name = runs or (task.attempt_id, "")
+        agent = self._daemon.agents.get(AgentName(name))
+
+        def ask() -> object:
+            data = agent.tail(attempt, offset, str(stream)) if agent is not None else b""
+            return {
+                "data": base64.b64encode(data).decode("ascii"),
+                "offset": max(offset, 0) + len(data),
+                "running": runs is not None,
+                "attempt": attempt.attempt,
+                "replica": attempt.replica,
+            }
+
+        return ask
 
     # -- what changes the daemon ---------------------------------------------------------------
 
@@ -167,6 +175,7 @@ class Requests:
         else:
             for name in self._named(args):
                 self._reactor.dispatch.rooms[name].paused = ""
+                self._reactor.dispatch.resting.worked(name)
             if not args.get("agent"):
                 self._reactor.dispatch.draining = False
                 self._reactor.dispatch.closed_by_hand = ""

@@ -51,7 +51,7 @@ def agent(reactor: Reactor, name: AgentName, kinds: Mapping[str, str]) -> Row:
         "memory_bytes": room.capacity.memory_bytes,
         "gpus": room.capacity.gpus,
         "paused": bool(room.paused),
-        "reason": room.paused or room.trouble,
+        "reason": room.paused or room.trouble or (room.resting and f"paused: {room.resting}"),
         "host": room.capacity.host,
     }
 
@@ -64,8 +64,8 @@ def warnings(reactor: Reactor) -> list[str]:
     if warning := reactor.validating.warning():
         found.append(warning)
     found += [
-        f"agent {name}: {room.trouble}"
+        f"agent {name}: {room.trouble or room.resting}"
         for name, room in reactor.dispatch.rooms.items()
-        if room.trouble
+        if room.trouble or room.resting
     ]
     return found

@@ -128,6 +128,8 @@ def agree(ballot: Ballot, agreed: Agreed, at: float) -> Step:
             why = "enough results agree" if proven else "one result is enough"
             ballot, stops = dropped(ballot, each, why, at, closed=not proven)
             effects += stops
+        elif proven:  # what was given up may run on, and would be compared: not worth its time
+            effects += past.stops(each.attempt_id, each.history)
     if not proven:
         ballot, discards = _closed(ballot)
         return Step(ballot, effects + discards, ((agreed.canonical, Mark.ALONE),))
@@ -172,9 +174,11 @@ def sealed(ballot: Ballot, at: float) -> Step:
 
 
 def _closed(ballot: Ballot) -> tuple[Ballot, tuple[Effect, ...]]:
-    """The ballot in which no report counts any more; the files of those that might have may go."""
+    """The ballot in which no report counts any more: what might have made one is stopped, and its
+    files may go."""
     effects: tuple[Effect, ...] = ()
     for each in ballot.replicas:
+        effects += past.stops(each.attempt_id, each.history)
         open_ones = {ran.attempt for ran in each.history if ran.token}
         if open_ones:
             ballot = put(ballot, replace(each, history=past.closed(each.history)))

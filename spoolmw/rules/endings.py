@@ -29,8 +29,13 @@ def deliver(
     failures: int | None = None,
     losses: int | None = None,
 ) -> Step:
-    """The end is decided: no report counts any more, and the files of other attempts may go."""
+    """The end is decided: no report counts any more, and the files of other attempts may go.
+
+    An attempt that was given up may run on at its host: it is stopped.
+    """
+    effects: tuple[Effect, ...] = ()
     if len(history) > 1 or ending.staged is None:
+        effects = past.stops(task.attempt_id, history)
         history = past.closed(history)
     after = become(
         task,
@@ -40,7 +45,7 @@ def deliver(
         failures=failures,
         losses=losses,
     )
-    effects: tuple[Effect, ...] = (Deliver(after),)
+    effects += (Deliver(after),)
     for attempt in past.unwanted(after):
         effects += (Discard(attempt),)
     if stop and task.lease is not None:

@@ -3,8 +3,8 @@
 An attempt that was lost or stopped keeps its token in the history while the task is open: if it
 reports a success after all, that counts (once). An attempt that reported or is known to be dead,
 and every attempt of a task whose end is decided, has none: its file in `stage/` is unwanted and
-may be removed, so its report must never be accepted again. The journal does not keep these
-tokens: nothing that runs on this machine outlives the daemon.
+may be removed, so its report must never be accepted again. The journal keeps these tokens: on a
+host that could not be reached an attempt runs on, also while no daemon is there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from spoolmw.model.attempt import Blame, Cause, Lease, Outcome, Ran
+from spoolmw.model.effects import Stop
 from spoolmw.model.events import Lost, Reported
-from spoolmw.model.ids import AttemptId
+from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.model.task import Task
 
 HISTORY_AT_MOST: Final = 64  #: attempts; the journal's story keeps all of them
@@ -136,6 +137,19 @@ def _add(history: History, ran: Ran) -> History:
 def may_still_report(task: Attempted, attempt: int, token: str) -> bool:
     """Whether a success of this lost or stopped attempt would still be taken."""
     return any(ran.attempt == attempt and ran.token == token != "" for ran in task.history)
+
+
+def given_up(history: History) -> tuple[Ran, ...]:
+    """The attempts that were called lost while nobody knew: they may run on, and report."""
+    return tuple(ran for ran in history if ran.token and ran.outcome is Outcome.LOST)
+
+
+def stops(one: AttemptId, history: History, *, is_wanted: bool = False) -> tuple[Stop, ...]:
+    """What ends the attempts of this history that were given up; `one` is any attempt of theirs."""
+    return tuple(
+        Stop(AgentName(ran.agent), one._replace(attempt=ran.attempt), is_wanted=is_wanted)
+        for ran in given_up(history)
+    )
 
 
 def agent_faults_in_a_row(history: History) -> int:

@@ -28,11 +28,12 @@ class Room:
     """What an agent has, and how much of it is taken by attempts that hold a lease.
 
     Whoever assigns calls claim(), whoever ends the lease release() with what was claimed.
-    `paused` and `barred` say why nothing may be assigned here; "" means that it may.
+    `paused`, `resting` and `barred` say why nothing may be assigned here; "" means that it may.
     """
 
     capacity: Capacity
     paused: str = ""
+    resting: str = ""  #: its launches failed, so it is given nothing for a while
     trouble: str = ""  #: why the agent says that it can take nothing (CapacityChanged.reason)
     barred: str = ""  #: why its host is given nothing
     probes: bool = False  #: but one replica, which may show what a barred host can do
@@ -56,8 +57,9 @@ class Room:
 
     def closed(self, demand: Demand) -> str:
         """Why nothing of this demand may be assigned here; "" where it may."""
-        if self.paused or demand.apart is None or not self.probes:
-            return self.paused or self.barred
+        shut = self.paused or self.resting
+        if shut or demand.apart is None or not self.probes:
+            return shut or self.barred
         return ""
 
     def claim(self, wants: Resources, memory_bytes: int, *, replica: bool = False) -> None:
@@ -124,7 +126,7 @@ def assign(ready: ReadyQueue, rooms: Mapping[AgentName, Room]) -> list[Given]:
     A replica is always the last one given: what follows for its task and its host must be known
     before the next one is placed, so whoever asks asks again.
     """
-    free = {name: room for name, room in rooms.items() if not room.paused}
+    free = {name: room for name, room in rooms.items() if not (room.paused or room.resting)}
     given: list[Given] = []
     if not free:
         return given

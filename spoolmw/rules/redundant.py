@@ -47,6 +47,7 @@ from spoolmw.model.voting import (
 )
 from spoolmw.rules import ballot as vote
 from spoolmw.rules import closing, endings, waiting, wishes
+from spoolmw.rules import history as past
 from spoolmw.rules import replica as one
 from spoolmw.rules.become import Rule, Step, become, impossible
 from spoolmw.rules.endings import deliver
@@ -208,6 +209,7 @@ def _hold(task: Task, event: Held) -> Step:
     message = f"held by {event.by}" if event.by else "held"
     effects: tuple[Effect, ...] = ()
     for each in ballot.replicas:
+        effects += past.stops(each.attempt_id, each.history, is_wanted=True)
         if each.lease is None:
             continue
         after = one.held(each, message, event.wall)

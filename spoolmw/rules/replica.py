@@ -193,8 +193,9 @@ def _report(replica: Replica, event: Reported, retry: Retry) -> Step:
     spot = _spot(replica, event)
     after = replace(replica, lease=None, spot=spot, history=past.with_report(replica, event))
     if event.outcome is Outcome.SUCCESS:
+        stops = past.stops(replica.attempt_id, after.history)
         after = _voted(after, event)
-        return after, tuple(Discard(each) for each in unwanted(after, keep=True))
+        return after, (*stops, *(Discard(each) for each in unwanted(after, keep=True)))
     if event.blame is not Blame.TASK:
         return _after_loss(after, event)
     failures = replica.failures + 1
@@ -218,6 +219,7 @@ def _report_late(replica: Replica, event: Reported, retry: Retry) -> Step:
         why = f"attempt {event.attempt.attempt} reported after all"
         after = _stopped(replica, Cause.SUPERSEDED, Blame.NONE, why)
     history = past.with_late_success(after.history, event)
+    effects += past.stops(replica.attempt_id, history)
     after = _voted(replace(after, history=history), event)
     return after, effects + tuple(Discard(each) for each in unwanted(after, keep=True))
 
@@ -264,10 +266,10 @@ def _refuse(replica: Replica, event: FoundUnfit, retry: Retry) -> Step:
 
 def _drop(replica: Replica, event: Dropped, retry: Retry) -> Step:
     """It is not needed any more: what runs is stopped, what waits is never launched."""
-    effects: tuple[Effect, ...] = ()
+    effects: tuple[Effect, ...] = past.stops(replica.attempt_id, replica.history)
     after = replica
     if replica.lease is not None:
-        effects = (Stop(replica.lease.agent, replica.attempt_id),)
+        effects = (Stop(replica.lease.agent, replica.attempt_id), *effects)
         after = _stopped(replica, Cause.SUPERSEDED, Blame.NONE, event.message)
     if event.closed:
         after = replace(after, history=past.closed(after.history))

@@ -222,14 +222,15 @@ def _cancel(task: Task, event: Cancelled) -> Step:
 
 
 def _hold(task: Task, event: Held) -> Step:
-    """The user wants it to wait: a running attempt is stopped."""
+    """The user wants it to wait: a running attempt is stopped, and what was given up and may run."""
+    stops = past.stops(task.attempt_id, task.history, is_wanted=True)
     if task.lease is None:
-        return become(task, HELD, twin_of=task.twin_of, waits=task.waits), ()
+        return become(task, HELD, twin_of=task.twin_of, waits=task.waits), stops
     message = f"held by {event.by}" if event.by else "held"
     history = past.with_stop(task, Cause.HELD, Blame.USER, message, event.wall)
     after = become(task, HELD, history=history)
     discards = (Discard(each) for each in past.unwanted(after))
-    return after, (Stop(task.lease.agent, task.attempt_id), *discards)
+    return after, (Stop(task.lease.agent, task.attempt_id), *stops, *discards)
 
 
 def _finish(task: Task, event: Delivered) -> Step:

@@ -12,7 +12,7 @@ import sys
 from typing import Any, List
 
 _HOMES = {
-    "runner": ".serve",
+    "runner": ".start",
     "worker": ".worker",
     "keeper": ".keeper",
     "attach": ".attach",

@@ -128,7 +128,7 @@ class Duty:
             "died": sorted(each for each in self._died if each not in self.shelf),
             "checkpoints": greeting.orders(self._owners),
         }
-        say({**greeting.hello(self._folder, self._pythons), **attempts})
+        say(greeting.bounded({**greeting.hello(self._folder, self._pythons), **attempts}))
         running = self._roster.running()
         if running:
             say({"event": "started", "attempts": running})
@@ -213,6 +213,20 @@ class Duty:
         for key in told.get("checkpoints") or ():
             if key in self._owners and not self._roster.has_replica(key):
                 tidy.remove_checkpoints(self._owners.pop(key))
+
+        for key in told.get("damaged") or ():
+            self._drop_damaged(str(key))
+
+    def _drop_damaged(self, key: str) -> None:
+        """A checkpoint came home damaged: the one before it takes its place."""
+        of, _, name = key.rpartition("/")
+        owner = self._owners.get(of)
+        if owner is None or name not in greeting.names(owner):
+            return
+        tidy.remove_checkpoint(owner, name)
+        saved = greeting.newest(owner)
+        if saved is not None and self.client is not None:
+            self.client.sending.add(saved)
 
     def _tail(self, told: Dict[str, Any]) -> None:
         if self.client is not None:

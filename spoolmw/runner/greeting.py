@@ -11,6 +11,19 @@ from . import PROTOCOL, checkpoint, host, hostfolder
 from .hostfolder import HostFolder
 from .sending import Saved
 
+_MOST_TOLD = 10_000  #: of what the other side could do without
+_SPARE = ("active", "values")
+
+
+def bounded(told: Dict[str, Any]) -> Dict[str, Any]:
+    """A hello that fits into a frame, however many reports wait: what is long is not told whole.
+
+    All reports, attempts and inputs are in it: 100,000 of each fit.
+    """
+    some = {key: told[key][:_MOST_TOLD] for key in _SPARE}
+    few = dict(list(told["checkpoints"].items())[:_MOST_TOLD])
+    return {**told, **some, "checkpoints": few}
+
 
 def hello(folder: HostFolder, pythons: Dict[str, str]) -> Dict[str, Any]:
     """What there is on this host and in the folder; attempts are not in it."""
@@ -39,10 +52,12 @@ def active(folder: HostFolder) -> List[str]:
 
 def orders(owners: Mapping[str, checkpoint.Owner]) -> Dict[str, List[str]]:
     """The names of all checkpoints here, by replica."""
-    return {
-        key: ["%d-%d" % each for each in checkpoint.orders(owner)]
-        for key, owner in owners.items()
-    }
+    return {key: names(owner) for key, owner in owners.items()}
+
+
+def names(owner: checkpoint.Owner) -> List[str]:
+    """The names of a replica's checkpoints, the newest first."""
+    return ["%d-%d" % each for each in checkpoint.orders(owner)]
 
 
 def key_of(owner: checkpoint.Owner) -> str:

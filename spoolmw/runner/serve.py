@@ -8,11 +8,9 @@ says so (a sibling may hold the stream open). Before it goes, every tree of its 
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
-import signal
-import socket
-import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
@@ -268,11 +266,20 @@ class Runner:
             if attempt not in holder.sent:
                 holder = None
         if holder is not None:
-            self._watch.end(holder, attempt, Verdict("stop", "", kill_at))
+            if not self._watch.end(holder, attempt, Verdict("stop", "", kill_at)):
+                self._stop_too_late(attempt)
         elif attempt.id in self._pool.known:
             attempt.dropped = True
             self._pool.forget(attempt)
             self._outbox.stopped.append(attempt.id)
+        else:
+            self._has_stopped(attempt)
+
+    def _stop_too_late(self, attempt: Attempt) -> None:
+        """Its worker was through with it: the report is there, or on its way."""
+        if attempt.id in self._pool.known:
+            attempt.verdict = Verdict("stop", "", math.inf)
+            attempt.warned = True  # the worker has begun the next one, which is not to be ended
         else:
             self._has_stopped(attempt)
 
@@ -325,24 +332,3 @@ class Runner:
 
 def _gone(_now: float) -> None:
     raise wire.Closed("the daemon is gone")
-
-
-def main(argv: List[str], archive: str) -> int:
-    """Be the runner of the agent at the other end of a descriptor: arguments FD DAEMON."""
-    fd, daemon = map(int, argv)
-    process.become_subreaper()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sock = socket.socket(fileno=fd)
-    sock.set_inheritable(False)
-    stream = wire.Stream(sock)
-    waiter = selectors.DefaultSelector()
-    waiter.register(stream, selectors.EVENT_READ)
-    frames: List[wire.Frame] = []
-    while not frames:
-        waiter.select()
-        frames = stream.receive()
-    setup = json.loads(frames[0][1])
-    runner = Runner(stream, setup, archive)
-    runner.run(daemon, frames[1:])
-    sys.stdout.flush()
-    return 0

@@ -111,6 +111,12 @@ def prune(owner: checkpoint.Owner, busy: str) -> None:
                 outputs.remove(path)
 
 
+def remove_checkpoint(owner: checkpoint.Owner, name: str) -> None:
+    """Remove one of them."""
+    with contextlib.suppress(OSError):
+        outputs.remove(f"{owner.folder}/{name}")
+
+
 def remove_checkpoints(owner: checkpoint.Owner) -> None:
     """Remove all of a replica."""
     with contextlib.suppress(OSError):

@@ -85,16 +85,16 @@ def attempt_of(text: str) -> AttemptId:
     return AttemptId(TaskId(task), int(replica), int(attempt))
 
 
-def history_text(history: tuple[Ran, ...], *, tokens: bool = False) -> str | None:
-    """The ended attempts as a JSON list of lists; with `tokens` those that may yet report keep theirs."""
+def history_text(history: tuple[Ran, ...]) -> str | None:
+    """The ended attempts as a JSON list of lists; those that may yet report keep their tokens."""
     if not history:
         return None
-    return f"[{','.join([_ran_text(ran, ran.token if tokens else '') for ran in history])}]"
+    return f"[{','.join([_ran_text(ran) for ran in history])}]"
 
 
-def _ran_text(ran: Ran, token: str) -> str:
+def _ran_text(ran: Ran) -> str:
     exit_code = "null" if ran.exit_code is None else ran.exit_code
-    more = f',"{token}"' if token else ""
+    more = f',"{ran.token}"' if ran.token else ""
     return (
         f'[{ran.attempt},{quoted(ran.agent)},"{ran.outcome._value_}","{ran.cause._value_}",'
         f'"{ran.blame._value_}",{quoted(ran.message)},{exit_code},{quoted(ran.host)},'

@@ -101,7 +101,7 @@ def replica_row(seq: int, replica: Replica) -> Row:
         int(replica.overdue), replica.failures, replica.losses, replica.not_before,
         None if replica.staged is None else replica.staged.attempt, replica.body_bytes,
         replica.digest, int(replica.files), replica.verdict._value_, quoted(replica.message),
-        history_text(replica.history, tokens=True), replica.memory_bytes,
+        history_text(replica.history), replica.memory_bytes,
         saved_text(replica.saved), replica.since,
     )  # fmt: skip
 

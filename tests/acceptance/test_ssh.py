@@ -129,6 +129,47 @@ def test_of_two_that_answer_after_a_partition_the_first_counts(tmp_path: Path) -
         assert not list((grid.daemon.spool / "stage").iterdir())
 
 
+def sleeping(grid: Grid, seconds: int) -> list[Host]:
+    """The hosts on which this sleep runs."""
+    return [each for each in grid.lab.hosts if each.pids_of("sleep", str(seconds))]
+
+
+def test_what_was_given_up_ends_with_its_task_when_its_host_is_back(tmp_path: Path) -> None:
+    with Grid(tmp_path / "grid", give_up="1s", env=in_haste(tmp_path)) as grid:
+        grid.daemon.drop("job.sh", "#!/bin/sh\nsleep 4323\n")
+        [first] = wait_until(lambda: sleeping(grid, 4323), last=grid.daemon.log_text)
+        first.cut()
+        wait_until(lambda: len(sleeping(grid, 4323)) == 2, last=grid.daemon.log_text)
+        grid.daemon.ctl("cancel", "job.sh")
+        wait_until(lambda: sleeping(grid, 4323) == [first])
+        first.mend()
+        wait_until(lambda: not sleeping(grid, 4323), last=grid.daemon.log_text)
+
+
+def test_what_a_killed_daemon_had_given_up_may_still_be_the_first_answer(
+    tmp_path: Path,
+) -> None:
+    # With one slot a third attempt that is given to the first host does not begin there.
+    with Grid(tmp_path / "grid", slots=1, give_up="1s", env=in_haste(tmp_path)) as grid:
+        held = grid.hold()
+        first = held.host()
+        first.cut()
+        wait_until(lambda: len(held.starts()) == 2, last=grid.daemon.log_text)
+        second = held.host()
+        grid.daemon.kill()
+        second.cut()
+        first.mend()
+        grid.daemon.start()
+        grid.wait_for_hosts(1)
+        held.let_go()
+        assert held.task.result(timeout=60) == first.name
+        assert held.attempts()[0]["cause"] == "finished"
+        second.mend()
+        grid.wait_for_hosts(2)
+        assert grid.spool.options(agents=[f"lab:{second.name}"]).submit(where, 3).result(60)
+        assert not list((grid.daemon.spool / "stage").iterdir())
+
+
 @pytest.mark.parametrize("who", ["runner", "keeper"])
 def test_a_program_of_ours_that_is_killed_on_the_host_costs_no_retry(
     grid: Grid, who: str
@@ -156,17 +197,13 @@ def test_a_cancel_ends_the_whole_tree_on_the_host(common: Grid) -> None:
 
 def test_what_is_cancelled_while_its_host_is_away_ends_when_it_is_back(grid: Grid) -> None:
     grid.daemon.drop("job.sh", "#!/bin/sh\nsleep 4322\n")
-
-    def sleeping() -> list[Host]:
-        return [each for each in grid.lab.hosts if each.pids_of("sleep", "4322")]
-
-    [host] = wait_until(sleeping, last=grid.daemon.log_text)
+    [host] = wait_until(lambda: sleeping(grid, 4322), last=grid.daemon.log_text)
     host.stop_sshd()
     grid.wait_for_hosts(1)
     grid.daemon.ctl("cancel", "job.sh")
-    assert sleeping()
+    assert sleeping(grid, 4322)
     host.start_sshd()
-    wait_until(lambda: not sleeping())
+    wait_until(lambda: not sleeping(grid, 4322))
 
 
 def test_files_go_there_and_come_back(common: Grid) -> None:

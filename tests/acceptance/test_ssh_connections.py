@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -13,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from spoolmw.agents.carrier.trouble import HostTrouble
+from spoolmw.agents.sshlink import examine as examining
 from spoolmw.agents.sshlink.bootstrap import Landed, land
 from spoolmw.agents.sshlink.connection import Connection
+from spoolmw.agents.sshlink.examine import Found, examine
 from spoolmw.agents.sshlink.target import Target, resolve
+from spoolmw.config import AgentConfig
 from spoolmw.format.hosts import parse
 from tests.support.lab import Host, Lab, needs_hosts, run
 
@@ -221,3 +225,66 @@ def test_a_host_that_runs_something_else_says_so(
         land(connection, ["probe", "{base}/x"])
     assert says in caught.value.why
     assert caught.value.stage in ("python", "runner")
+
+
+def examined(lab: Lab, name: str, folder: Path) -> tuple[Found, float]:
+    """The row that `agents test` has for a host, and how long it took."""
+    settings = AgentConfig(
+        name="lab",
+        kind="ssh",
+        hosts=(name,),
+        ssh_config=str(lab.ssh_config),
+        python=(sys.executable,),
+    )
+    began = time.monotonic()
+    return examine(parse(name), settings, folder), time.monotonic() - began
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_ROUND_TRIP_S", "_PROBE_S", "_CANARY_S"):
+        monkeypatch.setattr(f"spoolmw.agents.sshlink.examine.{name}", 2.0)
+
+
+def test_a_port_that_says_nothing_has_its_row(lab: Lab, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        lab.ssh_config.write_text(
+            f"Host mute\n  HostName 127.0.0.1\n  Port {port}\n  ConnectTimeout 1\n"
+            f"  IdentityFile {lab.user_key}\n  UserKnownHostsFile {lab.known_hosts}\n"
+        )
+        row, took_s = examined(lab, "mute", tmp_path)
+    assert (row["ok"], row["stage"]) == (False, "address")
+    assert took_s < 10
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_host_that_lets_us_in_and_stops_there_has_its_row(
+    lab: Lab, host: Host, tmp_path: Path
+) -> None:
+    host.configure("ForceCommand sleep 1000")
+    host.restart_sshd()
+    row, took_s = examined(lab, "pc01", tmp_path)
+    assert (row["ok"], row["why"]) == (False, "the probe took more than 2 s")
+    assert took_s < 10
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("step", ["_round_trip_s", "_probe", "_canary"])
+def test_a_host_that_freezes_meanwhile_has_its_row(
+    lab: Lab, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    real = getattr(examining, step)
+
+    def freezing(*args: object) -> object:
+        host.freeze()
+        return real(*args)
+
+    monkeypatch.setattr(examining, step, freezing)
+    try:
+        row, took_s = examined(lab, "pc01", tmp_path)
+    finally:
+        host.thaw()
+    assert not row["ok"]
+    assert "took more than 2 s" in str(row["why"])
+    assert took_s < 10

@@ -120,6 +120,22 @@ def test_a_checkpoint_that_a_disk_has_lost_cuts_nobody_off(host: FarHost, bench:
     assert not [each for each in again.events if each["event"] == "checkpointed"]
 
 
+def test_one_that_came_home_damaged_is_dropped_and_the_one_before_it_told(
+    host: FarHost, bench: Bench, tmp_path: Path
+) -> None:
+    line = host.client()
+    first = bench.call(save_and_hold, str(bench.root / "never"), checkpoint=EVERY)
+    line.launch(bench.root, first)
+    found = unpacked(line.until("checkpointed"), tmp_path / "kept")
+    key = f"{first.attempt.task}/0"
+    newer = host.path("checkpoints") / key / "1-2"
+    shutil.copytree(found.path, newer)
+    line.say("drop", damaged=[f"{key}/1-2", f"{key}/9-9", "../1-1"])
+    told = line.until("checkpointed")
+    assert told["attempts"][0]["sequence"] == 1
+    assert host.listed(f"checkpoints/{key}") == ["1-1"]
+
+
 def test_a_checkpoint_survives_the_reboot_that_its_attempt_does_not(
     host: FarHost, bench: Bench, tmp_path: Path
 ) -> None:

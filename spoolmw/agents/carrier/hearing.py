@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,12 @@ from spoolmw.agents.carrier.claims import Garbage
 from spoolmw.agents.carrier.giving import Giver
 from spoolmw.agents.carrier.trouble import HostTrouble, trouble
 from spoolmw.runner import wire
+from spoolmw.runner.checkpoint import Damaged
 
 Tell = Callable[..., None]
 _MOST_TAIL_BYTES = 1 << 20
+_LARGE_BYTES = 64 << 20  #: of a result; the disk is not looked at for a smaller one
+_SPARE_BYTES = 1 << 30  #: that a large one leaves on the spool's disk
 
 
 class Hearing:
@@ -73,28 +77,41 @@ class Hearing:
             raise Garbage("results of other lengths than were announced")
         pairs: list[tuple[dict[str, Any], Given | None]] = []
         unknown: list[str] = []
+        room = self._room(claims.size(told))
+        homeless = [each for each in entries if each["body_bytes"] > room]
         for each in entries:
             given = self._book.get(each["attempt"])
             if given is None:
                 unknown.append(each["attempt"])
             elif given.token != each["token"]:
                 raise Garbage(f"a report of {each['attempt']} with another's token")
-            pairs.append((each, None if given is None or given.is_told else given))
+            is_wanted = given is not None and not given.is_told and each not in homeless
+            pairs.append((each, given if is_wanted else None))
         if len({each["attempt"] for each in entries}) < len(entries):
             raise Garbage("two reports of one attempt")
         bodies = taking.Bodies(f"{self._root}/stage", pairs)
-        self._await(bodies, lambda: self._have_ended(bodies, unknown))
+        lost = [_homeless(each) for each in homeless if each["attempt"] not in unknown]
+        self._await(bodies, lambda: self._have_ended(bodies, lost, unknown))
 
-    def _have_ended(self, bodies: taking.Bodies, unknown: list[str]) -> None:
+    def _room(self, wanted: int) -> int:
+        """Bytes that one result may have: what is large leaves the disk some room."""
+        if wanted < _LARGE_BYTES:
+            return _LARGE_BYTES
+        return shutil.disk_usage(f"{self._root}/stage").free - _SPARE_BYTES
+
+    def _have_ended(
+        self, bodies: taking.Bodies, homeless: list[dict[str, Any]], unknown: list[str]
+    ) -> None:
         damaged = [_damaged(each) for each in bodies.spoilt]
-        for each in (*bodies.good, *damaged):
+        lost = [*damaged, *homeless]
+        for each in (*bodies.good, *lost):
             given = self._book.get(each["attempt"])
             if given is not None:
                 given.is_told = True
             for place in each.pop("missing", ()):
                 self._giver.forget(place)
-        if bodies.good or damaged:
-            self._tell({"event": "ended", "attempts": [*bodies.good, *damaged]})
+        if bodies.good or lost:
+            self._tell({"event": "ended", "attempts": [*bodies.good, *lost]})
         if unknown:
             self._tell({"event": "unknown", "attempts": unknown})
         if damaged:
@@ -112,7 +129,10 @@ class Hearing:
         self._await(taking.Folder(folder, files, wanted=wanted), lambda: None)
 
     def _checkpointed(self, told: dict[str, Any]) -> None:
-        """A checkpoint comes home, and is told of when it is here."""
+        """A checkpoint comes home, and is told of when it is here.
+
+        Disks lose bytes: who has a damaged one is no liar. It need not be told again.
+        """
         entries = claims.entries("checkpointed", told)
         if len(entries) != 1:
             raise Garbage("a checkpoint of several attempts")
@@ -121,7 +141,11 @@ class Hearing:
         saved = taking.Saved(f"{self._root}/checkpoints", entries[0], files, known)
 
         def finish() -> None:
-            saved.finish()
+            try:
+                saved.finish()
+            except Damaged as error:
+                self._tell({"event": "damaged", "checkpoints": [saved.key], "why": str(error)})
+                return
             if known:
                 self._giver.saved(*entries[0]["attempt"].split(".")[:2])
                 self._tell({"event": "checkpointed", "attempts": entries})
@@ -225,6 +249,14 @@ def tree(payload: bytes) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise Garbage("a header that is no object")
     return told
+
+
+def _homeless(report: dict[str, Any]) -> dict[str, Any]:
+    """What is said of an attempt whose result is larger than the room there is for it."""
+    lost = {"outcome": "lost", "cause": "connection", "blame": "host", "counts": True}
+    size = report["body_bytes"] / (1 << 30)
+    message = f"the spool's disk has no room for its result of {size:.1f} GiB"
+    return {**report, **lost, "body_bytes": 0, "files": False, "message": message}
 
 
 def _damaged(report: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from spoolmw.runner import wire
 
-_WAIT_S = 0.05  #: for an answer: the reactor asks, and may not wait for a slow host
+_WAIT_S = 0.05  #: for an answer; the daemon asks beside its reactor, in a few threads
 _MOST = 64  #: answers that nobody has come for
 
 Key = tuple[str, int, str]

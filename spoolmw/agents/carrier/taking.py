@@ -41,6 +41,14 @@ def feed(taker: Taker, data: bytes) -> None:
         taker.take(view)
 
 
+def discard(staged: str) -> None:
+    """A result came that nobody waits for."""
+    with contextlib.suppress(OSError):
+        os.unlink(staged)
+    with contextlib.suppress(OSError):
+        outputs.remove(f"{staged}.files")
+
+
 class Bodies:
     """The results of one `ended` frame, one after the other, into `stage/`."""
 
@@ -183,6 +191,7 @@ class Saved:
         task, replica, number = entry["attempt"].split(".")
         self._owner = checkpoint.Owner(place, task, int(replica))
         self._name = f"{number}-{entry['sequence']}"
+        self.key = f"{task}/{replica}/{self._name}"  #: as the host names it
         self._half = f"{self._owner.folder}/.{self._name}.tmp"
         self._wanted = wanted
         if wanted:
@@ -205,7 +214,7 @@ class Saved:
             self._inside.abandon()
 
     def finish(self) -> None:
-        """Give it its name. Raises Garbage when it is damaged or another's."""
+        """Give it its name. Raises checkpoint.Damaged, also when it is another's."""
         if not self._wanted or os.path.isdir(f"{self._owner.folder}/{self._name}"):
             self.abandon()
             return
@@ -219,8 +228,6 @@ class Saved:
             _sync_all(whole)
             os.rename(whole, f"{self._owner.folder}/{self._name}")
             _sync(self._owner.folder)
-        except checkpoint.Damaged as error:
-            raise Garbage(f"checkpoint {self._name} is damaged: {error}") from error
         finally:
             outputs.remove(inner)
 

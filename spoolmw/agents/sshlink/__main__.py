@@ -10,8 +10,15 @@ import socket
 import sys
 import threading
 
-from spoolmw.agents.sshlink.hostlink import HostLink
+from spoolmw.agents.carrier.frames import DaemonSide
+from spoolmw.agents.sshlink import lacking
 from spoolmw.runner import process, wire
+
+_lacks: ImportError | None = None
+try:
+    from spoolmw.agents.sshlink.hostlink import HostLink
+except ImportError as error:
+    _lacks = error
 
 _SWITCH_S = 0.001  #: between threads: small frames shall not wait behind a large body
 
@@ -39,7 +46,10 @@ def main(argv: list[str]) -> int:
 def _serve(sock: socket.socket) -> None:
     sock.set_inheritable(False)
     with sock, contextlib.suppress(wire.Closed):
-        HostLink(sock).run()
+        if _lacks is not None:
+            lacking.tell(DaemonSide(sock), _lacks)
+        else:
+            HostLink(sock).run()
 
 
 if __name__ == "__main__":

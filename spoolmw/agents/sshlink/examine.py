@@ -26,6 +26,7 @@ from spoolmw.agents.carrier.trouble import HostTrouble, odd, trouble
 from spoolmw.agents.sshbrief import brief, hosts_of
 from spoolmw.agents.sshlink.connection import Connection
 from spoolmw.agents.sshlink.hostlink import Brief
+from spoolmw.agents.sshlink.patience import patience
 from spoolmw.agents.sshlink.target import resolve
 from spoolmw.config import AgentConfig
 from spoolmw.errors import BadConfig
@@ -33,8 +34,10 @@ from spoolmw.format.hosts import HostName
 from spoolmw.runner.reading import MAGIC
 
 _AT_ONCE = 16  #: hosts
-_PROBE_S = 60.0  #: for a host that has to ask many Pythons
-_CANARY_S = 60.0
+_ROUND_TRIP_S = 10.0
+_PROBE_S = 30.0  #: for a host that has to ask many Pythons
+_BUNDLE_S = 300.0  #: where a Python is made and sent first, over a slow line too
+_CANARY_S = 30.0
 _MOST_BYTES = 1 << 20
 _SAID = "canary"
 _OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -53,9 +56,12 @@ def examine(host: HostName, settings: AgentConfig, root: Path) -> Found:
         began = time.monotonic()
         with Connection(target) as connection:
             found["connect_s"] = round(time.monotonic() - began, 3)
-            found["round_trip_s"] = _round_trip_s(connection)
-            found |= _probe(connection, told)
-            found["canary_s"] = _canary(connection, told)
+            with patience(connection, "a round trip", _ROUND_TRIP_S):
+                found["round_trip_s"] = _round_trip_s(connection)
+            with patience(connection, "the probe", _BUNDLE_S if told.bundle else _PROBE_S):
+                found |= _probe(connection, told)
+            with patience(connection, "a small task", _CANARY_S):
+                found["canary_s"] = _canary(connection, told)
         found["ok"] = True
     except HostTrouble as error:
         found |= _told(error)
@@ -84,7 +90,7 @@ def _probe(connection: Connection, told: Brief) -> Found:
     asked = ["probe", "{base}/" + told.space, *told.pythons, *told.setup["interpreters"]]
     landed = told.land(connection, asked)
     data = b""
-    landed.way.settimeout(_PROBE_S)
+    landed.way.settimeout(None)  # our patience ends
     try:
         while len(data) < _MOST_BYTES and (more := landed.way.recv(1 << 16)):
             data += more

@@ -256,13 +256,33 @@ def test_files_come_before_their_report_and_links_cannot_be_followed(far: Far) -
     session.close()
 
 
-def test_a_checkpoint_that_does_not_verify_never_gets_its_name(far: Far) -> None:
+def test_a_checkpoint_that_does_not_verify_is_refused_alone(far: Far) -> None:
     session = far.begin()
     told = {"attempt": ATTEMPT, "sequence": 1, "bytes": 3, "saved_at": 1.0}
     files = [["data", 3], ["MANIFEST", 2]]
     far.say({"event": "checkpointed", "attempts": [told], "files": files, "bytes": 5}, b"abc{}")
-    assert "damaged" in fails(session).why
+    heard = far.hears()
+    assert (heard["event"], heard["checkpoints"]) == ("damaged", [f"{TASK}/0/1-1"])
     assert list((far.root / "checkpoints").rglob("*-*")) == []
+    far.say(ended(report()), BODY)
+    assert far.hears()["event"] == "ended", "the host is believed as before"
+    session.close()
+
+
+def test_a_result_that_the_disk_has_no_room_for_is_not_taken(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolmw.agents.carrier.hearing._LARGE_BYTES", 100)
+    monkeypatch.setattr("spoolmw.agents.carrier.hearing._SPARE_BYTES", 1 << 60)
+    session = far.begin()
+    far.say(ended(report()), BODY)
+    [told] = far.hears()["attempts"]
+    assert (told["outcome"], told["blame"], told["counts"]) == ("lost", "host", True)
+    assert "no room for its result" in told["message"]
+    assert list((far.root / "stage").iterdir()) == []
+    far.say({"event": "tail", "ask": 7, "bytes": 5}, b"hello")
+    assert far.hears()["event"] == "tail", "the host is in use as before"
+    session.close()
 
 
 def test_a_tail_comes_with_the_number_of_its_question(far: Far) -> None:

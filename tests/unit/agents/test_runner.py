@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from spoolmw.agents import bundle
 from spoolmw.agents.hostrunner import HostRunner
+from spoolmw.agents.ledger import Ledger
 from spoolmw.runner import wire
 from spoolmw.runner.attempt import of_launch
 from spoolmw.runner.crew import Member, Place
@@ -33,6 +36,11 @@ SETUP: dict[str, Any] = {
     "interpreters": [],
     "env": {"PATH": "/usr/bin:/bin"},
 }
+
+
+def wait_for(flag: str) -> None:
+    while not os.path.exists(flag):
+        time.sleep(0.01)
 
 
 class Talk:
@@ -113,6 +121,26 @@ def test_a_stop_that_comes_when_it_has_just_ended_leaves_nothing_in_stage(talk: 
     assert list(stage.iterdir()) == []
 
 
+def test_a_stop_that_crosses_the_report_is_confirmed_and_leaves_nothing_in_stage(
+    talk: Talk, tmp_path: Path
+) -> None:
+    """The worker is through, and its runner, which is held up, learns of both at once."""
+    stage = talk.bench.root / "stage"
+    flag = tmp_path / "flag"
+    work = talk.bench.call(wait_for, str(flag))
+    launch = {"do": "launch", "work": Ledger("here").take([work])[0]}
+    talk.tell(launch)
+    name = talk.hear("started")["attempts"][0]["attempt"]
+    runner = talk.hear("hello")["pid"]
+    os.kill(runner, signal.SIGSTOP)
+    talk.tell({"do": "stop", "attempts": [name], "wanted": False})
+    flag.touch()
+    wait_until((stage / name).exists)
+    os.kill(runner, signal.SIGCONT)
+    assert talk.hear("stopped")["attempts"] == [name]
+    assert list(stage.iterdir()) == []
+
+
 def test_an_interpreter_that_never_becomes_a_worker_is_given_up(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     for name in ("scratch", "output"):
@@ -158,7 +186,7 @@ def test_the_runner_needs_nothing_that_is_installed() -> None:
     """It starts with -I -S: what it imports must be in the archive or the standard library."""
     program = (
         "import sys; sys.argv=['x'];"
-        "import spoolmw.runner.serve, spoolmw.runner.worker;"
+        "import spoolmw.runner.start, spoolmw.runner.worker;"
         "print([m for m in sys.modules if m.startswith('spoolmw') and 'runner' not in m])"
     )
     root = str(Path(__file__).parents[3])

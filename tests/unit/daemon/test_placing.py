@@ -15,7 +15,7 @@ from spoolmw.model.host import HostRecord
 from spoolmw.model.ids import AgentName, AttemptId
 from spoolmw.model.replica import Replica, ReplicaState
 from spoolmw.model.task import Task, TaskState
-from spoolmw.runner import safe
+from spoolmw.runner import results, safe
 from spoolmw.runner.results import Ended
 from tests.support.bench import Bench
 
@@ -286,3 +286,38 @@ def test_what_is_next_tells_how_far_the_furthest_replica_is(pool: Pool) -> None:
     pool.where(attempt).progress(attempt, 0.5)
     pool.ticks(2)
     assert pool.why().endswith("(50 % done)")
+
+
+def test_an_agent_whose_launches_fail_rests_and_is_tried_again_by_itself(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be given every task first: it is empty because nothing can be started there."""
+    monkeypatch.setattr("spoolmw.daemon.resting.FIRST_S", 0.3)
+    bad = pool.host("lab")
+    for number in range(20):
+        pool.drop(f"{number}.sh")
+    refused: set[AttemptId] = set()
+
+    def work(*, is_mended: bool = False) -> None:
+        pool.ticks()
+        for host in pool.hosts():
+            for each in [each.attempt for each in host.sightings()]:
+                if host is bad and not is_mended:
+                    refused.add(each)
+                    host.finish(each, results.refused("no space left on device"))
+                elif host is bad or is_mended:
+                    host.finish(each)
+
+    def reason() -> str:
+        [row] = [each for each in pool.ask("agents")["agents"] if each["name"] == "lab"]
+        return str(row["reason"])
+
+    pool.until(lambda: work() or reason())
+    assert reason() == (
+        "paused: its last 5 launches failed, tried again after 0 s: no space left on device"
+    )
+    assert len(refused) <= 6, "two slots: one more may have been under way"
+    pool.until(lambda: work(is_mended=True) or bad.launched[-1].attempt not in refused)
+    pool.until(lambda: work(is_mended=True) or not len(pool.parts.table))
+    assert reason() == ""
+    assert {pool.trailer(f"{number}.sh")["state"] for number in range(20)} == {"done"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from spoolmw.format.resultfile import read_trailer
 from spoolmw.model.task import TaskState
 from spoolmw.runner import results
 from tests.support.bench import Bench
+from tests.support.waiting import wait_until
 
 
 def test_a_dropped_file_is_launched_once_and_delivered_once(bench: Bench) -> None:
@@ -87,6 +90,21 @@ def test_a_task_that_kills_its_worker_three_times_is_failed_with_that_said(
     trailer = bench.trailer("a.sh")
     assert trailer["state"] == "failed"
     assert "killed its worker 3 times" in str(trailer["message"])
+
+
+def test_that_an_agent_is_lost_and_back_is_logged_once_each(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for why in ("the cable is out", "the cable is out", "paused after 5 failures"):
+            bench.agent.unplug(why)
+            bench.ticks()
+        bench.agent.plug()
+        bench.ticks()
+    told = [each.getMessage() for each in caplog.records]
+    lost, back = [each for each in told if each.startswith("agent ")]
+    assert lost == 'agent lost agent=lab why="the cable is out"'
+    assert back.startswith("agent back agent=lab after_s=0.")
 
 
 def test_an_unplugged_agent_gets_nothing_until_it_is_back(bench: Bench) -> None:
@@ -334,3 +352,33 @@ def test_a_running_task_is_left_alone_by_a_cancel_of_what_waits(bench: Bench) ->
     assert isinstance(answer, dict)
     assert [result["ok"] for result in answer["results"]] == [False]
     assert not bench.agent.stopped
+
+
+def test_who_follows_an_output_far_away_holds_nobody_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    answered = threading.Event()
+    asked = threading.Semaphore(0)
+
+    def tail(*_: object) -> bytes:
+        asked.release()
+        answered.wait(30)
+        return b"it runs"
+
+    monkeypatch.setattr(bench.agent, "tail", tail)
+    answers: list[object] = []
+    me = Peer(os.getpid(), os.geteuid(), os.getegid())
+    for _ in range(10):
+        args = {"id": bench.only_id()}
+        bench.parts.inbox.put(Request("tail", args, me, answers.append))
+    bench.ticks()
+    assert asked.acquire(timeout=10)
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: bench.delivered("a.sh"))
+    assert answers == []
+    answered.set()
+    wait_until(lambda: len(answers) == 10)
+    assert {str(each) for each in answers} == {str(answers[0])}
+    assert "aXQgcnVucw==" in str(answers[0])

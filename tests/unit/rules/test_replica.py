@@ -149,6 +149,12 @@ def test_an_attempt_that_was_given_up_may_report_and_a_newer_one_is_stopped() ->
     assert [ran.outcome for ran in after.history] == [Outcome.SUCCESS, Outcome.STOPPED]
 
 
+def test_what_was_given_up_is_stopped_when_another_attempt_has_the_result() -> None:
+    running = a_running_replica(2, history=(a_given_up_attempt(1),))
+    _, effects = step(running, a_success(attempt=2), NO_RETRY)
+    assert effects == (Stop(LOCAL, an_id(attempt=1), is_wanted=False), Discard(an_id()))
+
+
 def test_a_dead_attempts_report_is_not_believed() -> None:
     lost, _ = step(a_running_replica(), a_loss(dead=True), NO_RETRY)
     after, effects = step(lost, a_success(), NO_RETRY)

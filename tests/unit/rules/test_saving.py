@@ -281,4 +281,4 @@ def test_in_all_stories_checkpoints_keep_their_promises() -> None:
             if isinstance(effect, Trim):
                 assert effect == Trim(TASK, after.saved, after.since)  # type: ignore[arg-type]
             if isinstance(effect, Stop):
-                assert effect.attempt == an_attempt(task.attempt)
+                assert effect.attempt in map(an_attempt, range(1, task.attempt + 1))

@@ -20,6 +20,7 @@ from spoolmw.model.events import (
     Delivered,
     Event,
     Held,
+    Lost,
     NameTaken,
     Released,
     Reported,
@@ -349,12 +350,26 @@ def test_an_attempt_that_is_given_up_while_it_may_run_is_stopped(edges: Edges) -
         gave_up = task.lease is not None and after.lease is None
         ended_itself = (
             isinstance(event, Reported) and event.attempt == task.attempt_id
-        ) or type(event).__name__ == "Lost"
+        ) or isinstance(event, Lost)
         stops = [effect for effect in effects if isinstance(effect, Stop)]
         is_wanted = after.state is TaskState.HELD  # only then it will run again
-        stop = Stop(LOCAL, task.attempt_id, is_wanted)
-        expected = [stop] if gave_up and not ended_itself else []
-        assert stops == expected
+        expected = [task.attempt] if gave_up and not ended_itself else []
+        if after.state is not task.state and after.state in (
+            TaskState.HELD,
+            TaskState.DELIVERING,
+        ):
+            expected += lost_but_not_dead(task, event)
+        assert stops == [Stop(LOCAL, an_attempt(each), is_wanted) for each in expected]
+
+
+def lost_but_not_dead(task: Task, event: Event) -> list[int]:
+    """The attempts that may run on somewhere when a task is held or ends by `event`."""
+    lost = [ran.attempt for ran in task.history if ran.token and ran.outcome is Outcome.LOST]
+    if isinstance(event, Reported):
+        return [each for each in lost if each != event.attempt.attempt]
+    if isinstance(event, Lost) and not event.dead:
+        return [*lost, event.attempt.attempt]
+    return lost
 
 
 def test_a_file_that_may_be_removed_is_never_delivered(edges: Edges) -> None:

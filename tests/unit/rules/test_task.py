@@ -237,7 +237,8 @@ def test_a_loss_is_free_and_the_task_is_ready_again_at_once() -> None:
 
 
 def test_the_third_loss_in_a_row_is_blamed_on_the_task() -> None:
-    after, effects = step(a_running_task(attempt=3, losses=2), a_loss(attempt=3))
+    loss = a_loss(attempt=3, dead=True)
+    after, effects = step(a_running_task(attempt=3, losses=2), loss)
     assert after.ending is not None
     assert (after.ending.state, after.ending.blame) == (TaskState.FAILED, Blame.TASK)
     assert "killed its worker 3 times in a row" in after.ending.message
