@@ -219,6 +219,8 @@ class Sitting:
     def _look(self) -> list[Step]:
         """Queue, history and folders against what is waited for."""
         queue = self._schedd.jobs()
+        if not queue:
+            self._log.tidy()
         told = {job.attempt for job in self._jobs if job.is_told}
         queue = [
             each
@@ -237,10 +239,14 @@ class Sitting:
         return reconcile.reconcile(expected, queue, past)
 
     def _see_what_stopped(self, queue: list[Seen]) -> None:
+        """A job is gone when it has left the queue; one that nobody noted is known by its attempt."""
         there = {each.job for each in queue}
+        known = {each.attempt: each.job for each in queue}
         for job in self._jobs:
-            if job.is_stopping and job.id not in there:
-                self._has_stopped(job)
+            if job.is_stopping:
+                job.id = job.id or known.get(job.attempt)
+                if job.id not in there:
+                    self._has_stopped(job)
 
     def _follow(self, steps: list[Step]) -> None:
         self._schedd_drops([step.seen for step in steps if step.verb is Verb.REMOVE])
