@@ -157,6 +157,16 @@ def test_a_job_that_policy_holds_hangs_no_task(pool: Pool) -> None:
         site.daemon.ctl("cancel", held.task.id)
 
 
+def test_what_the_schedd_does_not_take_is_told_and_hangs_no_task(pool: Pool) -> None:
+    with Site(pool, name="refused", lines="requirements = 'this is ( no expression'") as site:
+        held = site.hold(agents=["pool"])
+        wait_until(held.attempts_so_far, last=site.daemon.log_text)
+        first = held.attempts_so_far()[0]
+        assert (first["outcome"], first["cause"], first["blame"]) == ("lost", "launch", "agent")
+        assert f"schedd {pool.schedd_name} takes no jobs" in str(first["message"])
+        site.daemon.ctl("cancel", held.task.id)
+
+
 # -- what dies
 
 
