@@ -16,7 +16,7 @@ from tests.crash.injection import Point, needs_strace, spread
 from tests.crash.sweep import FULL, SAMPLE, Lane, Sweep
 
 IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
-LEAST_POINTS = 500 if IS_FULL else 30
+LEAST_POINTS = 500 if IS_FULL else 20
 #: A wrong daemon must be found out within so many points.
 PATIENCE = 30
 #: What each wrong daemon must be found guilty of, and by what call its wrong step is seen.

@@ -35,7 +35,7 @@ def bring(folder: Path, root: Path, given: Given) -> dict[str, Any] | None:
             for sequence in _sequences(names, number):
                 if os.path.isdir(f"{owner.folder}/{number}-{sequence}"):
                     return None
-                with contextlib.suppress(Garbage):
+                with contextlib.suppress(Garbage, checkpoint.Damaged):
                     return _take(inside, f"{task}/{int(replica)}", root, given, sequence)
     except Garbage:
         pass  # there is no such folder
@@ -45,12 +45,15 @@ def bring(folder: Path, root: Path, given: Given) -> dict[str, Any] | None:
 def _take(
     inside: Inside, replica: str, root: Path, given: Given, sequence: int
 ) -> dict[str, Any]:
-    """Copy one into the spool, where it is verified before it gets its name. Raises Garbage."""
+    """Copy one into the spool, where it is verified before it gets its name.
+
+    Raises Garbage, checkpoint.Damaged.
+    """
     place = f"{replica}/{given.attempt.rpartition('.')[2]}-{sequence}"
     raw = inside.whole(f"{place}/{checkpoint.MANIFEST}", most=_MOST_MANIFEST_BYTES)
     try:
         manifest = checkpoint.parsed(raw)
-    except (checkpoint.Damaged, TypeError, RecursionError) as error:
+    except (TypeError, RecursionError) as error:
         raise Garbage(str(error)) from None
     listed = [[each["name"], each["bytes"]] for each in manifest["files"]]
     listed.append([checkpoint.MANIFEST, len(raw)])
