@@ -99,15 +99,22 @@ class PilotAgent(CarriedAgent):
         self._number = number
         self._section = section
         self._slots = section.slots
-        self._tasks = 0
+        self._demand = 0
         self._leaves = ""  #: why its pilot takes nothing more
         self._why_down = "no pilot is there"
 
-    def demand(self, tasks: int) -> None:
-        """So many tasks wait that could run in this section; said to one of its agents."""
+    def offer(self) -> Capacity:
+        """What a further pilot would bring; which Pythons its host has, nobody knows before."""
+        section = self._section
+        return Capacity(
+            slots=section.slots, memory_bytes=section.memory_bytes, gpus=section.gpus
+        )
+
+    def demand(self, slots: int) -> None:
+        """Tasks for so many slots wait that could run in this section; one of its agents is told."""
         with self._lock:
-            self._tasks = tasks
-            self._tell({"do": "demand", "tasks": tasks})
+            self._demand = slots
+            self._tell({"do": "demand", "slots": slots})
 
     def capacity(self) -> Capacity:
         room = super().capacity()
@@ -125,12 +132,14 @@ class PilotAgent(CarriedAgent):
             "seat": self._number,
             "section": asdict(self._section),
             "setup": {**setup, "linger": self._section.idle_s},
-            "demand": self._tasks,
         }
 
     def _begin(self, stream: wire.Stream) -> None:
         self._leaves = ""  # a new link tells anew who leaves
         super()._begin(stream)
+        with self._lock:
+            if self._demand:
+                self._tell({"do": "demand", "slots": self._demand})
 
     # -- what the link says
 

@@ -4,7 +4,7 @@ Rule 1: nothing is said before the fingerprint is right.
 Rule 2: a token is good for one pilot. With it goes a secret that this pilot has made itself; who
 comes again shows both, so a token that somebody else has read is worth nothing once it was used.
 Rule 3: a connection that breaks is made again for ever, after 1 s, then twice as long each time up
-to half a minute, with jitter. A daemon that was never reached is given up after `reach_s`.
+to half a minute, with jitter.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ class Order(NamedTuple):
     fingerprint: str  #: SHA-256 of the certificate
     seat: int
     token: str
-    reach_s: float
 
     @property
     def name(self) -> str:
@@ -53,15 +52,8 @@ class Order(NamedTuple):
         """Raises LookupError, TypeError or ValueError."""
         return Order(
             str(told["host"]), int(told["port"]), str(told["fingerprint"]), int(told["seat"]),
-            str(told["token"]), float(told["reach_s"]),
+            str(told["token"]),
         )  # fmt: skip
-
-
-class Hopeless(NamedTuple):
-    """Why this pilot is of no use."""
-
-    text: str
-    is_unwanted: bool = False
 
 
 class _Unwanted(Exception):
@@ -78,11 +70,12 @@ class Caller:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.hopeless: Optional[Hopeless] = None
+        self.unwanted = ""  #: why the daemon does not want this pilot
+        self.unreached = (
+            "it was not called yet"  #: why the daemon was never reached; "": it was
+        )
         self._secret = secrets.token_hex(32)
         self._context = context_of_client()
-        self._began_at = time.monotonic()
-        self._was_welcome = False
         self._is_last = threading.Event()
 
     def last_call(self) -> None:
@@ -90,22 +83,17 @@ class Caller:
         self._is_last.set()
 
     def run(self, knock: Callable[[], Optional[socket.socket]]) -> None:
-        """Call until it is hopeless or the last call was made; `knock` gives the keeper's socket."""
+        """Call until the last call was made, or nobody wants us; `knock` gives the keeper's socket."""
         pause_s = _FIRST_PAUSE_S
         while not self._is_last.is_set():
             began = time.monotonic()
             try:
                 self._call_once(knock)
-                why = "the connection ended"
             except _Unwanted as error:
-                self.hopeless = Hopeless(f"the daemon does not want this pilot: {error}", True)  # noqa: FBT003
+                self.unwanted = str(error)
                 return
             except (OSError, wire.WireError) as error:
-                why = str(error)
-            if not self._was_welcome and time.monotonic() > self._began_at + self.order.reach_s:
-                where = f"{self.order.host}:{self.order.port}"
-                self.hopeless = Hopeless(f"no daemon was reached at {where}: {why}")
-                return
+                self.unreached = self.unreached and str(error)
             if time.monotonic() > began + _HEALTHY_S:
                 pause_s = _FIRST_PAUSE_S
             self._is_last.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  no secret
@@ -140,7 +128,7 @@ class Caller:
         except BaseException:
             way.dispose()
             raise
-        self._was_welcome = True
+        self.unreached = ""
         return way
 
     def _await_keeper(self, knock: Callable[[], Optional[socket.socket]]) -> socket.socket:

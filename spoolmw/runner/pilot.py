@@ -5,7 +5,7 @@ It starts a keeper in the job's scratch folder and joins the keeper's socket to 
 
 Rule 1: nothing of it outlives the job: keeper, runner and workers end with this process.
 Rule 2: who decides is the keeper: it ends when it was told to, when nobody needs it, when its
-time is over. Only a daemon that cannot be reached, or does not want this pilot, ends it otherwise.
+time is over. Only a daemon that does not want this pilot ends it otherwise.
 Rule 3: signal TERM is passed on: what runs may save and end, and what is there is brought home.
 """
 
@@ -22,7 +22,7 @@ import time
 from typing import Any, List, NamedTuple
 
 from . import attach, hostfolder, outputs
-from .calling import Caller, Hopeless, Order
+from .calling import Caller, Order
 
 VERSION = 1
 UNUSABLE = 2  #: exit code: the order or the folder
@@ -37,7 +37,7 @@ _END_S = 5.0
 class Terms(NamedTuple):
     """What the order says besides whom to call; all in seconds."""
 
-    idle_s: float
+    reach_s: float  #: without a daemon and without work it ends after so long
     lifetime_s: float
     grace_s: float
 
@@ -56,7 +56,7 @@ class Pilot:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         told = {
             "parent": os.getpid(),
-            "idle_s": terms.idle_s,
+            "idle_s": terms.reach_s,
             "grace_s": terms.grace_s,
             "rest_s": terms.lifetime_s,
         }
@@ -80,13 +80,19 @@ class Pilot:
                 if self._is_recalled and not was_recalled:
                     was_recalled = True
                     self._keeper.terminate()
-                if self._caller.hopeless is not None:
-                    return self._give_up(self._caller.hopeless)
+                if self._caller.unwanted:
+                    _say(f"the daemon does not want this pilot: {self._caller.unwanted}")
+                    return UNWANTED
                 time.sleep(_LOOK_S)
             self._caller.last_call()
             caller.join(_HAND_OVER_S)
         finally:
             self._end()
+        if self._caller.unreached:
+            order = self._caller.order
+            where = f"{order.host}:{order.port}"
+            _say(f"no daemon was reached at {where}: {self._caller.unreached}")
+            return UNREACHABLE
         if self._keeper.returncode:
             _say(f"the keeper died ({self._keeper.returncode}): {self._last_words()}")
             return FAILED
@@ -98,10 +104,6 @@ class Pilot:
 
     def _recall(self, _number: int, _frame: Any) -> None:
         self._is_recalled = True
-
-    def _give_up(self, why: Hopeless) -> int:
-        _say(why.text)
-        return UNWANTED if why.is_unwanted else UNREACHABLE
 
     def _last_words(self) -> str:
         path = self._folder.path(hostfolder.LOG)

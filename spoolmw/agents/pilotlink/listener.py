@@ -25,6 +25,7 @@ MOST_HELLO_BYTES = 4096
 MOST_STRANGERS = 128  #: connections at once whose hello has not come
 MOST_OF_ADDRESS = 32  #: of these, from one address
 _BACKLOG = 256
+_PATIENCE_S = 10.0  #: with whoever has our port still
 _PAUSE_S = 0.1  #: after an accept that failed, for lack of descriptors as a rule
 
 Admit = Callable[[dict[str, Any]], "Callable[[Secure], None]"]
@@ -99,26 +100,35 @@ class Listener:
 
 
 def _bound(listen: str, memory: Path) -> socket.socket:
-    """A socket that listens. A port that was chosen freely is kept: pilots know it."""
+    """A socket that listens. A port that was chosen freely is kept: pilots know it. Whoever served
+    it before us may still be dying, so it is waited for."""
     host, port = address_of(listen)
-    kept = _kept(memory) if not port else 0
-    for each in (kept, port) if kept else (port,):
-        sock = socket.socket(
-            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM
-        )
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept = 0 if port else _kept(memory)
+    until = time.monotonic() + _PATIENCE_S
+    while kept:
         try:
-            sock.bind((host, each))
+            return _listening(host, kept)
         except OSError:
-            sock.close()
-            if each != kept or not kept:
-                raise
-            continue
+            if time.monotonic() > until:
+                break
+            time.sleep(_PAUSE_S)
+    sock = _listening(host, port)
+    if not port:
+        memory.write_text(str(sock.getsockname()[1]), encoding="ascii")
+    return sock
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
         sock.listen(_BACKLOG)
-        if not port:
-            memory.write_text(str(sock.getsockname()[1]), encoding="ascii")
-        return sock
-    raise AssertionError
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _kept(memory: Path) -> int:

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from spoolmw.agents import bundle
@@ -51,7 +52,7 @@ class SectionOffice:
         self._count = count
         self._seats: dict[int, SeatLink] = {}
         self._news = threading.Event()
-        self._tasks = 0
+        self._demand = 0
         self._mood = Mood()
         self._listed_at = 0.0  #: when the list of jobs was asked for that is known
         self._ask_at = 0.0
@@ -71,10 +72,14 @@ class SectionOffice:
         self._seats[seat.number] = seat
         self._news.set()
 
-    def demand(self, tasks: int) -> None:
-        """So many tasks wait that could run here."""
-        if tasks != self._tasks:
-            self._tasks = tasks
+    def demand(self, slots: int) -> None:
+        """Tasks for so many slots wait that could run here."""
+        if slots > self._demand and not self._mood.failures:
+            self._mood = replace(
+                self._mood, until=0.0
+            )  # what is new may be what pilots can run
+        if slots != self._demand:
+            self._demand = slots
             self._news.set()
 
     def wake(self) -> None:
@@ -125,7 +130,6 @@ class SectionOffice:
                 "host": _name(host),
                 "port": port or listener.address[1],
                 "fingerprint": mine.fingerprint,
-                "idle_s": self._section.idle_s,
                 "lifetime_s": self._section.lifetime_s,
                 "grace_s": self._section.grace_s,
                 "reach_s": max(_LEAST_REACH_S, self._section.idle_s),
@@ -154,7 +158,7 @@ class SectionOffice:
         now = time.monotonic()
         if any(each.phase is not Phase.EMPTY for each in self._look()):
             return min(_TICK_S, engine.poll_s)
-        return min(_REST_S, max(0.05, self._mood.until - now)) if self._tasks else _REST_S
+        return min(_REST_S, max(0.05, self._mood.until - now)) if self._demand else _REST_S
 
     def _look(self) -> list[Seat]:
         return [self._seats[number].look() for number in sorted(self._seats)]
@@ -213,7 +217,7 @@ class SectionOffice:
         seats = self._look()
         if any([link.began_to_work() for link in self._seats.values()]):
             self._mood = Mood()
-        plan = scaling.plan(self._section.bounds, seats, self._tasks, self._mood, now)
+        plan = scaling.plan(self._section.bounds, seats, self._demand, self._mood, now)
         for number, why in plan.drain:
             self._seats[number].drain(why)
         withdrawn = [number for number, _ in plan.withdraw]

@@ -1,6 +1,6 @@
 """How many pilots there should be: pure rules over what is known of the seats.
 
-Rule 1: as many are on the way as the tasks that wait could fill, and never fewer than `least` live.
+Rule 1: as many are on the way as the waiting tasks could fill, and never fewer than `least` live.
 Rule 2: a pilot without work for `idle_s` is drained, one whose time is over too; only what waits in
 the batch system and is not needed any more is withdrawn.
 Rule 3: pilots that end within seconds, several in a row, pause the section; then one at a time is
@@ -85,13 +85,13 @@ class Plan:
     withdraw: tuple[tuple[int, str], ...] = ()  #: their jobs are removed, with the reason
 
 
-def plan(bounds: Bounds, seats: Sequence[Seat], tasks: int, mood: Mood, now: float) -> Plan:
-    """What follows from `tasks` that wait and could run here."""
+def plan(bounds: Bounds, seats: Sequence[Seat], demand: int, mood: Mood, now: float) -> Plan:
+    """What follows when tasks for `demand` slots wait that could run here."""
     drain = tuple(_drained(bounds, seats, now))
-    withdraw = tuple(_withdrawn(bounds, seats, tasks, now))
+    withdraw = tuple(_withdrawn(bounds, seats, demand, now))
     leaving = {number for number, _ in (*drain, *withdraw)}
     left = [each for each in seats if each.number not in leaving]
-    count = _wanted(bounds, left, tasks, mood, now)
+    count = _wanted(bounds, left, demand, mood, now)
     free = [each.number for each in seats if each.phase is Phase.EMPTY]
     return Plan(submit=tuple(free[:count]), drain=drain, withdraw=withdraw)
 
@@ -140,13 +140,13 @@ def _paused(mood: Mood, pause_s: float, now: float) -> Mood:
     return replace(mood, until=now + pause_s, pause_s=pause_s)
 
 
-def _wanted(bounds: Bounds, seats: Sequence[Seat], tasks: int, mood: Mood, now: float) -> int:
+def _wanted(bounds: Bounds, seats: Sequence[Seat], demand: int, mood: Mood, now: float) -> int:
     """How many more are to be submitted."""
     if now < mood.until:
         return 0
     live = _count(seats, Phase.AHEAD, Phase.UP, Phase.AWAY)
     ahead = _count(seats, Phase.AHEAD)
-    wanted = max(-(-tasks // bounds.slots) - ahead, bounds.least - live)
+    wanted = max(-(-demand // bounds.slots) - ahead, bounds.least - live)
     if mood.failures or mood.barren >= MOST_BARREN:  # one shows whether it is worth while
         wanted = min(wanted, 1 - ahead)
     room = bounds.most - live - _count(seats, Phase.LEAVING)
@@ -169,7 +169,7 @@ def _drained(bounds: Bounds, seats: Sequence[Seat], now: float) -> Iterable[tupl
 
 
 def _withdrawn(
-    bounds: Bounds, seats: Sequence[Seat], tasks: int, now: float
+    bounds: Bounds, seats: Sequence[Seat], demand: int, now: float
 ) -> Iterable[tuple[int, str]]:
     live = _count(seats, Phase.AHEAD, Phase.UP, Phase.AWAY)
     for each in seats:
@@ -178,7 +178,7 @@ def _withdrawn(
             yield each.number, "its pilot did not come back"
     for each in seats:
         old = each.phase is Phase.AHEAD and now - each.since >= bounds.idle_s
-        if old and not tasks and live > bounds.least:
+        if old and not demand and live > bounds.least:
             live -= 1
             yield each.number, "nobody needs it any more"
 

@@ -33,8 +33,8 @@ class Office(Protocol):
 
     records: Records
 
-    def demand(self, tasks: int) -> None:
-        """So many tasks wait that could run here."""
+    def demand(self, slots: int) -> None:
+        """Tasks for so many slots wait that could run here."""
 
     def wake(self) -> None:
         """Something has changed: look."""
@@ -52,6 +52,7 @@ class SeatLink(Served):
         self._office: Office | None = None
         self._setup: dict[str, Any] = {}
         self._root = ""
+        self._demand = 0
         self.number = 0
         self.record: Record | None = None
         self._phase = Phase.EMPTY
@@ -77,7 +78,8 @@ class SeatLink(Served):
         self.number = brief["seat"]
         self._setup, self._root = brief["setup"], brief["section"]["root"]
         self._office = enter(self, brief["section"])
-        self._office.demand(brief["demand"])
+        if self._demand:  # one of the seats is told
+            self._office.demand(self._demand)
         while True:
             way = self._await_pilot()
             why, is_liar = self._fly(way)
@@ -279,8 +281,10 @@ class SeatLink(Served):
         super()._note(told)
         if told["do"] == "drained":
             self._drain_is_heard = True
-        elif told["do"] == "demand" and self._office is not None:
-            self._office.demand(told["tasks"])
+        elif told["do"] == "demand":
+            self._demand = told["slots"]
+            if self._office is not None:
+                self._office.demand(self._demand)
 
     def _go(self, phase: Phase) -> None:
         self._phase = phase
