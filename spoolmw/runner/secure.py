@@ -80,7 +80,10 @@ class Secure:
                 self._push(until)
             if is_done:
                 return
-            came += self._fetch(until)
+            more = self._fetch(until)
+            if not more:
+                raise OSError("the other side hung up")
+            came += more
             if came > _MOST_GREETING_BYTES:
                 raise OSError("what came is no greeting of TLS: it does not end")
 
