@@ -154,6 +154,33 @@ def test_what_is_vacated_goes_on_from_its_checkpoint_in_another_pilot(tmp_path: 
         assert pilot not in fleet.pilots()
 
 
+def test_replicas_run_in_pilots_on_different_machines(tmp_path: Path) -> None:
+    """Each seat stands for a machine of its own: two replicas need two of them."""
+    more = 'machine = "pc"\n[agents.local]\nslots = 1\n'  # it compares the results
+    with Fleet(tmp_path / "home", most=3, more=more) as fleet:
+        pool = fleet.spool.options(quorum=2, agents=["pool"])
+        task = pool.submit(note, 3, str(tmp_path / "said"))
+        assert task.result(60) == 9
+        assert begun(tmp_path / "said") == [3, 3]
+        [vote] = fleet.daemon.ctl_json("votes", task.id)
+        replicas = vote["votes"]["replicas"]  # type: ignore[index]
+        machines = {each["machine"] for each in replicas}
+        assert len(machines) == 2, vote
+
+
+def test_what_no_pilot_could_run_brings_none(tmp_path: Path) -> None:
+    with Fleet(tmp_path / "home", most=3, slots=2) as fleet:
+        fleet.spool.options(cpus=3).submit(note, 1, str(tmp_path / "said"))
+        fleet.spool.options(agents=["elsewhere"]).submit(note, 1, str(tmp_path / "said"))
+        fleet.daemon.ctl("pause", "pool")
+        fleet.spool.submit(note, 2, str(tmp_path / "said"))
+        time.sleep(3)
+        assert fleet.pilots() == []
+        fleet.daemon.ctl("resume", "pool")
+        fleet.wait_until(lambda: begun(tmp_path / "said") == [2])
+        assert len(fleet.pilots()) == 1
+
+
 def test_pilots_that_fail_pause_the_section_with_the_reason(tmp_path: Path) -> None:
     more = 'advertise = "127.0.0.1:1"\nidle = "1s"\n'
     with Fleet(tmp_path / "home", most=1, more=more) as fleet:
