@@ -1,7 +1,7 @@
 """Tells agents that can bring more hosts how much work waits for them.
 
-It costs a task nothing: the lanes of the ready queue are counted, twice a second at most, and only
-where there is such an agent.
+It costs a task nothing: the lanes of the ready queue are counted, twice a second and when the
+first comes or the last goes, and only where there is such an agent.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Elastics:
         self._speakers: dict[str, Elastic] = {}
         self._told: dict[str, int] = {}
         self._look_at = 0.0
+        self._waits = False
         for name, agent in agents.items():
             if isinstance(agent, Elastic):
                 section = section_of(name)
@@ -35,9 +36,12 @@ class Elastics:
 
     def turn(self, now: float) -> None:
         """Count what waits, when it is time, and tell who should know."""
-        if not self._families or now < self._look_at:
+        if not self._families:
             return
-        self._look_at = now + _LOOK_S
+        waits = self._dispatch.ready.ready_count > 0
+        if now < self._look_at and waits == self._waits:
+            return
+        self._look_at, self._waits = now + _LOOK_S, waits
         for section, names in self._families.items():
             slots = self._wanted(names, self._speakers[section])
             if _kind(slots) != self._told.get(section, 0):

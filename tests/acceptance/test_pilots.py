@@ -89,6 +89,34 @@ def test_a_pilot_that_is_killed_costs_its_tasks_no_retry(tmp_path: Path) -> None
         assert fleet.pilots() != [pilot]
 
 
+def test_a_link_that_is_killed_costs_nothing(tmp_path: Path) -> None:
+    said, flag = tmp_path / "said", tmp_path / "flag"
+    with Fleet(tmp_path / "home", most=2, slots=1, more='idle = "60s"\n') as fleet:
+        held = [fleet.spool.submit(hold, n, str(flag), str(said)) for n in range(2)]
+        fleet.wait_until(lambda: len(begun(said)) == 2)
+        pilots = fleet.pilots()
+        os.kill(fleet.link(), signal.SIGKILL)
+        flag.touch()
+        assert [each.result(60) for each in held] == [0, 1]
+        assert fleet.spool.submit(note, 2, str(said)).result(60) == 4
+        assert sorted(begun(said)) == [0, 1, 2]
+        assert fleet.pilots() == pilots
+
+
+def test_a_pilot_that_is_frozen_is_given_up_and_another_comes(tmp_path: Path) -> None:
+    said, flag = tmp_path / "said", tmp_path / "flag"
+    more = 'give_up = "2s"\nvacate_grace = "1s"\n'
+    with Fleet(tmp_path / "home", most=2, slots=1, more=more) as fleet:
+        held = fleet.spool.options(retries=0).submit(hold, 1, str(flag), str(said))
+        fleet.wait_until(lambda: begun(said) == [1])
+        [pilot] = fleet.pilots()
+        os.kill(pilot, signal.SIGSTOP)
+        fleet.wait_until(lambda: begun(said) == [1, 1])
+        flag.touch()
+        assert held.result(60) == 1
+        fleet.wait_until(lambda: pilot not in fleet.pilots())
+
+
 def test_a_line_that_is_cut_is_mended_and_work_goes_on_meanwhile(tmp_path: Path) -> None:
     said, flag = tmp_path / "said", tmp_path / "flag"
     with Proxy() as proxy:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spoolmw import Spool
-from tests.support.daemon import Daemon, end
+from tests.support.daemon import Daemon, end, family
 from tests.support.waiting import wait_until
 
 T = TypeVar("T")
@@ -94,6 +94,11 @@ class Fleet:
         """Their process ids."""
         return pilots(self.daemon.spool)
 
+    def link(self) -> int:
+        """The process of the section's link."""
+        [found] = [pid for pid in family(self.daemon.pid) if b"pilotlink" in _words(pid)]
+        return found
+
     def agents(self) -> dict[str, dict[str, object]]:
         return {str(each["name"]): each for each in self.daemon.ctl_json("agents")}
 
@@ -111,6 +116,12 @@ class Fleet:
 
     def told(self) -> str:
         return f"{self.agents()}\n{self.pilots()}\n{self.daemon.log_text()[-2000:]}"
+
+
+def _words(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 class Proxy:

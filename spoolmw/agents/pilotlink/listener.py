@@ -58,7 +58,17 @@ class Listener:
             if not self._enters(address):
                 sock.close()
                 continue
-            threading.Thread(target=self._greet, args=(sock, address), daemon=True).start()
+            thread = threading.Thread(target=self._greet, args=(sock, address), daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # there are too many: whoever it was calls again
+                self._leaves(address)
+                sock.close()
+
+    def _leaves(self, address: str) -> None:
+        with self._lock:
+            self._strangers[address] -= 1
+            self._strangers += Counter()  # forgets those that are at zero
 
     def _enters(self, address: str) -> bool:
         with self._lock:
@@ -73,9 +83,7 @@ class Listener:
         try:
             self._hear(sock)
         finally:
-            with self._lock:
-                self._strangers[address] -= 1
-                self._strangers += Counter()  # forgets those that are at zero
+            self._leaves(address)
 
     def _hear(self, sock: socket.socket) -> None:
         """Let a pilot in, or hang up; whatever a stranger says ends only its connection."""

@@ -30,6 +30,7 @@ class ProcessEngine:
     def __init__(self, post: Post) -> None:
         self._post = post
         self._children: list[subprocess.Popen[bytes]] = []
+        self._asked: set[str] = set()  #: to end
 
     def submit(self, pilots: Sequence[Pilot]) -> None:
         for each in pilots:
@@ -57,13 +58,16 @@ class ProcessEngine:
     def listed(self) -> Sequence[Job]:
         self._children = [each for each in self._children if each.poll() is None]
         jobs = list(self._running())
+        self._asked &= {each.id for each in jobs}
         self._tidy({each.digest for each in jobs})
         return jobs
 
     def remove(self, jobs: Sequence[Job]) -> None:
-        for each in jobs:
+        for each in jobs:  # who is asked twice did not heed the first time: it may be stopped
+            number = signal.SIGKILL if each.id in self._asked else signal.SIGTERM
+            self._asked.add(each.id)
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(each.id), signal.SIGTERM)
+                os.kill(int(each.id), number)
 
     def last_words(self, digest: str) -> str:
         with contextlib.suppress(OSError):

@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 SOON_S = 10.0  #: a pilot that ends sooner than that after its first contact has failed
+FRESH_S = (
+    2.0  #: after its coming a pilot has what it takes, and the demand that is told knows it
+)
 MOST_FAILURES = 3  #: in a row; then the section is paused
 MOST_BARREN = 3  #: pilots in a row that were given nothing; then the next waits longer
 _FIRST_PAUSE_S = 1.0  #: after a failure; doubles
@@ -145,7 +148,9 @@ def _wanted(bounds: Bounds, seats: Sequence[Seat], demand: int, mood: Mood, now:
     if now < mood.until:
         return 0
     live = _count(seats, Phase.AHEAD, Phase.UP, Phase.AWAY)
-    ahead = _count(seats, Phase.AHEAD)
+    # Who has just come is about to take some of what is told to wait.
+    fresh = [each for each in seats if each.phase is Phase.UP and now - each.since < FRESH_S]
+    ahead = _count(seats, Phase.AHEAD) + len(fresh)
     wanted = max(-(-demand // bounds.slots) - ahead, bounds.least - live)
     if mood.failures or mood.barren >= MOST_BARREN:  # one shows whether it is worth while
         wanted = min(wanted, 1 - ahead)

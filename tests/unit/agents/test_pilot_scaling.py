@@ -28,8 +28,8 @@ def seats(**phases: Phase) -> list[Seat]:
         Seat(
             number=number,
             phase=phases.get(f"s{number}", Phase.EMPTY),
-            since=NOW,
-            called_at=NOW,
+            since=NOW - 10.0,
+            called_at=NOW - 10.0,
         )
         for number in range(1, 5)
     ]
@@ -38,7 +38,11 @@ def seats(**phases: Phase) -> list[Seat]:
 def up(number: int, *, idle_s: float | None = None, age_s: float = 0.0) -> Seat:
     idle_since = None if idle_s is None else NOW - idle_s
     return Seat(
-        number=number, phase=Phase.UP, since=NOW, idle_since=idle_since, called_at=NOW - age_s
+        number=number,
+        phase=Phase.UP,
+        since=NOW - 10,
+        idle_since=idle_since,
+        called_at=NOW - age_s,
     )
 
 
@@ -55,6 +59,15 @@ def test_as_many_pilots_as_the_waiting_tasks_fill() -> None:
 def test_those_on_the_way_are_counted() -> None:
     assert plan(BOUNDS, seats(s1=Phase.AHEAD), 3, Mood(), NOW).submit == (2,)
     assert plan(BOUNDS, seats(s1=Phase.AHEAD, s2=Phase.AHEAD), 3, Mood(), NOW).submit == ()
+
+
+def test_who_has_just_come_is_about_to_take_some_of_it() -> None:
+    fresh = Seat(number=1, phase=Phase.UP, since=NOW - 1.0, called_at=NOW - 1.0)
+    settled = Seat(number=1, phase=Phase.UP, since=NOW - 2.0, called_at=NOW - 2.0)
+    free = Seat(number=2, phase=Phase.EMPTY)
+    assert plan(BOUNDS, [fresh, free], 2, Mood(), NOW).submit == ()
+    assert plan(BOUNDS, [fresh, free], 3, Mood(), NOW).submit == (2,)
+    assert plan(BOUNDS, [settled, free], 2, Mood(), NOW).submit == (2,)
 
 
 def test_what_leaves_keeps_its_place_until_it_is_gone() -> None:
