@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from spoolmw.agents.pilotlink.scaling import (
     MOST_BARREN,
@@ -157,52 +158,66 @@ def test_pilots_that_get_nothing_come_less_and_less_often() -> None:
 def test_over_simulated_days_the_bounds_are_kept_and_all_work_is_done() -> None:
     """A pool where pilots start late, die now and then, and tasks come in bursts."""
     for seed in range(20):
-        _simulate(random.Random(seed))
+        world = World(random.Random(seed))
+        for step in range(4000):
+            world.step(has_bursts=step < 2000)
+        assert world.done == world.came
+        assert world.live() <= 2
 
 
-def _simulate(rng: random.Random) -> None:
+class World:
+    """Four seats, and tasks of five seconds each."""
+
     bounds = Bounds(least=1, most=4, slots=2, idle_s=60.0, lifetime_s=3600.0, give_up_s=120.0)
-    has = {each.number: each for each in seats()}
-    tasks, now, mood, done = 0, NOW, Mood(), 0
-    came = 0
-    for step in range(4000):
-        now += 5.0
-        burst = rng.randrange(50) if step < 2000 and rng.random() < 0.02 else 0
-        tasks, came = tasks + burst, came + burst
-        told = plan(bounds, list(has.values()), tasks, mood, now)
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.seats = {each.number: each for each in seats()}
+        self.now = NOW
+        self.mood = Mood()
+        self.waiting = self.came = self.done = 0
+
+    def live(self) -> int:
+        return sum(each.phase is not Phase.EMPTY for each in self.seats.values())
+
+    def step(self, *, has_bursts: bool) -> None:
+        self.now += 5.0
+        if has_bursts and self.rng.random() < 0.02:
+            burst = self.rng.randrange(50)
+            self.waiting, self.came = self.waiting + burst, self.came + burst
+        self._obey(plan(self.bounds, [*self.seats.values()], self.waiting, self.mood, self.now))
+        assert self.live() <= self.bounds.most
+        for each in list(self.seats.values()):
+            self._live_on(each)
+
+    def _obey(self, told: Plan) -> None:
         for number in told.submit:
-            assert has[number].phase is Phase.EMPTY
-            has[number] = Seat(number=number, phase=Phase.AHEAD, since=now)
+            assert self.seats[number].phase is Phase.EMPTY
+            self._put(number, Phase.AHEAD)
         for number, _ in (*told.drain, *told.withdraw):
-            has[number] = Seat(number=number, phase=Phase.LEAVING, since=now)
-        live = [each for each in has.values() if each.phase is not Phase.EMPTY]
-        assert len(live) <= bounds.most
-        for each in list(has.values()):
-            if each.phase is Phase.LEAVING:
-                has[each.number] = Seat(number=each.number, phase=Phase.EMPTY, since=now)
-            elif each.phase is Phase.AHEAD and rng.random() < 0.3:
-                has[each.number] = Seat(
-                    number=each.number,
-                    phase=Phase.UP,
-                    since=now,
-                    called_at=now,
-                    idle_since=now,
-                )
-                mood = Mood()
-            elif each.phase is Phase.UP and rng.random() < 0.002:
-                end = End(lived_s=now - each.called_at, worked=True)
-                mood = after(mood, end, bounds.idle_s, now)
-                has[each.number] = Seat(number=each.number, phase=Phase.EMPTY, since=now)
-            elif each.phase is Phase.UP:
-                worked = min(tasks, bounds.slots)
-                tasks, done = tasks - worked, done + worked
-                idle = None if worked else each.idle_since or now
-                has[each.number] = Seat(
-                    number=each.number,
-                    phase=Phase.UP,
-                    since=each.since,
-                    called_at=each.called_at,
-                    idle_since=idle,
-                )
-    assert done == came
-    assert sum(each.phase is not Phase.EMPTY for each in has.values()) <= 2
+            self._put(number, Phase.LEAVING)
+
+    def _live_on(self, seat: Seat) -> None:
+        if seat.phase is Phase.LEAVING:
+            self._put(seat.number, Phase.EMPTY)
+        elif seat.phase is Phase.AHEAD and self.rng.random() < 0.3:
+            self._put(seat.number, Phase.UP)
+            self.mood = Mood()
+        elif seat.phase is Phase.UP and self.rng.random() < 0.002:
+            end = End(lived_s=self.now - seat.called_at, worked=True)
+            self.mood = after(self.mood, end, self.bounds.idle_s, self.now)
+            self._put(seat.number, Phase.EMPTY)
+        elif seat.phase is Phase.UP:
+            worked = min(self.waiting, self.bounds.slots)
+            self.waiting, self.done = self.waiting - worked, self.done + worked
+            idle = None if worked else seat.idle_since or self.now
+            self.seats[seat.number] = replace(seat, idle_since=idle)
+
+    def _put(self, number: int, phase: Phase) -> None:
+        self.seats[number] = Seat(
+            number=number,
+            phase=phase,
+            since=self.now,
+            called_at=self.now,
+            idle_since=self.now if phase is Phase.UP else None,
+        )
