@@ -118,7 +118,10 @@ class PilotAgent(CarriedAgent):
 
     def capacity(self) -> Capacity:
         room = super().capacity()
-        return replace(room, slots=0, queue=0) if self._leaves else room
+        if self._leaves:
+            return replace(room, slots=0, queue=0)
+        # What waits here waits while other pilots are on their way: only what is very short may.
+        return replace(room, queue=room.queue if room.queue > self._slots else 0)
 
     def own_slots(self) -> int:
         return self._section.slots

@@ -103,6 +103,21 @@ def test_a_link_that_is_killed_costs_nothing(tmp_path: Path) -> None:
         assert fleet.pilots() == pilots
 
 
+def test_a_pilot_whose_seat_forgot_it_is_ended_and_its_work_runs_again(tmp_path: Path) -> None:
+    said, flag = tmp_path / "said", tmp_path / "flag"
+    with Fleet(tmp_path / "home", most=1, slots=1) as fleet:
+        held = fleet.spool.options(retries=0).submit(hold, 1, str(flag), str(said))
+        fleet.wait_until(lambda: begun(said) == [1])
+        [pilot] = fleet.pilots()
+        fleet.daemon.kill()
+        (fleet.folder / "seat-1.json").unlink()
+        fleet.daemon.start()
+        fleet.wait_until(lambda: begun(said) == [1, 1])
+        flag.touch()
+        assert held.result(60) == 1
+        fleet.wait_until(lambda: pilot not in fleet.pilots())
+
+
 def test_a_pilot_that_is_frozen_is_given_up_and_another_comes(tmp_path: Path) -> None:
     said, flag = tmp_path / "said", tmp_path / "flag"
     more = 'give_up = "2s"\nvacate_grace = "1s"\n'
