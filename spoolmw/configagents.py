@@ -6,10 +6,11 @@ The keys of one engine lie in a record of their own (`Pool`), in the file they s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from spoolmw.configpilots import PILOT_FIELD_NAMES, PILOTS, Pilots
 from spoolmw.format.hosts import host_patterns
 from spoolmw.format.keyed import Reader, Unfit, nearest, read_table, shown
 from spoolmw.format.units import describe
@@ -77,6 +78,7 @@ class AgentConfig:
     runner_python: str = "auto"  #: "auto": what the host has; "bundle": ours travels
     give_up_s: float = 120.0  #: so long without a connection, and attempts run elsewhere
     pool: Pool = field(default_factory=Pool)  #: of kind "condor" only
+    pilots: Pilots = field(default_factory=Pilots)  #: of kinds whose jobs call the daemon
 
 
 #: What the records call a key, where that is another word.
@@ -88,6 +90,7 @@ AGENT_FIELD_NAMES = {
     "lease": "lease_s",
     "poll": "poll_s",
     "remote": "is_remote",
+    **PILOT_FIELD_NAMES,
 }
 
 #: Of an agent of kind "condor", where that is another value than other kinds have.
@@ -241,7 +244,16 @@ _CONDOR: Mapping[str, Reader] = {
 }
 
 #: Kinds with keys of their own, each with all that it has.
-_KINDS: Mapping[str, Mapping[str, Reader]] = {"ssh": {**_AGENT, **_SSH}, "condor": _CONDOR}
+_KINDS: Mapping[str, Mapping[str, Reader]] = {
+    "ssh": {**_AGENT, **_SSH},
+    "condor": _CONDOR,
+    "process": {**_AGENT, **_AFAR, **PILOTS},
+}
+#: Keys that lie in a record of their own, by the field that holds it.
+_RECORDS: Mapping[str, tuple[Mapping[str, Reader], Callable[..., object]]] = {
+    "pool": (_POOL, Pool),
+    "pilots": (PILOTS, Pilots),
+}
 #: What to say instead of a key that other kinds have.
 _INSTEAD = {
     "slots": "say max_jobs and max_idle",
@@ -274,12 +286,12 @@ def _agent(name: str, settings: Mapping[str, object]) -> AgentConfig:
         AGENT_FIELD_NAMES.get(key, key): value
         for key, value in read_table(settings, _keys_of(settings)).items()
     }
-    if settings.get("kind") != "condor":
-        return AgentConfig(name=name, **values)
-    own = {AGENT_FIELD_NAMES.get(key, key) for key in _POOL}
-    pool = Pool(**{key: value for key, value in values.items() if key in own})
-    rest = {key: value for key, value in values.items() if key not in own}
-    return AgentConfig(name=name, **{**_CONDOR_DEFAULTS, **rest}, pool=pool)
+    if settings.get("kind") == "condor":
+        values = {**_CONDOR_DEFAULTS, **values}
+    for field_name, (keys, record) in _RECORDS.items():
+        own = {AGENT_FIELD_NAMES.get(key, key) for key in keys} & values.keys()
+        values[field_name] = record(**{key: values.pop(key) for key in own})
+    return AgentConfig(name=name, **values)
 
 
 def _keys_of(settings: Mapping[str, object]) -> Mapping[str, Reader]:

@@ -66,3 +66,15 @@ class Lasting(Protocol):
         """Begin to serve. `work` ran here when an earlier daemon ended: what became of it is
         told as of any launch. `given_up` was called lost meanwhile: should it report after all,
         that is told too. What else still runs here is ended."""
+
+
+@runtime_checkable
+class Elastic(Protocol):
+    """One of a family of agents that can have more hosts brought when work waits."""
+
+    def offer(self) -> Capacity:
+        """What one host would have that might be brought; what is not known is left out."""
+
+    def demand(self, slots: int) -> None:
+        """Tasks wait that could run on such hosts, and would fill so many slots. Told again only
+        when the number is another in kind: it becomes zero, or twice as large."""

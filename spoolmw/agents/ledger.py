@@ -46,7 +46,7 @@ class Ledger:
     """
 
     def __init__(self, host: str, machine: str = "") -> None:
-        self._host = host
+        self.host = host  #: its name; a pilot of another host may come
         self.machine = machine  #: its id; a far host tells it when it is there
         self._live: dict[str, Launch] = {}
         self._running: dict[str, dict[str, Any]] = {}
@@ -174,7 +174,7 @@ class Ledger:
                     at=at,
                     attempt=launch.attempt,
                     started_at=each["started"],
-                    host=each.get("host", self._host),
+                    host=each.get("host", self.host),
                     slot=each["slot"],
                     machine=each.get("machine", self.machine),
                 )
@@ -216,7 +216,7 @@ class Ledger:
             if launch.judging is not None:
                 events += validations.ended(at, launch.attempt, each)
                 continue
-            where = (each.get("host", self._host), each.get("machine", self.machine))
+            where = (each.get("host", self.host), each.get("machine", self.machine))
             event = endings.told(at, launch.attempt, each, where)
             self._reported[launch.attempt] = event
             events.append(event)
@@ -259,7 +259,7 @@ class Ledger:
                     cause=loss.cause,
                     blame=Blame.HOST,
                     message=loss.message,
-                    host=self._host,
+                    host=self.host,
                     slot=told.get("slot", ""),
                     started_at=told.get("started", wall),
                     ended_at=wall,
@@ -320,11 +320,11 @@ class Ledger:
     def _sighting(self, name: str, launch: Launch) -> Sighting:
         told = self._running.get(name)
         if told is None:
-            return Sighting(attempt=launch.attempt, running=False, host=self._host)
+            return Sighting(attempt=launch.attempt, running=False, host=self.host)
         return Sighting(
             attempt=launch.attempt,
             running=True,
-            host=self._host,
+            host=self.host,
             slot=told["slot"],
             pid=told["pid"],
             started_at=told["started"],

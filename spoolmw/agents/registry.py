@@ -24,6 +24,7 @@ BUILT_IN = {
     "fake": "spoolmw.agents.fake:FakeAgent",
     "ssh": "spoolmw.agents.ssh:SshAgent",
     "condor": "spoolmw.agents.condor:CondorAgent",
+    "process": "spoolmw.agents.pilot:PilotAgent",
 }
 PLANNED = ("boinc",)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
-from spoolmw.agents.hostrunner import umask
+from spoolmw.agents.setup import setup_of
 from spoolmw.config import AgentConfig
 from spoolmw.errors import BadConfig
 from spoolmw.format.hosts import BadHost, HostName, expand, from_file
@@ -48,29 +46,11 @@ def brief(
     settings: AgentConfig, host: HostName, root: Path, name: str, slots: int
 ) -> dict[str, Any]:
     """How to reach a host, and what its keeper is told of the agent."""
-    env = {
-        "PATH": settings.path,
-        "LANG": os.environ.get("LANG", "C.UTF-8"),
-        **({"HOME": settings.home} if settings.home else {}),
-        **{each: os.environ[each] for each in settings.env if each in os.environ},
-    }
-    setup = {
-        "agent": name.replace(
-            ":", "-"
-        ),  # a part of folders' names, some of which stand in lists
-        "slots": slots,
-        "gpus": list(settings.gpus),
-        "interpreters": [*settings.python, *settings.interpreters],
-        "env": env,
-        "home": settings.home,
-        "umask": umask(),
-        "instance": secrets.token_hex(8),
-    }
     return {
         "host": [host.name, host.port, host.user],
         "root": str(root),
         "space": space_of(root, name),
-        "setup": setup,
+        "setup": setup_of(settings, name, slots),
         "user": settings.user,
         "ssh_config": settings.ssh_config,
         "folder": settings.folder,

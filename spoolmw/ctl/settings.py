@@ -55,9 +55,11 @@ def _tree(config: Config) -> dict[str, Any]:
 
 def _flat(agent: dict[str, Any]) -> dict[str, Any]:
     """An agent's keys as the file has them: those of an engine only where it is one."""
-    pool = agent.pop("pool")
-    if agent["kind"] != "condor":
+    pool, pilots = agent.pop("pool"), agent.pop("pilots")
+    if agent["kind"] not in ("condor", "process"):
         return agent
+    if agent["kind"] == "process":
+        return {**agent, **pilots}
     pool["submit"] = dict(pool["submit"])
     return {**agent, **pool}
 
@@ -65,8 +67,10 @@ def _flat(agent: dict[str, Any]) -> dict[str, Any]:
 def _lines(config: Config) -> Iterator[str]:
     tree = _tree(config)
     plain = _tree(Config())
-    condor = AgentConfig(name="", kind="condor")
-    standard = _flat(asdict(condor)) | {"kind": AgentConfig(name="").kind}
+    standard: dict[str, Any] = {}
+    for kind in ("process", "condor"):
+        standard |= _flat(asdict(AgentConfig(name="", kind=kind)))
+    standard["kind"] = AgentConfig(name="").kind
     for section, values in tree.items():
         if section == "agents":
             for name, agent in values.items():

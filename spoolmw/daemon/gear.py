@@ -13,6 +13,7 @@ from spoolmw.daemon.control import Request
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.effects import Performer
+from spoolmw.daemon.elastics import Elastics
 from spoolmw.daemon.hosts import Hosts
 from spoolmw.daemon.intake import Intake
 from spoolmw.daemon.notify import Notifier
@@ -65,6 +66,7 @@ class Gear:
     arrays: Arrays
     table: Table
     dispatch: Dispatch
+    elastics: Elastics
     hosts: Hosts
     delivery: Delivery
     performer: Performer

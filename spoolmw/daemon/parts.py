@@ -17,6 +17,7 @@ from spoolmw.daemon.control import ControlServer, Request
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.effects import Performer
+from spoolmw.daemon.elastics import Elastics
 from spoolmw.daemon.finder import Finder
 from spoolmw.daemon.gear import Gear, Inbox, News
 from spoolmw.daemon.hooks import Hooks
@@ -46,7 +47,7 @@ from spoolmw.spooldir.watch import Doorbell
 from spoolmw.store.journal import Journal
 
 #: Kinds of agents from whose hosts a pickle may be decoded, in a worker.
-TRUSTED_KINDS = frozenset({"local", "fake", "ssh", "condor"})
+TRUSTED_KINDS = frozenset({"local", "fake", "ssh", "process", "condor"})
 
 
 class Parts:
@@ -139,6 +140,7 @@ class Parts:
                     self.table, self.journal, intake, window=self.config.arrays.window
                 ),
                 dispatch=dispatch,
+                elastics=Elastics(self.agents, dispatch),
                 hosts=hosts,
                 delivery=delivery,
                 performer=performer,

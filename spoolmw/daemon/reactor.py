@@ -78,7 +78,7 @@ class Reactor:
             gear.validating,
             Latecomers(gear, self._newest),
         )
-        self.arrays = gear.arrays
+        self.arrays, self._elastics = gear.arrays, gear.elastics
         self._placing = Placing(gear.dispatch, gear.table)
         self._preparation = Preparation(gear.delivery, gear.waits, gear.intake, gear.room)
         self._retry_at = self._settle_at = 0.0
@@ -104,6 +104,7 @@ class Reactor:
         if not (self.stopping or self.is_stuck()):
             self._placing.end_deadlines(self.apply, boot_s())
             self._counts.assigned += self._placing.turn(self.apply, boot_s())
+            self._elastics.turn(boot_s())
         if self._batch or self._replies:
             self._commit_and_act()
         if not (self.stopping or self.is_stuck()):

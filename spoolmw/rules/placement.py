@@ -8,7 +8,7 @@ keeps its place and holds nobody up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
@@ -197,3 +197,14 @@ def is_apart(demand: Demand, room: Room) -> bool:
     """Whether the room's host may cast a further vote on the replica's task."""
     apart = demand.apart
     return apart is None or apart.seat(room.spot, room.capacity.slots) is not None
+
+
+def slots_wanted(ready: ReadyQueue, names: Collection[AgentName], offer: Capacity) -> int:
+    """How many slots the tasks would fill that wait, and could run at a further agent of these
+    names that offers so much. Where their replicas have votes already is not looked at."""
+    room = Room(offer)
+    return sum(
+        len(lane) * lane.demand.cpus
+        for _, lane in ready.lanes()
+        if room.could_run(lane.demand) and any(lane.demand.names(name) for name in names)
+    )

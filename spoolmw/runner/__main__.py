@@ -1,6 +1,6 @@
 """Starts what the first argument names: `ARCHIVE runner FD DAEMON`, `ARCHIVE worker SETUP`;
 on a host of a cluster `ARCHIVE attach FOLDER`, `ARCHIVE keeper FOLDER`, `ARCHIVE probe FOLDER`;
-in a batch job `ARCHIVE one [FOLDER [SCRATCH]]`.
+in a batch job `ARCHIVE one [FOLDER [SCRATCH]]`, or `ARCHIVE pilot ORDER` for many tasks.
 
 Each loads only its own part of the package: a worker starts twice as fast without the others.
 """
@@ -18,10 +18,11 @@ _HOMES = {
     "attach": ".attach",
     "probe": ".probe",
     "one": ".solo",
+    "pilot": ".pilot",
 }
 _USAGE = (
     "runner FD DAEMON | worker SETUP | attach FOLDER | keeper FOLDER | probe FOLDER"
-    " | one [FOLDER [SCRATCH]]"
+    " | one [FOLDER [SCRATCH]] | pilot ORDER"
 )
 
 

@@ -35,7 +35,7 @@ def connect(folder: HostFolder, archive: str) -> socket.socket:
     until = time.monotonic() + WAIT_S
     begun = 0.0
     while time.monotonic() < until:
-        sock = _knock(archive)
+        sock = knock(archive)
         if sock is not None:
             return sock
         if time.monotonic() > begun + 1.0:  # one that was starting may have ended again
@@ -48,8 +48,8 @@ def connect(folder: HostFolder, archive: str) -> socket.socket:
     raise Unable(f"no keeper answers in {folder.root} after {WAIT_S:.0f} s; see {log}.{last}")
 
 
-def _knock(archive: str) -> Optional[socket.socket]:
-    """A connection whose keeper is of this version, or has work to end first."""
+def knock(archive: str) -> Optional[socket.socket]:
+    """A connection whose keeper is of this version, or has work to end first; from its folder."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(WAIT_S)

@@ -25,6 +25,7 @@ from .shelf import SYNC_S, Shelf
 
 _LINGER_S = 3600.0
 _SPARE = ("usage", "progress")
+_RECALLED = "the batch system ends its job"
 
 
 class Duty:
@@ -72,6 +73,11 @@ class Duty:
     def is_busy(self) -> bool:
         """Whether there are live attempts."""
         return bool(len(self._roster))
+
+    @property
+    def has_reports(self) -> bool:
+        """Whether there are reports that nobody was released from."""
+        return bool(len(self.shelf))
 
     @property
     def due_at(self) -> float:
@@ -137,6 +143,8 @@ class Duty:
             if saved is not None and f"{key}/{os.path.basename(saved.path)}" not in home:
                 client.sending.add(saved)
         say({"event": "told"})
+        if self.closed_at:
+            say({"event": "draining", "why": _RECALLED})
         for entry in self.shelf:
             client.sending.add(entry)
 
@@ -235,6 +243,11 @@ class Duty:
 
     def _set_slots(self, told: Dict[str, Any]) -> None:
         self.runner.set_slots(int(told["slots"]))
+
+    def vacate(self, grace_s: float) -> None:
+        """The batch system ends this job: take nothing more, let what runs save and end."""
+        self._say({"event": "draining", "why": _RECALLED})
+        self._close({"grace_s": grace_s})
 
     def _close(self, told: Dict[str, Any]) -> None:
         grace_s = max(0.0, float(told["grace_s"]))

@@ -114,8 +114,12 @@ class HostFolder:
                 file.write(line)
 
 
-def make(path: str) -> HostFolder:
-    """Make the folder if it is not there, and check it. Raises Unfit."""
+def make(path: str, *, in_job: bool = False) -> HostFolder:
+    """Make the folder if it is not there, and check it. Raises Unfit.
+
+    `in_job`: it lies in a batch job's own folder. What is above it is the batch system's matter,
+    and it has a name that no other job has, so that it may also lie on a network file system.
+    """
     path = os.path.normpath(path)
     if not os.path.isabs(path) or path.count("/") < 2:
         raise Unfit(f"{path} is no absolute path of a folder of its own; set another `folder`")
@@ -126,9 +130,10 @@ def make(path: str) -> HostFolder:
             if os.path.islink(each):
                 raise Unfit(f"{each} is a link; remove it, or set another `folder`")
         root = os.path.join(os.path.realpath(above), os.path.basename(path))
-        _check_above(os.path.dirname(root))
+        if not in_job:
+            _check_above(os.path.dirname(root))
         _check_own(root)
-        kind = file_system(root)
+        kind = "" if in_job else file_system(root)
     except OSError as error:
         raise Unfit(
             f"{path} cannot be used: {error.strerror}; set another `folder` for this host"

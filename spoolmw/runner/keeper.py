@@ -1,4 +1,4 @@
-"""The keeper of a host's folder: `ARCHIVE keeper FOLDER`. It outlives connections and daemons.
+"""The keeper of a host's folder: `ARCHIVE keeper FOLDER [TERMS]`. It outlives connections and daemons.
 
 It stands between a client (the daemon's link, through `attach`) and the host's runner: orders
 pass through, files are put where the workers look for them, reports are kept until their release.
@@ -6,6 +6,8 @@ pass through, files are put where the workers look for them, reports are kept un
 Rule 1: without a client work goes on; what ends meanwhile waits on the shelf.
 Rule 2: there is one client, the last that came; whoever says what is not the protocol is cut off.
 Rule 3: one keeper for a folder: who holds its lock. It ends when the folder is gone.
+Rule 4: in a batch job (`TERMS`, see `jobterms`) it ends with the job: with the process that started
+it, at its signal TERM, and when its time is over.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 from . import charge, hostfolder, process, tidy, wire
 from .client import Client
 from .duty import Duty
 from .hostfolder import HostFolder
+from .jobterms import JobTerms
 
 _NOT_THE_PROTOCOL = (
     wire.WireError, LookupError, TypeError, ValueError, AttributeError,
@@ -36,8 +39,9 @@ _AT_CLOSE_S = 5.0  #: after the grace, for the client to take what is left
 class Keeper:
     """Everything of one keeper process."""
 
-    def __init__(self, folder: HostFolder, archive: str) -> None:
+    def __init__(self, folder: HostFolder, archive: str, terms: Optional[JobTerms]) -> None:
         self._folder = folder
+        self._terms = terms
         self._selector = selectors.DefaultSelector()
         self._duty = Duty(folder, archive, self._watch_runner)
         self._clients: List[Client] = []
@@ -46,6 +50,8 @@ class Keeper:
         self._is_over = False
         self._listener = _listen(folder)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        if terms is not None:
+            self._selector.register(terms.wakes, selectors.EVENT_READ, terms.awake)
 
     def run(self) -> None:
         """Serve until nobody needs it any more."""
@@ -63,6 +69,9 @@ class Keeper:
 
     def _turn(self, now: float) -> None:
         """What follows from what happened."""
+        if self._terms is not None and self._terms.is_recalled and not self._duty.closed_at:
+            self._say("the job is to end")
+            self._duty.vacate(self._terms.grace_s)
         self._duty.turn(now)
         for client in list(self._clients):
             self._serve(client, now)
@@ -73,16 +82,27 @@ class Keeper:
 
     def _look(self, now: float) -> None:
         """Is it needed any more?"""
-        if self._clients or self._duty.is_busy:
+        if self._clients or self._duty.is_busy or self._must_wait(now):
             self._idle_since = now
         if not self._folder.is_ours():
             self._is_over = True
             self._duty.runner.kill()
         elif self._duty.closed_at and self._is_settled(now):
             self._is_over = True
-        elif now - self._idle_since > self._duty.linger_s:
+        elif now - self._idle_since > self._linger_s(now):
             self._say("nobody needs it any more")
             self._is_over = True
+
+    def _must_wait(self, now: float) -> bool:
+        """In a job: reports that nobody fetched yet are waited with until its time is over."""
+        return (
+            self._terms is not None and not self._terms.is_over(now) and self._duty.has_reports
+        )
+
+    def _linger_s(self, now: float) -> float:
+        if self._terms is None:
+            return self._duty.linger_s
+        return 0.0 if self._terms.is_over(now) else self._terms.idle_s
 
     def _is_settled(self, now: float) -> bool:
         told = all(client.sending.is_empty for client in self._clients)
@@ -225,8 +245,9 @@ def main(argv: List[str], archive: str) -> int:
     os.umask(0o077)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    terms = JobTerms(argv[1]) if len(argv) > 1 else None
     try:
-        folder = hostfolder.make(argv[0])
+        folder = hostfolder.make(argv[0], in_job=terms is not None)
     except hostfolder.Unfit as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -235,5 +256,5 @@ def main(argv: List[str], archive: str) -> int:
     process.become_subreaper()
     tidy.hold(archive)
     tidy.remove_old(archive)
-    Keeper(folder, archive).run()
+    Keeper(folder, archive, terms).run()
     return 0

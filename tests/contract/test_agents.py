@@ -13,10 +13,12 @@ from spoolmw import checkpoint, progress
 from spoolmw.agents.condor import CondorAgent
 from spoolmw.agents.contract import Agent
 from spoolmw.agents.fake import FakeAgent
+from spoolmw.agents.pilot import PilotAgent
 from spoolmw.agents.registry import make_agent, make_agents
 from spoolmw.agents.ssh import SshAgent
 from spoolmw.config import AgentConfig
 from spoolmw.config import Pool as PoolConfig
+from spoolmw.configpilots import Pilots
 from spoolmw.errors import AgentError
 from spoolmw.model.agent import Launch
 from spoolmw.model.attempt import Blame, Cause, Outcome
@@ -27,6 +29,7 @@ from spoolmw.runner import checkpoint as stored
 from tests.support.attempts import Bench
 from tests.support.condor import give, needs_pool, user
 from tests.support.lab import Lab, needs_hosts
+from tests.support.pilots import end_pilots
 from tests.support.pool import Pool, personal
 from tests.support.stepdown import being
 from tests.support.waiting import wait_until
@@ -204,6 +207,40 @@ class CondorStage(Stage):
         self.pool.run("condor_rm", "-all", check=False)
 
 
+class PilotStage(Stage):
+    """A batch job that has called: here a process of this machine."""
+
+    kind = "process"
+    lasts = True
+
+    def __init__(self, root: Path) -> None:
+        self.bench = Bench(root)
+        self.heard = self.bench.heard
+        self.shared = root.parent / "shared"
+        self.shared.mkdir()
+        self.serve()
+
+    def serve(self, *work: Launch) -> None:
+        """Have an agent that finds this work from an earlier one."""
+        settings = AgentConfig(
+            name="here",
+            kind="process",
+            slots=2,
+            python=(sys.executable,),
+            pilots=Pilots(listen="127.0.0.1:0", least=1, most=1, idle_s=2.0),
+        )
+        root = self.bench.root
+        [agent] = make_agents(settings, root, lambda _name: self.heard).values()
+        assert isinstance(agent, PilotAgent)
+        agent.adopt(work)
+        self.agent = agent
+        wait_until(lambda: agent.capacity().slots, last=lambda: self.heard.events)
+
+    def close(self) -> None:
+        super().close()
+        end_pilots(self.bench.root)
+
+
 class FakeStage(Stage):
     kind = "fake"
 
@@ -232,10 +269,13 @@ class FakeStage(Stage):
         self.agent.finish(work.attempt)
 
 
+Lasting = SshStage | CondorStage | PilotStage
+
 BENCHES: dict[str, Callable[[Path], Stage]] = {
     "fake": FakeStage,
     "local": LocalStage,
     "ssh": SshStage,
+    "pilot": PilotStage,
 }
 
 
@@ -255,7 +295,7 @@ def made_on(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Stage:
 
 @pytest.fixture(
     params=[
-        *("fake", "local"),
+        *("fake", "local", "pilot"),
         pytest.param("ssh", marks=needs_hosts),
         pytest.param("condor", marks=needs_pool),
     ],
@@ -294,14 +334,15 @@ def judging(stage: Stage) -> Stage:
 
 @pytest.fixture(
     params=[
+        "pilot",
         pytest.param("ssh", marks=needs_hosts),
         pytest.param("condor", marks=needs_pool),
     ],
 )
-def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SshStage | CondorStage]:
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lasting]:
     """An agent whose attempts outlive it."""
     made = made_on(request.param, request, tmp_path)
-    assert isinstance(made, SshStage | CondorStage)
+    assert isinstance(made, Lasting)
     try:
         yield made
     finally:
@@ -577,7 +618,7 @@ def test_closing_twice_is_no_error(stage: Stage) -> None:
 
 
 def test_what_outlives_its_agent_is_taken_up_by_the_next(
-    lasting: SshStage | CondorStage,
+    lasting: Lasting,
 ) -> None:
     runs, ended = lasting.long(), lasting.long()
     lasting.launch(runs, ended)

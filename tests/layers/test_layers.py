@@ -22,7 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runner": set(),  # it travels to hosts that have nothing else of us
     "format": {"errors", "model", "runner"},
     "rules": {"errors", "model"},
-    "configagents": {"format"},
+    "configpilots": {"format"},
+    "configagents": {"format", "configpilots"},
     "config": {"errors", "format", "model", "configagents"},
     "spooldir": {"errors", "model", "format", "runner"},
     "store": {"errors", "model", "format", "spooldir"},
@@ -43,6 +44,7 @@ HOMES: dict[str, set[str]] = {
     "sqlite_utils": {"store"},
     "cloudpickle": {"format", "runner"},
     "paramiko": {"agents"},
+    "cryptography": {"agents"},
     "htcondor2": {"agents"},
     "classad2": {"agents"},
     "click": {"ctl"},

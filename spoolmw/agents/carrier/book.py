@@ -34,6 +34,9 @@ class Book:
         self._given: dict[str, Given] = {}
         self._users: Counter[str] = Counter()  #: of the files that the host holds
 
+    def __len__(self) -> int:
+        return len(self._given)
+
     def get(self, attempt: object) -> Given | None:
         return self._given.get(attempt) if isinstance(attempt, str) else None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import select
 import socket
 import struct
@@ -42,13 +44,22 @@ class Frames:
 
 
 class DaemonSide:
-    """The stream to the agent in the daemon. Any thread may tell; one thread hears."""
+    """The stream to the agent in the daemon. Any thread may tell, or ring; one thread hears."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)  # noqa: FBT003  the standard library's own signature
         self._sock = sock
+        self._bell = -1
         self._frames = Frames()
         self._lock = threading.Lock()
+
+    def hang_bell(self) -> None:
+        """From now on `ring` wakes who hears."""
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def ring(self) -> None:
+        """Wake who hears: there is something else for it to do."""
+        os.eventfd_write(self._bell, 1)
 
     def tell(self, tree: dict[str, Any], data: bytes = b"") -> None:
         """Send a header and, if there are any, the bytes that it announces. Waits for room."""
@@ -67,8 +78,11 @@ class DaemonSide:
 
     def hear(self, timeout_s: float) -> list[dict[str, Any]]:
         """What the agent says within `timeout_s`; nothing is no error. Raises wire.Closed."""
-        if not _wait(self._sock, select.POLLIN, max(0.0, timeout_s)):
+        if not _wait(self._sock, select.POLLIN, max(0.0, timeout_s), self._bell):
             return []
+        if self._bell >= 0:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._bell)
         try:
             data = self._sock.recv(1 << 18)
         except BlockingIOError:
@@ -80,8 +94,12 @@ class DaemonSide:
         return [json.loads(payload) for _, payload in self._frames.feed(data)]
 
 
-def _wait(sock: socket.socket, event: int, timeout_s: float | None = None) -> bool:
+def _wait(
+    sock: socket.socket, event: int, timeout_s: float | None = None, bell: int = -1
+) -> bool:
     """Whether the socket is ready; for hundreds of hosts the numbers are too high for select."""
     poll = select.poll()
     poll.register(sock, event)
+    if bell >= 0:
+        poll.register(bell, select.POLLIN)
     return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))

@@ -198,6 +198,10 @@ class Hearing:
         why = str(told.get("why", ""))[:500]
         self._tell({"event": "runner", "up": told.get("up") is True, "why": why})
 
+    def _draining(self, told: dict[str, Any]) -> None:
+        """It takes nothing more: what surrounds it is about to end."""
+        self._tell({"event": "draining", "why": str(told.get("why", ""))[:500]})
+
     def _all_told(self, _told: dict[str, Any]) -> None:
         """What the host has is told: the newest checkpoints of what it lost are here too."""
         self._tell({"event": "told"})
@@ -223,6 +227,7 @@ _ACTS: dict[str, Callable[[Hearing, dict[str, Any]], None]] = {
     "ready": Hearing._passed_over,
     "told": Hearing._all_told,
     "runner": Hearing._runner,
+    "draining": Hearing._draining,
 }
 
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spoolmw.agents.carrier.book import Book
-from spoolmw.agents.carrier.frames import DaemonSide
+from spoolmw.agents.carrier.served import Served
 from spoolmw.agents.carrier.session import Session
 from spoolmw.agents.carrier.trouble import HostTrouble, odd
 from spoolmw.agents.sshlink import bootstrap
@@ -31,8 +30,6 @@ LONGEST_PAUSE_S = 60.0
 MOST_FAILURES = 5  #: in a row; then the agent is paused
 PAUSED_S = 300.0
 _HEALTHY_S = 10.0  #: a connection that stood so long makes good for the failures before it
-_TICK_S = 0.5
-_SWEEP_S = 60.0  #: between two looks for what the host need not keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +61,12 @@ class Brief:
         )
 
 
-class HostLink:
+class HostLink(Served):
     """One host, served by the thread that calls `run`."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._daemon = DaemonSide(sock)
-        self._book = Book()
-        self._number = 0  #: of connections
+        super().__init__(sock)
         self._failures = 0
-        self._is_hurried = False
         self._is_liar = False  #: the last connection ended because of what the host said
 
     def run(self) -> None:
@@ -98,11 +92,7 @@ class HostLink:
             session = Session(
                 landed.way, brief.setup, brief.root, self._book, self._daemon.tell
             )
-            self._number += 1
-            told = {"session": self._number, "skew": _skew(session)}
-            self._daemon.tell({"event": "hello", **session.hello, **told})
-            session.start()
-            self._pump(session)
+            self._serve(session)
             why: Exception | None = None
         except (HostTrouble, OSError) as error:
             why = error
@@ -124,36 +114,6 @@ class HostLink:
             self._failures = 0
         else:
             self._failures += 1
-
-    def _pump(self, session: Session) -> None:
-        """Pass on what the daemon says, until the session is over."""
-        sweep_at = time.monotonic() + _SWEEP_S
-        while not session.is_over:
-            frames = self._daemon.hear(_TICK_S)
-            for told in frames:
-                self._note(told)
-            for told in frames:
-                if told["do"] not in ("adopt", "hurry") and self._is_of_now(told):
-                    session.obey(told)
-            session.keep_alive()
-            if time.monotonic() > sweep_at:
-                session.drop_unused()
-                sweep_at = time.monotonic() + _SWEEP_S
-
-    def _is_of_now(self, told: dict[str, Any]) -> bool:
-        """A launch that was meant for an earlier connection counts as lost already."""
-        return told["do"] != "launch" or told.get("session") == self._number
-
-    def _note(self, told: dict[str, Any]) -> None:
-        """What counts whether the host can be reached or not."""
-        verb = told["do"]
-        if verb == "adopt":
-            for _ in self._book.enter(told["work"]):
-                pass
-        elif verb == "release":
-            self._book.strike(told["attempts"])
-        elif verb == "hurry":
-            self._is_hurried = True
 
     def _rest(self, why: Exception) -> None:
         """Say why, and wait before the next try; `hurry` from the daemon ends the wait."""
@@ -192,8 +152,3 @@ def _pause_s(failures: int) -> float:
 
 def _stood(session: Session) -> bool:
     return time.monotonic() - session.began_at > _HEALTHY_S
-
-
-def _skew(session: Session) -> float:
-    """How far the host's clock is ahead of ours, in seconds."""
-    return round(float(session.hello["clock"]) - time.time(), 3)

@@ -1,0 +1,203 @@
+"""Pilots of the engine `process`, seen from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from spoolmw import Spool
+from tests.support.daemon import Daemon, end, family
+from tests.support.waiting import wait_until
+
+T = TypeVar("T")
+
+
+def pilots(spool: Path) -> list[int]:
+    """The processes that are pilots of this spool."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if "pilot" in words and words[-2].startswith(f"{spool.resolve()}/agents/"):
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def end_pilots(spool: Path) -> None:
+    """kill -9 all of them, and see that nothing of theirs is left."""
+    for pid in pilots(spool):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not pilots(spool), last=lambda: str(pilots(spool)))
+
+
+CONFIG = """\
+[intake]
+settle_s = 0.1
+[agents.pool]
+kind = "process"
+slots = {slots}
+python = ["{python}"]
+listen = "127.0.0.1:0"
+max = {most}
+{more}"""
+
+
+class Fleet:
+    """A daemon with pilots, which are processes of this machine."""
+
+    def __init__(self, home: Path, *, most: int = 3, slots: int = 2, more: str = "") -> None:
+        """`more` stands in the pilots' section, and may begin others."""
+        home.mkdir(exist_ok=True)
+        self.home = home
+        config = CONFIG.format(most=most, slots=slots, python=sys.executable, more=more)
+        self.daemon = Daemon(home, config=config)
+        self.spool: Spool
+
+    def __enter__(self) -> Fleet:
+        try:
+            self.daemon.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        self.spool = Spool(self.daemon.spool)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.daemon.process is not None and self.daemon.process.poll() is None:
+            self.daemon.stop()
+        end_pilots(self.daemon.spool)
+        end(self.daemon)
+
+    @property
+    def folder(self) -> Path:
+        """Where the link keeps its own."""
+        return self.daemon.spool / "agents" / "pool" / "pilots"
+
+    @property
+    def port(self) -> int:
+        """The one that pilots call."""
+        return int(wait_until(lambda: (self.folder / "port").exists() and self._port()))
+
+    def _port(self) -> str:
+        return (self.folder / "port").read_text()
+
+    def pilots(self) -> list[int]:
+        """Their process ids."""
+        return pilots(self.daemon.spool)
+
+    def link(self) -> int:
+        """The process of the section's link."""
+        [found] = [pid for pid in family(self.daemon.pid) if b"pilotlink" in _words(pid)]
+        return found
+
+    def agents(self) -> dict[str, dict[str, object]]:
+        return {str(each["name"]): each for each in self.daemon.ctl_json("agents")}
+
+    def up(self) -> list[str]:
+        """The seats whose pilots can take something."""
+        return [name for name, each in self.agents().items() if each["slots"]]
+
+    def attempts(self, task: str) -> list[dict[str, object]]:
+        [record] = self.daemon.ctl_json("show", task)
+        return list(record["attempts"])  # type: ignore[call-overload]
+
+    def wait_until(self, condition: Callable[[], T], timeout_s: float = 60.0) -> T:
+        """Wait; when it is in vain, tell how the seats stand."""
+        return wait_until(condition, timeout_s=timeout_s, last=self.told)
+
+    def told(self) -> str:
+        return f"{self.agents()}\n{self.pilots()}\n{self.daemon.log_text()[-2000:]}"
+
+
+def _words(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+class Proxy:
+    """A line between pilots and daemon that can be cut."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.target = 0  #: the daemon's port
+        self.is_cut = False
+        self.accepted = 0
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+        self._listener.close()
+
+    def cut(self) -> None:
+        """End all connections, and let none through."""
+        self.is_cut = True
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._open.clear()
+
+    def mend(self) -> None:
+        self.is_cut = False
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                self.accepted += 1
+                if self.is_cut:
+                    near.close()
+                    continue
+                try:
+                    far = socket.create_connection(("127.0.0.1", self.target))
+                except OSError:
+                    near.close()
+                    continue
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=_carry, args=(source, sink), daemon=True).start()
+
+
+def _carry(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def note(number: int, path: str, runs_s: float = 0.0) -> int:
+    """Say that it was begun, take some time, return the square."""
+    with open(path, "a") as file:
+        file.write(f"{number}\n")
+    time.sleep(runs_s)
+    return number * number
+
+
+def begun(path: Path) -> list[int]:
+    """Which were begun, each as often as it was."""
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def hold(number: int, flag: str, path: str) -> int:
+    """Say that it was begun, run until the flag is there."""
+    note(number, path)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not os.path.exists(flag):
+        time.sleep(0.01)
+    return number
