@@ -96,7 +96,8 @@ class Fleet:
 
     def link(self) -> int:
         """The process of the section's link."""
-        [found] = [pid for pid in family(self.daemon.pid) if b"pilotlink" in _words(pid)]
+        mark = b"\0spoolmw.agents.pilotlink\0"
+        [found] = [pid for pid in family(self.daemon.pid) if mark in _words(pid)]
         return found
 
     def agents(self) -> dict[str, dict[str, object]]:

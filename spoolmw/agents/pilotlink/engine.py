@@ -1,9 +1,10 @@
 """What is special to a batch system: how a pilot is submitted, listed and removed.
 
-An engine is made and called by one thread of the section's link process. It may block for a minute;
-meanwhile pilots are served, and none is begun or removed. It keeps nothing that it cannot find again:
-after a restart `listed()` tells what there is, so each job carries the spool, the section, its seat
-and its digest (the order's file is named after them, if the batch system has no better place).
+An engine lives in a process of its own (`apart`), called by the section's link. It may block for two
+minutes, and hold the interpreter; meanwhile pilots are served, and none is begun or removed. It keeps
+nothing that it cannot find again: after a restart `listed()` tells what there is, so each job carries the
+spool, the section, its seat and its digest (the order's file is named after them, if the batch system
+has no better place).
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ Rule 3: what is to be done follows from what there is (`scaling`), so nothing is
 
 from __future__ import annotations
 
-import importlib
 import socket
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 from spoolmw.agents import bundle
 from spoolmw.agents.pilotlink import certificate, scaling
+from spoolmw.agents.pilotlink.apart import Apart
 from spoolmw.agents.pilotlink.brief import Section, address_of
 from spoolmw.agents.pilotlink.engine import (
     ENGINES,
@@ -134,9 +134,9 @@ class SectionOffice:
             return engine
 
     def _engine(self) -> Engine:
-        module, _, name = ENGINES[self._section.engine].partition(":")
         section = self._section
-        made: Engine = getattr(importlib.import_module(module), name)(
+        return Apart(
+            ENGINES[section.engine],
             Post(
                 *(section.folder.parents[2], section.name, section.folder),
                 archive=bundle.publish(section.folder.parents[2] / "runner"),
@@ -147,9 +147,8 @@ class SectionOffice:
                 lifetime_s=section.lifetime_s,
                 grace_s=section.grace_s,
                 options=section.options or {},
-            )
+            ),
         )
-        return made
 
     def _rest_s(self, engine: Engine) -> float:
         now = time.monotonic()
