@@ -250,7 +250,8 @@ class Intake:
                 array=spec.array,
             )
             claims.replace(place, head, parsed, tmp=self.layout.tmp)
-        parsed = parsed._replace(spec=spec, predecessors=known)
+        if spec is not parsed.spec or known != parsed.predecessors:
+            parsed = parsed._replace(spec=spec, predecessors=known)
         return self._record(place, parsed, result_name, submitted)
 
     def moved(self, task: Task) -> tuple[str, ...]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.record import record
 from spoolmw.model.redundancy import Validator
 from spoolmw.model.spec import Spec
 from spoolmw.model.task import Element
 from spoolmw.model.voting import Judged, JudgingFailed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """Room at an agent.
 
@@ -30,7 +29,7 @@ class Capacity:
     pythons: tuple[str, ...] = ()  #: versions that calls can have there ("3.11"); empty: any
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Candidate:
     """One replica's result that is to be compared; `staged` is its name in `stage/`."""
 
@@ -39,7 +38,7 @@ class Candidate:
     trusted: bool  #: a pickle from its host may be decoded
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Judging:
     """What a validation compares, how, and what it may use."""
 
@@ -49,7 +48,7 @@ class Judging:
     total_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Launch:
     """One attempt to start. `path` is the task's file, relative to the spool."""
 
@@ -64,7 +63,7 @@ class Launch:
     judging: Judging | None = None  #: compare these results instead of running the task
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Sighting:
     """What an agent knows of one attempt when asked."""
 
@@ -78,7 +77,7 @@ class Sighting:
     memory_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Validated:
     """A validation ended; `answer` says what it came to."""
 
@@ -87,7 +86,7 @@ class Validated:
     answer: Judged | JudgingFailed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class CapacityChanged:
     """An agent has other room than before; `capacity.slots == 0` means it can take nothing."""
 

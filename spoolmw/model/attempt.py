@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from spoolmw.model.ids import AgentName
+from spoolmw.model.record import record
 
 
 class Outcome(Enum):
@@ -55,7 +55,7 @@ class Cause(Enum):
     GONE = "gone"  #: a file that the task needs, or the result it was to copy, was taken away
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Lease:
     """An attempt's right to run. `token` (32 hex digits) proves a report to be the attempt's own."""
 
@@ -67,7 +67,7 @@ class Lease:
     slot: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Saved:
     """A checkpoint that stands in `checkpoints/TASK/REPLICA/ATTEMPT-SEQUENCE`."""
 
@@ -82,7 +82,7 @@ class Saved:
         return self.attempt, self.sequence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Ran:
     """One ended attempt, as the trailer and `show` tell it. Times are wall clock, in seconds."""
 

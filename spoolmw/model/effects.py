@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from spoolmw.model.attempt import Saved
 from spoolmw.model.host import Mark
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.record import record
 from spoolmw.model.replica import Replica, Spot
 from spoolmw.model.task import Task
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Start:
     """Launch the task's newest attempt on its lease's agent. Idempotent in the attempt's id."""
 
     task: Task
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Stop:
     """End an attempt, with its whole tree of processes. Stopping an unknown one is no error."""
 
@@ -27,21 +26,21 @@ class Stop:
     is_wanted: bool = True  #: it will run again: it has the time to save its progress
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Deliver:
     """Publish the result under `task.result_name`; then `Delivered` follows."""
 
     task: Task
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Discard:
     """Remove what an attempt left in `stage/`: it will not be delivered."""
 
     attempt: AttemptId
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Trim:
     """Keep of the replica's checkpoints `newest` and the one before it, and what is newer still.
 
@@ -54,7 +53,7 @@ class Trim:
     replica: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Forget:
     """The task is delivered: it may leave memory, and its markers the disk.
 
@@ -66,14 +65,14 @@ class Forget:
     payload: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StartReplica:
     """Launch the newest attempt of a replica on its lease's agent. Idempotent in the attempt's id."""
 
     replica: Replica
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Judge:
     """Compare these results of a task; then `Judged` or `JudgingFailed` follows."""
 
@@ -83,7 +82,7 @@ class Judge:
     not_before: float = 0.0  #: boot-time clock
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Score:
     """Add a mark to a host's record: in the commit that ordered it, so that it counts once.
 

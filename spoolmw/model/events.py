@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from spoolmw.model.attempt import Blame, Cause, Outcome, Saved
 from spoolmw.model.ids import AgentName, AttemptId, TaskId
+from spoolmw.model.record import record
 from spoolmw.model.replica import Verdict
 from spoolmw.model.task import Task
 from spoolmw.model.voting import (
@@ -19,7 +18,7 @@ from spoolmw.model.voting import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """A file was accepted; `task` is the whole new record (QUEUED, HELD, or WAITING for others)."""
 
@@ -27,7 +26,7 @@ class Submitted:
     task: Task
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Assigned:
     """A slot was found: the attempt gets its number and its token before anything starts."""
 
@@ -37,7 +36,7 @@ class Assigned:
     wall: float  #: wall clock of the assignment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Started:
     """The agent says that the attempt really runs (sent only for attempts longer than 0.1 s)."""
 
@@ -49,7 +48,7 @@ class Started:
     machine: str = ""  #: its id, where the agent learns it only now
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Reported:
     """An attempt ended by itself or by a limit; its result file stands whole in `stage/`."""
 
@@ -74,7 +73,7 @@ class Reported:
     jitter: float = 0.5  #: uniform in [0, 1); the reactor's, so that rules stay pure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Lost:
     """An attempt ended without a result and through no (proven) fault of the task."""
 
@@ -92,7 +91,7 @@ class Lost:
     jitter: float = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Resumed:
     """A running attempt took up a checkpoint, or passed over damaged ones and began anew."""
 
@@ -102,7 +101,7 @@ class Resumed:
     message: str = ""  #: which ones were damaged and how, in one line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Checkpointed:
     """A running attempt saved its progress; the checkpoint stands whole in `checkpoints/`."""
 
@@ -113,7 +112,7 @@ class Checkpointed:
     saved_at: float  #: wall clock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Progressed:
     """A running attempt says how far it is. Not kept in the journal: it ends with the attempt."""
 
@@ -123,7 +122,7 @@ class Progressed:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Brought:
     """The user put a checkpoint in, of another task or spool: the next attempt goes on from it."""
 
@@ -132,7 +131,7 @@ class Brought:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class TwinEnded:
     """The first task with the same key ended; `first` tells how."""
 
@@ -144,7 +143,7 @@ class TwinEnded:
     files: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Resolved:
     """It is known now which tasks some words of `after` mean: `predecessors` has all, as a whole."""
 
@@ -152,7 +151,7 @@ class Resolved:
     predecessors: tuple[TaskId, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class PredecessorsEnded:
     """All predecessors were delivered as success; or `failed` says which one never will be."""
 
@@ -162,7 +161,7 @@ class PredecessorsEnded:
     blame: Blame = Blame.NONE  #: the culprit's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Cancelled:
     """The user does not want the task any more; `by` is who said so."""
 
@@ -171,7 +170,7 @@ class Cancelled:
     wall: float = 0.0  #: wall clock, for the record of an attempt that it stops
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Held:
     """The user wants the task to wait until it is released."""
 
@@ -180,7 +179,7 @@ class Held:
     wall: float = 0.0  #: wall clock, for the record of an attempt that it stops
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Released:
     """The user lets a held task go on."""
 
@@ -188,7 +187,7 @@ class Released:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Reprioritised:
     """The user wants the task sooner, or later, than others."""
 
@@ -197,7 +196,7 @@ class Reprioritised:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Retried:
     """The user wants a failed or cancelled task to run once more; its next result has a name of its own.
 
@@ -212,7 +211,7 @@ class Retried:
     elements: str = "all"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Advanced:
     """Elements of an array were made or ended in this tick: what that adds to its tally."""
 
@@ -227,7 +226,7 @@ class Advanced:
     broken: str = ""  #: why the rest cannot be made
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class NameTaken:
     """Somebody put a file where the result was to go; it gets another name."""
 
@@ -235,14 +234,14 @@ class NameTaken:
     result_name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """The result file stands under its name in `results/`."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class ComparedLate:
     """A replica's result that came after the delivery was held against the one delivered."""
 

@@ -6,15 +6,16 @@ seconds. The sections are shared between tasks that asked for the same (`format`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from spoolmw.model.ids import TaskId
+from spoolmw.model.record import record
 from spoolmw.model.redundancy import Redundancy
 
 GB = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Run:
     """What to execute.
 
@@ -28,7 +29,7 @@ class Run:
     result: str = "auto"  #: codec of a call's value: "auto", "safe" or "pickle"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Input:
     """One input file: where the attempt finds it, and its content (hex sha256 in `inputs/`)."""
 
@@ -38,26 +39,26 @@ class Input:
     executable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Files:
     inputs: tuple[Input, ...] = ()
     outputs: tuple[str, ...] = ()  #: glob patterns; empty: every file that is new at the end
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Resources:
     cpus: int = 1
     memory_bytes: int = 0  #: 0: no limit and no reservation
     gpus: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Limits:
     time_s: float = 0.0  #: wall time of one attempt; 0: none
     output_bytes: int = GB  #: stdout, stderr and outputs together
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Retry:
     """Further attempts after a failure blamed on the task.
 
@@ -70,7 +71,7 @@ class Retry:
     on: tuple[str, ...] = ("signal", "timeout", "memory")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """How a task saves its progress. `exit_code` and `files` are for commands that asked for it."""
 
@@ -81,7 +82,7 @@ class Checkpoint:
     keep: bool = False  #: keep the checkpoints of a task that is done
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Place:
     agents: tuple[str, ...] = ()  #: empty: any
     interpreter: str = ""
@@ -89,7 +90,7 @@ class Place:
     platform: str = ""  #: as "linux-x86_64"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Array:
     """Which elements a task stands for: the indexes of `ranges`, one after the other.
 
@@ -101,7 +102,7 @@ class Array:
     file: Input | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Body:
     """The bytes behind the header: a call ("pickle"), the calls of an array ("calls"), "script",
     the functions that compare a command's results ("functions"), or ""."""
@@ -111,7 +112,7 @@ class Body:
     sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Spec:
     """A task as asked for. `name` is never empty once parsed.
 

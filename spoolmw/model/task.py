@@ -5,11 +5,11 @@ The replicas of one with redundancy, the first one too, stand in its `ballot`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from spoolmw.model.attempt import Blame, Cause, Lease, Ran, Saved
 from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.record import record
 from spoolmw.model.replica import Ballot
 from spoolmw.model.spec import Spec
 
@@ -35,7 +35,7 @@ class TaskState(Enum):
 FINAL = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Ending:
     """What is to be delivered, and as what the task then ends.
 
@@ -54,7 +54,7 @@ class Ending:
     copy_of: TaskId | None = None  #: the result is a copy of this task's (same key)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Element:
     """Which part of an array a task is."""
 
@@ -64,7 +64,7 @@ class Element:
     line: str | None = None  #: of the array's file: `{line}`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Tally:
     """How far an array is: numbers only, so that a million elements weigh as much as one.
 
@@ -105,7 +105,7 @@ class Tally:
         return self.made + self.early - self.done - self.failed - self.cancelled
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Task:
     """A task and its one replica; or an array or a vote, which have no attempts of their own.
 
