@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from spoolmw.model.record import record
 
 
 class Mark(Enum):
@@ -18,7 +19,7 @@ class Mark(Enum):
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class HostRecord:
     """One host's past. `machine` is its id, which stays when its name changes."""
 

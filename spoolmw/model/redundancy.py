@@ -7,8 +7,10 @@ agree; what it calls 3 is `quorum = 2, target = 3` here. For 2 both are the same
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from spoolmw.model.record import record
 
 #: What BOINC's create_work takes where nobody says (tools/create_work.cpp): its
 #: max_success_results for a quorum of 2; its max_total_results is 10. Ours is one number
@@ -20,7 +22,7 @@ LIMIT_PER_TARGET: Final = 3
 DEFAULT_RTOL: Final = 1e-9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Validator:
     """What sorts results into classes of equal ones.
 
@@ -34,7 +36,7 @@ class Validator:
     command: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Redundancy:
     """How many must agree, out of how many, and who says what agreeing is.
 

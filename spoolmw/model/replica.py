@@ -5,11 +5,12 @@ A task that wants redundancy has a `Ballot`; all its replicas, the first one too
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from spoolmw.model.attempt import Lease, Ran, Saved
 from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.record import record
 from spoolmw.model.redundancy import Redundancy
 from spoolmw.model.spec import Retry
 
@@ -51,7 +52,7 @@ class Phase(Enum):
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Class:
     """Results that are equal to each other, each to each.
 
@@ -64,7 +65,7 @@ class Class:
     near: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Spot:
     """Where an attempt runs, as far as the independence of replicas is concerned."""
 
@@ -75,7 +76,7 @@ class Spot:
     host: str = ""  #: the machine's name, for people
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Replica:
     """One independent execution of a task, and one vote.
 
@@ -111,7 +112,7 @@ class Replica:
         return AttemptId(self.task, self.number, self.attempt)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Ballot:
     """The replicas of one task, by number, and what was found when they were compared."""
 

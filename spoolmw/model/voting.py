@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from spoolmw.model.ids import AgentName, AttemptId
+from spoolmw.model.record import record
 from spoolmw.model.replica import Class, Spot, Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Placed:
     """A slot was found for a replica; the attempt has its token before anything starts."""
 
@@ -24,7 +23,7 @@ class Placed:
     trusted: bool = False  #: the host has earned it to run a replica alone (`trust.runs_alone`)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class DeadlinePassed:
     """An attempt has not reported in time."""
 
@@ -32,7 +31,7 @@ class DeadlinePassed:
     attempt: AttemptId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Judged:
     """A validation compared the results that it was asked for."""
 
@@ -42,7 +41,7 @@ class Judged:
     unfit: tuple[tuple[int, str], ...] = ()  #: results that are none, each with the reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class JudgingFailed:
     """A validation came to nothing: by the validator's own fault, or for now."""
 
@@ -53,7 +52,7 @@ class JudgingFailed:
     jitter: float = 0.5  #: uniform in [0, 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """Somebody decided by hand that this replica's result is the right one."""
 
@@ -63,7 +62,7 @@ class Accepted:
     result_name: str = ""  #: of a task that had failed: its next result's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Granted:
     """Somebody wants so many replicas more, whatever the limit says."""
 
@@ -73,7 +72,7 @@ class Granted:
     result_name: str = ""  #: of a task that had failed: its next result's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class GivenUp:
     """Somebody decided by hand that there will be no result."""
 
@@ -81,7 +80,7 @@ class GivenUp:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Dropped:
     """A replica is not needed any more; with `closed` its late report is worth nothing either."""
 
@@ -90,7 +89,7 @@ class Dropped:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Sentenced:
     """The verdict on one replica's result."""
 
@@ -98,7 +97,7 @@ class Sentenced:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class FoundUnfit:
     """The validator says that one replica's result is none at all."""
 
