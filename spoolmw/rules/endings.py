@@ -79,11 +79,12 @@ def of_report(state: TaskState, event: Reported) -> Ending:
 def of_losses(event: Lost | Reported, losses: int) -> Ending:
     """So many losses in a row are no accident: the blame is the task's."""
     said = f" The last time: {event.message}" if event.message else ""
+    what = "its runner or host" if event.cause is Cause.CONNECTION else "its worker"
     return Ending(
         state=TaskState.FAILED,
         cause=event.cause,
         blame=Blame.TASK,
-        message=f"The task killed its worker {losses} times in a row"
+        message=f"The task killed {what} {losses} times in a row"
         f" (the last cause: {event.cause.value}), so it is not tried again.{said}",
     )
 

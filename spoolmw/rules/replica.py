@@ -26,7 +26,7 @@ from spoolmw.rules import history as past
 from spoolmw.rules import saving
 from spoolmw.rules.retry import (
     AGENT_BACKOFF_S,
-    LOSSES_AT_MOST,
+    are_too_many,
     backoff_s,
     is_named,
     memory_after,
@@ -225,7 +225,7 @@ def _report_late(replica: Replica, event: Reported, retry: Retry) -> Step:
 
 
 def _lose(replica: Replica, event: Lost, retry: Retry) -> Step:
-    """The attempt is gone without a result: a free repetition, but for the third in a row."""
+    """The attempt is gone without a result: a free repetition, until they are too many."""
     after = replace(replica, lease=None, history=past.with_loss(replica, event))
     return _after_loss(after, event)
 
@@ -235,7 +235,7 @@ def _after_loss(after: Replica, event: Lost | Reported) -> Step:
     losses = after.losses + counts
     after = replace(after, losses=losses)
     discards = tuple(Discard(each) for each in unwanted(after, keep=True))
-    if after.overdue or (counts and losses >= LOSSES_AT_MOST):
+    if after.overdue or (counts and are_too_many(losses, event.cause)):
         return replace(
             after, state=FAILED, message=event.message or event.cause.value
         ), discards

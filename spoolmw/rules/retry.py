@@ -12,6 +12,8 @@ LONGEST_BACKOFF_S: Final = 3600.0  #: no backoff grows beyond this
 AGENT_BACKOFF_S: Final = 1.0  #: the first pause after a loss that is an agent's fault
 MEMORY_AT_MOST: Final = 1 << 60  #: asked for by however many repetitions; the journal holds it
 LOSSES_AT_MOST: Final = 3  #: in a row; the last one is blamed on the task
+#: As many where runner or host died with all that ran there: one of many may have been the cause.
+SHARED_LOSSES_AT_MOST: Final = 10
 
 #: Causes that a repetition can mend, by the word that names them in `[retry] on`.
 _WORDS: Final = {
@@ -29,6 +31,12 @@ def is_named(retry: Retry, cause: Cause, exit_code: int | None) -> bool:
     if word is None:
         return False
     return word in retry.on or (cause is Cause.EXIT and f"exit:{exit_code}" in retry.on)
+
+
+def are_too_many(losses: int, cause: Cause) -> bool:
+    """Whether so many losses in a row, the last one by `cause`, are the task's own fault."""
+    most = SHARED_LOSSES_AT_MOST if cause is Cause.CONNECTION else LOSSES_AT_MOST
+    return losses >= most
 
 
 def is_worth_another(task: Task, cause: Cause, exit_code: int | None) -> bool:

@@ -46,7 +46,7 @@ from spoolmw.rules.become import Rule, Step, become, impossible
 from spoolmw.rules.endings import deliver
 from spoolmw.rules.retry import (
     AGENT_BACKOFF_S,
-    LOSSES_AT_MOST,
+    are_too_many,
     backoff_s,
     is_worth_another,
     memory_after,
@@ -193,14 +193,14 @@ def _report_late(task: Task, event: Reported) -> Step:
 
 
 def _lose_attempt(task: Task, event: Lost) -> Step:
-    """The attempt is gone without a result: a free repetition, but for the third in a row."""
+    """The attempt is gone without a result: a free repetition, until they are too many."""
     return _lose(task, event, past.with_loss(task, event))
 
 
 def _lose(task: Task, event: Lost | Reported, history: past.History) -> Step:
     counts = event.counts if isinstance(event, Lost) else True
     losses = task.losses + counts
-    if counts and losses >= LOSSES_AT_MOST:
+    if counts and are_too_many(losses, event.cause):
         return deliver(task, endings.of_losses(event, losses), history, losses=losses)
     pause_s = 0.0
     if event.blame is Blame.AGENT:

@@ -247,6 +247,19 @@ def test_the_third_loss_in_a_row_is_blamed_on_the_task() -> None:
     assert effects[0] == Deliver(after)
 
 
+def test_a_loss_with_all_that_ran_on_a_host_is_weaker_evidence_and_the_tenth_is_the_last() -> (
+    None
+):
+    """One of many may have brought runner or host down, or none of them."""
+    task = a_running_task(attempt=9, losses=8)
+    task, _ = step(task, a_loss(attempt=9, cause=Cause.CONNECTION))
+    assert (task.state, task.losses) == (TaskState.QUEUED, 9)
+    task = a_running_task(attempt=10, losses=9)
+    task, _ = step(task, a_loss(attempt=10, cause=Cause.CONNECTION))
+    assert task.ending is not None
+    assert "killed its runner or host 10 times in a row" in task.ending.message
+
+
 def test_a_loss_by_our_own_shutdown_does_not_count() -> None:
     event = a_loss(attempt=3, cause=Cause.SHUTDOWN, counts=False)
     after, _ = step(a_running_task(attempt=3, losses=2), event)
