@@ -52,6 +52,8 @@ WAITED_FOR = {A: Expected(T, JOB)}
         (13, {}, News(JOB, "idle")),
         (6, {"ResidentSetSize": 2}, News(JOB, "used", memory_bytes=2048)),
         (0, {}, None),
+        (40, {"Type": 6}, News(JOB, "saved")),
+        (40, {"Type": 3}, None),
         (40, {}, None),
         (22, {}, None),
     ],
@@ -134,10 +136,30 @@ def test_of_two_jobs_of_one_attempt_the_later_is_removed() -> None:
     }
 
 
-def test_a_job_that_is_being_removed_is_gone() -> None:
-    going = seen(status=Status.REMOVED)
-    assert steps(WAITED_FOR, [going], []) == {Step(Verb.LOST, A)}
+def test_a_job_that_is_being_removed_is_waited_for_until_it_has_left_its_host() -> None:
+    going = seen(status=Status.REMOVED, is_on_host=True)
+    assert steps(WAITED_FOR, [going], []) == {Step(Verb.WAIT, A, going)}
     assert steps({}, [going], []) == set()
+
+
+def test_a_removed_job_that_is_kept_for_what_it_saved_is_told_of_and_forgotten() -> None:
+    gone = seen(status=Status.REMOVED, text="via condor_rm")
+    assert steps({A: Expected(T)}, [gone], []) == {Step(Verb.REMOVED, A, gone)}
+    assert steps({}, [gone], []) == {Step(Verb.FORGET, A, gone)}
+
+
+def test_a_report_counts_also_when_its_job_was_removed() -> None:
+    gone = seen(status=Status.REMOVED)
+    wanted = {A: Expected(T, JOB, has_report=True)}
+    assert steps(wanted, [gone], []) == {Step(Verb.COLLECT, A, gone)}
+
+
+def test_a_job_that_lives_counts_before_one_that_was_removed() -> None:
+    gone, lives = seen(status=Status.REMOVED, proc=0), seen(proc=1)
+    assert steps(WAITED_FOR, [gone, lives], []) == {
+        Step(Verb.ADOPT, A, lives),
+        Step(Verb.FORGET, A, gone),
+    }
 
 
 def test_the_newest_job_of_the_history_counts() -> None:
