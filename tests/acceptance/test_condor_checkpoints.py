@@ -23,13 +23,17 @@ from tests.support.waiting import wait_until
 
 pytestmark = needs_pool
 
-STEPS = 120
+STEPS = 80
+A_FEW = 3  #: steps that may have begun while the one before was handed over
 LOCAL = '[agents.local]\nslots = 1\nmachine = "here"\n'
 ELSEWHERE = "isUndefined(MY.LastRemoteHost) || !regexp(TARGET.Machine, MY.LastRemoteHost)"
 
 
-def walk(steps: int, note: str, pause_s: float) -> tuple[float, str]:
-    """A random walk that saves after each step; notes every step that is really done, and where."""
+def walk(steps: int, note: str, hurry: str) -> tuple[float, str]:
+    """A random walk that saves after each step; notes every step that is really done, and where.
+
+    It is slow until there is a file `hurry`.
+    """
     state = checkpoint.load({"step": 0, "sum": 0.1, "rng": random.Random(7).getstate()})
     rng = random.Random()
     rng.setstate(state["rng"])
@@ -40,7 +44,7 @@ def walk(steps: int, note: str, pause_s: float) -> tuple[float, str]:
         total = state["sum"] * 1.01 + rng.gauss(0, 1)
         state = {"step": state["step"] + 1, "sum": total, "rng": rng.getstate()}
         checkpoint.save(state)
-        time.sleep(pause_s)
+        time.sleep(0.0 if Path(hurry).exists() else 0.1)
     return state["sum"], os.uname().nodename
 
 
@@ -50,8 +54,9 @@ class Walk:
     def __init__(self, site: Site, **options: object) -> None:
         self._site = site
         self._note = site.shared / f"{site.daemon.home.name}-steps"
+        self._hurry = site.shared / f"{site.daemon.home.name}-hurry"
         spool = site.spool.options(checkpoint_every=0, retries=0, **options)  # type: ignore[arg-type]
-        self.task: SpoolTask = spool.submit(walk, STEPS, str(self._note), 0.05)
+        self.task: SpoolTask = spool.submit(walk, STEPS, str(self._note), str(self._hurry))
 
     def lines(self) -> list[list[str]]:
         return list(map(str.split, self._note.read_text().splitlines()))
@@ -84,8 +89,9 @@ class Walk:
 
     def ends_right(self) -> int:
         """Wait for its end; how many steps were done more than once."""
+        self._hurry.touch()
         value, _ = self.task.result(timeout=90)
-        assert value.hex() == walk(STEPS, "", 0.0)[0].hex(), "bit for bit"
+        assert value.hex() == walk(STEPS, "", "/")[0].hex(), "bit for bit"
         done = [int(step) for step, _ in self.lines()]
         assert sorted(set(done)) == list(range(STEPS)), "no step is left out"
         return len(done) - STEPS
@@ -113,7 +119,7 @@ def forgotten(site: Site) -> None:
 def test_a_vacated_task_goes_on_on_another_host_without_losing_a_step(pool: Pool) -> None:
     with Site(pool, name="vacated", lines=f"requirements = '{ELSEWHERE}'") as site:
         task = Walk(site)
-        first = task.until_step(20)
+        first = task.until_step(8)
         site.run("condor_vacate_job", task.job())
         task.until_it_is_saved()  # though it is not over in the pool
         assert task.ends_right() == 0
@@ -126,7 +132,7 @@ def test_a_vacated_task_goes_on_on_another_host_without_losing_a_step(pool: Pool
 def test_after_a_hand_took_its_job_the_next_attempt_goes_on(pool: Pool, verb: str) -> None:
     with Site(pool, name=f"by-hand-{verb}") as site:
         task = Walk(site)
-        task.until_step(20)
+        task.until_step(8)
         site.run(verb, task.job())
         assert task.ends_right() == 0
         first, second = site.attempts(task.task.id)
@@ -137,7 +143,7 @@ def test_after_a_hand_took_its_job_the_next_attempt_goes_on(pool: Pool, verb: st
 def test_what_a_user_holds_goes_on_when_it_is_released(pool: Pool) -> None:
     with Site(pool, name="held") as site:
         task = Walk(site)
-        task.until_step(20)
+        task.until_step(8)
         site.daemon.ctl("hold", task.task.id)
         task.until_it_is_saved()
         forgotten(site)
@@ -148,7 +154,7 @@ def test_what_a_user_holds_goes_on_when_it_is_released(pool: Pool) -> None:
 def test_what_was_removed_while_nobody_looked_goes_on(pool: Pool) -> None:
     with Site(pool, name="unseen") as site:
         task = Walk(site)
-        task.until_step(20)
+        task.until_step(8)
         site.daemon.kill()
         site.run("condor_rm", task.job())
         wait_until(lambda: site.queue("JobStatus", "CurrentHosts") == [["3", "0"]])
@@ -162,7 +168,7 @@ def test_a_checkpoint_that_comes_damaged_is_refused_and_the_one_before_it_counts
 ) -> None:
     with Site(pool, name="damaged") as site:
         task = Walk(site)
-        task.until_step(20)
+        task.until_step(8)
         [link] = [pid for pid in family(site.daemon.pid) if is_link(pid)]
         os.kill(link, signal.SIGSTOP)
         site.run("condor_rm", task.job())
@@ -194,13 +200,13 @@ def test_when_the_pool_closes_a_task_ends_on_local_cores(how: str) -> None:
         site.daemon.ctl("pause", "local")
         task = Walk(site)
         task.until_it_is_saved()  # while it runs
-        task.until_step(40)
+        task.until_step(12)
         with being_root_again():
             for each in (*pool.hosts, pool.schedd, pool.manager):
                 each.stop() if how == "in order" else each.kill()
         site.daemon.ctl("resume", "local")
         twice = task.ends_right()
-        assert twice == 0 if how == "in order" else twice < 40
+        assert twice <= (A_FEW if how == "in order" else 30)
         first, second = site.attempts(task.task.id)
         assert (first["outcome"], first["agent"]) == ("lost", "pool")
         assert (second["outcome"], second["agent"]) == ("success", "local")
@@ -210,15 +216,13 @@ def test_when_the_pool_closes_a_task_ends_on_local_cores(how: str) -> None:
 
 
 def test_from_a_schedd_elsewhere_what_was_saved_comes_too() -> None:
-    with (
-        Pool(hosts=1) as pool,
-        Site(pool, is_remote=True, more='checkpoint_every = "1s"') as site,
-    ):
+    more = 'checkpoint_every = "1s"\npoll = "1s"'
+    with Pool(hosts=1) as pool, Site(pool, is_remote=True, more=more) as site:
         task = Walk(site)
         task.until_it_is_saved()
-        task.until_step(40)
+        task.until_step(12)
         site.run("condor_rm", task.job())
-        assert task.ends_right() == 0
+        assert task.ends_right() <= A_FEW
         forgotten(site)
 
 
@@ -227,6 +231,6 @@ def test_where_all_see_the_spool_what_was_saved_is_there() -> None:
     with Pool(hosts=1, shares_files=True) as pool, Site(pool, more=more) as site:
         task = Walk(site)
         task.until_it_is_saved()
-        task.until_step(40)
+        task.until_step(12)
         site.run("condor_rm", task.job())
         assert task.ends_right() == 0

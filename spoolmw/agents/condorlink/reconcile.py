@@ -113,7 +113,7 @@ def _sorted_out(
     steps: list[Step] = []
     for each in sorted(queue, key=lambda each: (each.status is Status.REMOVED, each.job)):
         wanted = expected.get(each.attempt)
-        is_own = wanted is not None and wanted.token == each.token and each.spooled
+        is_own = wanted is not None and _is_of(each, wanted)
         if is_own and each.attempt not in own:
             own[each.attempt] = each
         elif each.is_over:
@@ -121,6 +121,11 @@ def _sorted_out(
         elif each.status is not Status.REMOVED:
             steps.append(Step(Verb.REMOVE, each.attempt, each))
     return own, steps
+
+
+def _is_of(job: Seen, wanted: Expected) -> bool:
+    """Whether it is the attempt's, whole: what was noted was given all its files before."""
+    return wanted.token == job.token and (job.spooled or wanted.job == job.job)
 
 
 def _step(attempt: str, wanted: Expected, job: Seen | None, past: Seen | None) -> Step:

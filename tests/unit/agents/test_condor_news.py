@@ -118,6 +118,11 @@ def test_a_job_whose_files_never_came_to_the_schedd_is_submitted_anew() -> None:
     }
 
 
+def test_a_job_that_has_its_files_may_wait_a_moment_for_its_schedd() -> None:
+    waits = seen(status=Status.HELD, proc=2, hold_code=16, spooled=False)
+    assert steps(WAITED_FOR, [waits], []) == {Step(Verb.HELD, A, waits)}
+
+
 def test_nobodys_jobs_are_removed() -> None:
     stranger = seen(B, proc=4)
     assert steps({}, [stranger], []) == {Step(Verb.REMOVE, B, stranger)}
