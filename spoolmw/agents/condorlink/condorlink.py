@@ -44,7 +44,7 @@ class CondorLink:
                     self._early.append(told["work"])
         self._brief = brief
         self._jobs = Jobs(brief.home / JOBS)
-        self._keeper = Keeper(brief)
+        self._keeper = Keeper(brief, self.beat)
         for work in self._early:
             self._jobs.enter(work, are_new=False)
 

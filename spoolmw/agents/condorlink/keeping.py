@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from spoolmw.agents.batch import saving
@@ -29,7 +30,9 @@ _PARTS = 10_000  #: folders of a level in the schedd's SPOOL
 class Keeper:
     """What is kept of one agent's jobs."""
 
-    def __init__(self, brief: Brief) -> None:
+    def __init__(self, brief: Brief, beat: Callable[[], None]) -> None:
+        """`beat` says that this process lives, also while it copies much."""
+        self._beat = beat
         self._root = brief.root
         self._pool = brief.pool
         self._note = brief.home / _NOTE
@@ -65,7 +68,9 @@ class Keeper:
     def salvage(self, job: Job) -> list[Told]:
         """The same of what can be read without the schedd. Raises OSError."""
         folder = self._folder(job)
-        saved = None if folder is None else saving.bring(folder, self._root, job.given)
+        saved = (
+            None if folder is None else saving.bring(folder, self._root, job.given, self._beat)
+        )
         return [] if saved is None else [("checkpointed", saved)]
 
     def _folder(self, job: Job) -> Path | None:
