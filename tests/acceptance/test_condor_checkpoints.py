@@ -193,34 +193,51 @@ def spoil(folder: Path) -> None:
 # -- when there is no pool any more
 
 
-@pytest.mark.parametrize("how", ["in order", "at once"])
-def test_when_the_pool_closes_a_task_ends_on_local_cores(how: str) -> None:
-    more = 'give_up = "2s"\ncheckpoint_every = "1s"\npoll = "1s"'
-    with Pool(hosts=2) as pool, Site(pool, more=more, others=LOCAL) as site:
+SHORT = 'give_up = "2s"\ncheckpoint_every = "1s"\npoll = "1s"'
+
+
+def test_when_the_pool_closes_in_order_a_task_ends_on_local_cores() -> None:
+    with Pool(hosts=2) as pool, Site(pool, more=SHORT, others=LOCAL) as site:
         site.daemon.ctl("pause", "local")
         task = Walk(site)
         task.until_it_is_saved()  # while it runs
-        task.until_step(12)
         with being_root_again():
             for each in (*pool.hosts, pool.schedd, pool.manager):
-                each.stop() if how == "in order" else each.kill()
+                each.stop()
         site.daemon.ctl("resume", "local")
-        twice = task.ends_right()
-        assert twice <= (A_FEW if how == "in order" else 30)
-        first, second = site.attempts(task.task.id)
-        assert (first["outcome"], first["agent"]) == ("lost", "pool")
-        assert (second["outcome"], second["agent"]) == ("success", "local")
+        assert task.ends_right() <= A_FEW
+        went_from_the_pool_to_local_cores(site, task)
+
+
+def test_when_all_of_the_pool_dies_while_nobody_looks_what_its_schedd_had_is_found() -> None:
+    with Pool(hosts=1) as pool, Site(pool, more=SHORT, others=LOCAL) as site:
+        site.daemon.ctl("pause", "local")
+        task = Walk(site)
+        task.until_it_is_saved()
+        site.daemon.kill()
+        task.until_step(len(task.lines()) + 25)
+        with being_root_again():
+            for each in pool.members:
+                each.kill()
+        site.daemon.start()
+        site.daemon.ctl("resume", "local")
+        assert task.ends_right() < 20
+        went_from_the_pool_to_local_cores(site, task)
+
+
+def went_from_the_pool_to_local_cores(site: Site, task: Walk) -> None:
+    first, second = site.attempts(task.task.id)
+    assert (first["outcome"], first["agent"]) == ("lost", "pool")
+    assert (second["outcome"], second["agent"]) == ("success", "local")
 
 
 # -- other ways to a pool
 
 
 def test_from_a_schedd_elsewhere_what_was_saved_comes_too() -> None:
-    more = 'checkpoint_every = "1s"\npoll = "1s"'
-    with Pool(hosts=1) as pool, Site(pool, is_remote=True, more=more) as site:
+    with Pool(hosts=1) as pool, Site(pool, is_remote=True, more=SHORT) as site:
         task = Walk(site)
         task.until_it_is_saved()
-        task.until_step(12)
         site.run("condor_rm", task.job())
         assert task.ends_right() <= A_FEW
         forgotten(site)
@@ -231,6 +248,5 @@ def test_where_all_see_the_spool_what_was_saved_is_there() -> None:
     with Pool(hosts=1, shares_files=True) as pool, Site(pool, more=more) as site:
         task = Walk(site)
         task.until_it_is_saved()
-        task.until_step(12)
         site.run("condor_rm", task.job())
         assert task.ends_right() == 0
