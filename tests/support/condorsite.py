@@ -86,6 +86,7 @@ class Site:
         try:
             end(self.daemon)
             self.run("condor_rm", "-all", check=False)
+            self.run("condor_rm", "-forcex", "-all", check=False)
         finally:
             self._being.close()
 

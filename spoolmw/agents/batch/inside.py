@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -104,8 +104,13 @@ class Inside:
             os.close(fd)
 
 
-def pour(file: FileIO, taker: taking.Taker, size: int) -> str:
-    """Hand on exactly so many bytes of a file; returns their digest. Raises Garbage."""
+def pour(
+    file: FileIO, taker: taking.Taker, size: int, beat: Callable[[], None] | None = None
+) -> str:
+    """Hand on exactly so many bytes of a file; returns their digest. Raises Garbage.
+
+    `beat` is called after each piece, by who must not be silent for long.
+    """
     digest = hashlib.sha256()
     while size:
         data = file.read(min(size, _PIECE_BYTES))
@@ -114,4 +119,6 @@ def pour(file: FileIO, taker: taking.Taker, size: int) -> str:
         size -= len(data)
         digest.update(data)
         taking.feed(taker, data)
+        if beat is not None:
+            beat()
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ _MOST_MANIFEST_BYTES = 64 << 20
 _MOST_SAVED = 1000  #: entries in a replica's folder that are looked at
 
 
-def bring(folder: Path, root: Path, given: Given) -> dict[str, Any] | None:
+def bring(
+    folder: Path, root: Path, given: Given, beat: Callable[[], None] | None = None
+) -> dict[str, Any] | None:
     """Bring the newest whole checkpoint in a job's `checkpoints/` into the spool.
 
     Returns it as an entry of `checkpointed` for `Ledger.news`; None when there is no new one.
-    Raises OSError when the spool cannot take it.
+    Raises OSError when the spool cannot take it. `beat` is called now and then meanwhile.
     """
     task, replica, number = given.attempt.split(".")
     owner = checkpoint.Owner(str(root / "checkpoints"), task, int(replica))
@@ -36,19 +39,26 @@ def bring(folder: Path, root: Path, given: Given) -> dict[str, Any] | None:
                 if os.path.isdir(f"{owner.folder}/{number}-{sequence}"):
                     return None
                 with contextlib.suppress(Garbage, checkpoint.Damaged):
-                    return _take(inside, f"{task}/{int(replica)}", root, given, sequence)
+                    return _take(
+                        inside, (f"{task}/{int(replica)}", sequence), root, given, beat
+                    )
     except Garbage:
         pass  # there is no such folder
     return None
 
 
 def _take(
-    inside: Inside, replica: str, root: Path, given: Given, sequence: int
+    inside: Inside,
+    which: tuple[str, int],
+    root: Path,
+    given: Given,
+    beat: Callable[[], None] | None,
 ) -> dict[str, Any]:
     """Copy one into the spool, where it is verified before it gets its name.
 
     Raises Garbage, checkpoint.Damaged.
     """
+    replica, sequence = which
     place = f"{replica}/{given.attempt.rpartition('.')[2]}-{sequence}"
     raw = inside.whole(f"{place}/{checkpoint.MANIFEST}", most=_MOST_MANIFEST_BYTES)
     try:
@@ -70,7 +80,7 @@ def _take(
     try:
         for name, size in files:
             with inside.file(f"{place}/{name}", most=size) as file:
-                pour(file, saved, size)
+                pour(file, saved, size, beat)
         saved.finish()
     except BaseException as error:
         saved.abandon()

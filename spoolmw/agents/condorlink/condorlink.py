@@ -6,6 +6,7 @@ so it may be killed at any moment.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import time
@@ -14,6 +15,7 @@ from typing import Any
 from spoolmw.agents.carrier.frames import DaemonSide
 from spoolmw.agents.condorlink.brief import JOBS, Brief
 from spoolmw.agents.condorlink.jobs import Jobs
+from spoolmw.agents.condorlink.keeping import Keeper
 from spoolmw.agents.condorlink.schedd import ScheddTrouble
 from spoolmw.agents.condorlink.sitting import Sitting
 from spoolmw.errors import AgentError
@@ -42,6 +44,7 @@ class CondorLink:
                     self._early.append(told["work"])
         self._brief = brief
         self._jobs = Jobs(brief.home / JOBS)
+        self._keeper = Keeper(brief, self.beat)
         for work in self._early:
             self._jobs.enter(work, are_new=False)
 
@@ -51,7 +54,7 @@ class CondorLink:
             began = time.monotonic()
             try:
                 self._number += 1
-                Sitting(self, self._brief, self._jobs, self._number).run()
+                Sitting(self, self._brief, self._jobs, self._keeper, self._number).run()
             except ScheddTrouble as trouble:
                 why = str(trouble)
             except (AgentError, OSError) as error:
@@ -94,12 +97,21 @@ class CondorLink:
                 "again_s": pause_s,
             }
         )
+        self._salvage()
         self._is_hurried = False
         until = time.monotonic() + pause_s
         while time.monotonic() < until and not self._is_hurried:
             self.beat()
             for told in self.hear(min(BEAT_S, until - time.monotonic())):
                 self._note(told)
+
+    def _salvage(self) -> None:
+        """Without a schedd its files may still be there, with what jobs saved last."""
+        for job in self._jobs:
+            if not job.is_told:
+                with contextlib.suppress(OSError):
+                    for event, entry in self._keeper.salvage(job):
+                        self._daemon.tell({"event": event, "attempts": [entry]})
 
     def _note(self, told: dict[str, Any]) -> None:
         """Orders that come while there is no schedd."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 _OUTLASTS_S = 600.0  #: beyond its own limit the pool stops a job that its runner did not
 _VACATE_S = 60  #: for an attempt to save its progress when its host is wanted back
+_KEPT_S = 10 * 86400  #: a job that is over stays in the queue for its spool; HTCondor's own
 _MB = 1 << 20
 _LEAST_MEMORY_MB = 64  #: the runner's own
 _PLATFORMS = {"linux": "LINUX", "x86_64": "X86_64", "aarch64": "aarch64", "arm64": "aarch64"}
@@ -118,14 +119,15 @@ def _files(manner: Manner) -> dict[str, str]:
     lines = {
         "transfer_executable": "true",
         "should_transfer_files": "YES",
-        "when_to_transfer_output": "ON_EXIT",
+        "when_to_transfer_output": "ON_EXIT_OR_EVICT",
         "transfer_input_files": "$(files)",
         "transfer_output_files": "out, checkpoints",
         "transfer_checkpoint_files": "checkpoints",
         "checkpoint_exit_code": "85",
     }
-    if manner.is_remote:  # else it is gone before what it made could be fetched
-        lines["leave_in_queue"] = "JobStatus == 4"
+    # Else what it saved, or made, is gone before it could be fetched.
+    over = "JobStatus == 3 || JobStatus == 4" if manner.is_remote else "JobStatus == 3"
+    lines["leave_in_queue"] = f"({over}) && time() - EnteredCurrentStatus < {_KEPT_S}"
     return lines
 
 

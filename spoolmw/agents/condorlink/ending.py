@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,14 @@ def lost(job: Job, cause: str, blame: str, message: str, *, counts: bool = False
             "host": job.host,
         },
     )
+
+
+def frames(told: Sequence[Told], most: int = 500) -> Iterator[dict[str, Any]]:
+    """What is told, in order; what follows each other and is alike, together."""
+    for event, alike in itertools.groupby(told, key=lambda each: each[0]):
+        entries = [entry for _, entry in alike]
+        for at in range(0, len(entries), most):
+            yield {"event": event, "attempts": entries[at : at + most]}
 
 
 def _name(job: Job, root: Path) -> str:

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 STARTED, ENDED, HELD, REMOVED = "started", "ended", "held", "removed"
 IDLE = "idle"  #: it waits (again) for a machine
 USED = "used"
+SAVED = "saved"  #: it may have handed over what it saved
+
+_OUTPUT_CAME = 6  #: of a transfer of files: its output is here
 
 
 JobId = tuple[int, int]  #: cluster and process
@@ -58,6 +61,10 @@ def _idle(job: JobId, told: Told) -> News:
     return News(job, IDLE, text=str(told.get("Reason", "")))
 
 
+def _saved(job: JobId, told: Told) -> News | None:
+    return News(job, SAVED) if _whole(told, "Type") == _OUTPUT_CAME else None
+
+
 def _used(job: JobId, told: Told) -> News:
     return News(job, USED, memory_bytes=_whole(told, "ResidentSetSize") * 1024)
 
@@ -80,7 +87,7 @@ def _whole(told: Mapping[str, Any], key: str) -> int:
 
 
 #: By the numbers of the user log's events, as HTCondor's manual lists them.
-_READERS: Mapping[int, Callable[[JobId, Told], News]] = {
+_READERS: Mapping[int, Callable[[JobId, Told], News | None]] = {
     1: _started,  # ULOG_EXECUTE
     4: _idle,  # ULOG_JOB_EVICTED
     5: _ended,  # ULOG_JOB_TERMINATED
@@ -88,4 +95,5 @@ _READERS: Mapping[int, Callable[[JobId, Told], News]] = {
     9: _removed,  # ULOG_JOB_ABORTED
     12: _held,  # ULOG_JOB_HELD
     13: _idle,  # ULOG_JOB_RELEASED
+    40: _saved,  # ULOG_FILE_TRANSFER
 }

@@ -36,6 +36,8 @@ class Job:
     slot: str = ""
     started_at: float = 0.0  #: wall clock
     is_stopping: bool = False  #: nobody waits for it, but its job may still be there
+    is_wanted: bool = False  #: its task goes on elsewhere, from what it saved
+    kept: tuple[int, int] = (-1, 0)  #: what the queue said last of what it saved
     is_told: bool = False  #: how it ended is told
 
     @property

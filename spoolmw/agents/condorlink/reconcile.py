@@ -3,7 +3,9 @@
 Rule 1: an attempt whose job is in the queue is never submitted again.
 Rule 2: a job whose attempt nobody waits for is removed, and of two jobs of one attempt the later.
 Rule 3: a report in the attempt's folder counts, whatever the queue says.
-Rule 4: what was noted as submitted and is nowhere is lost; what was not noted was never submitted.
+Rule 4: a job that was removed stays in the queue until what it saved was fetched; it is over when it
+has left its host.
+Rule 5: what was noted as submitted and is nowhere is lost; what was not noted was never submitted.
 """
 
 from __future__ import annotations
@@ -44,6 +46,13 @@ class Seen(NamedTuple):
     hold_subcode: int = 0
     text: str = ""  #: why it is held, or was removed
     spooled: bool = True  #: False: whoever should have brought its input to the schedd died
+    is_on_host: bool = False
+    kept: tuple[int, int] = (-1, 0)  #: number of its last handed-over checkpoint, and of starts
+
+    @property
+    def is_over(self) -> bool:
+        """Removed, and nothing of it runs any more."""
+        return self.status is Status.REMOVED and not self.is_on_host
 
 
 class Expected(NamedTuple):
@@ -64,6 +73,8 @@ class Verb(Enum):
     REMOVED = "removed"  #: somebody took it out of the queue
     LOST = "lost"  #: it left the queue without a word
     REMOVE = "remove"  #: the job is nobody's
+    FORGET = "forget"  #: so is this one, and it is over
+    WAIT = "wait"  #: it is being removed, and may still save
 
 
 class Step(NamedTuple):
@@ -100,14 +111,21 @@ def _sorted_out(
     """The one job of each expected attempt, and those to remove."""
     own: dict[str, Seen] = {}
     steps: list[Step] = []
-    for each in sorted(queue):
+    for each in sorted(queue, key=lambda each: (each.status is Status.REMOVED, each.job)):
         wanted = expected.get(each.attempt)
-        is_own = wanted is not None and wanted.token == each.token and each.spooled
-        if is_own and each.status is not Status.REMOVED and each.attempt not in own:
+        is_own = wanted is not None and _is_of(each, wanted)
+        if is_own and each.attempt not in own:
             own[each.attempt] = each
+        elif each.is_over:
+            steps.append(Step(Verb.FORGET, each.attempt, each))
         elif each.status is not Status.REMOVED:
             steps.append(Step(Verb.REMOVE, each.attempt, each))
     return own, steps
+
+
+def _is_of(job: Seen, wanted: Expected) -> bool:
+    """Whether it is the attempt's, whole: what was noted was given all its files before."""
+    return wanted.token == job.token and (job.spooled or wanted.job == job.job)
 
 
 def _step(attempt: str, wanted: Expected, job: Seen | None, past: Seen | None) -> Step:
@@ -125,4 +143,8 @@ def _of_queued(attempt: str, wanted: Expected, job: Seen) -> Step:
         return Step(Verb.COLLECT, attempt, job)
     if job.status is Status.HELD:
         return Step(Verb.HELD, attempt, job)
+    if job.status is Status.REMOVED:
+        if wanted.has_report:
+            return Step(Verb.COLLECT, attempt, job)
+        return Step(Verb.REMOVED if job.is_over else Verb.WAIT, attempt, job)
     return Step(Verb.ADOPT, attempt, job)

@@ -6,6 +6,7 @@ else runs in this process then. Whoever started it kills it when that takes too 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ _WANTED = [
         "LastRemoteHost",
         "JobCurrentStartDate",
     ),
+    *("CurrentHosts", "CheckpointNumber", "NumShadowStarts"),
     *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason"),
     *(describe.ATTEMPT, describe.TOKEN),
 ]
@@ -49,6 +51,7 @@ class Schedd:
         self._collector = collector
         self._ours = describe.ours(spool_id)
         self._schedd: Any = None
+        self._found: Any = None  #: its own ad
 
     @property
     def label(self) -> str:
@@ -66,9 +69,16 @@ class Schedd:
             )
             kind = htcondor2.DaemonType.Schedd
             found = pool.locate(kind, self._name) if self._name else pool.locate(kind)
+            self._found = found
             return htcondor2.Schedd(found)
 
         self._schedd = self._try("cannot be found", find)
+
+    def folder(self) -> str:
+        """Where it keeps jobs' files, its SPOOL; empty when it does not say."""
+        with contextlib.suppress(*_ERRORS):
+            return str(htcondor2.RemoteParam(self._found)["SPOOL"])
+        return ""
 
     def submit(self, group: describe.Group, *, spool: bool) -> list[JobId]:
         """Put these jobs into its queue, all or none; their ids, in order. Raises ScheddTrouble."""
@@ -110,9 +120,18 @@ class Schedd:
             are_there = are_there and told is not None and told["TotalSuccess"] == len(part)
         return are_there
 
-    def _removing(self, jobs: list[str], why: str) -> Callable[[], Any]:
+    def forget(self, jobs: Sequence[JobId], why: str) -> None:
+        """Take jobs out of its queue that run nowhere, and what it keeps of them."""
+        self.remove(jobs, why)
+        for part in _parts([f"{cluster}.{proc}" for cluster, proc in jobs]):
+            self._try("forgets no jobs", self._removing(part, why, is_over=True))
+
+    def _removing(
+        self, jobs: list[str], why: str, *, is_over: bool = False
+    ) -> Callable[[], Any]:
         # A reason that is no tuple is dropped on the way (25.14.1).
-        return lambda: self._schedd.act(htcondor2.JobAction.Remove, jobs, reason=(why, 0))
+        act = htcondor2.JobAction.RemoveX if is_over else htcondor2.JobAction.Remove
+        return lambda: self._schedd.act(act, jobs, reason=(why, 0))
 
     def fetch(self, job: JobId) -> None:
         """Have what a job made brought here from a schedd elsewhere. Raises ScheddTrouble."""
@@ -149,4 +168,11 @@ def _seen(ad: Mapping[str, Any]) -> Seen | None:
         hold_subcode=int(ad.get("HoldReasonSubCode") or 0),
         text=str(ad.get("HoldReason") or ad.get("RemoveReason") or ""),
         spooled=code != SPOOLING,
+        is_on_host=bool(ad.get("CurrentHosts") or 0),
+        kept=(_whole(ad, "CheckpointNumber", -1), _whole(ad, "NumShadowStarts", 0)),
     )
+
+
+def _whole(ad: Mapping[str, Any], key: str, default: int) -> int:
+    raw = ad.get(key)
+    return raw if type(raw) is int else default

@@ -2,12 +2,14 @@
 
 Rule 1: nothing is submitted before queue and history were compared with what the daemon waits for.
 Rule 2: the log tells the news; the queue is asked once in a while, and whenever the log is odd.
+Rule 3: no job leaves the queue before what it saved is in the spool, if its task goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from spoolmw.agents.condorlink import ending, eventnews, holds, reconcile
@@ -15,6 +17,7 @@ from spoolmw.agents.condorlink.brief import Brief
 from spoolmw.agents.condorlink.eventlog import EventLog, OddLog
 from spoolmw.agents.condorlink.eventnews import News
 from spoolmw.agents.condorlink.jobs import Job, Jobs
+from spoolmw.agents.condorlink.keeping import Keeper
 from spoolmw.agents.condorlink.reconcile import RUNS, Seen, Step, Verb
 from spoolmw.agents.condorlink.schedd import Schedd
 from spoolmw.agents.condorlink.submitting import Submitter
@@ -42,10 +45,13 @@ class Post(Protocol):
 class Sitting:
     """The time from finding the schedd to losing it."""
 
-    def __init__(self, link: Post, brief: Brief, jobs: Jobs, number: int) -> None:
+    def __init__(
+        self, link: Post, brief: Brief, jobs: Jobs, keeper: Keeper, number: int
+    ) -> None:
         self._link = link
         self._brief = brief
         self._jobs = jobs
+        self._keeper = keeper
         self._number = number
         pool = brief.pool
         self._schedd = Schedd(pool.schedd, pool.collector, brief.spool_id)
@@ -56,10 +62,12 @@ class Sitting:
         self._unheard: set[str] = set()  #: attempts of which the log may not tell
         self._told: list[ending.Told] = []
         self._stopped: list[str] = []
+        self._over: list[eventnews.JobId] = []  #: nothing is wanted of these any more
 
     def run(self) -> None:
         """Serve. Raises ScheddTrouble, OSError, AgentError, wire.Closed."""
         self._schedd.connect()
+        self._keeper.meet(self._schedd)
         try:
             if not self._schedd.jobs():
                 self._log.start_afresh()
@@ -78,6 +86,7 @@ class Sitting:
         self._read_log()
         if time.monotonic() >= self._look_at:
             self._follow(self._look())
+        self._forget()
         self._flush()
 
     # -- what the daemon wants
@@ -88,21 +97,22 @@ class Sitting:
             if told.get("session") == self._number:
                 self._jobs.enter(told["work"], are_new=True)
         elif verb == "stop":
-            self._stop(list(filter(None, map(self._jobs.get, told["attempts"]))))
+            jobs = list(filter(None, map(self._jobs.get, told["attempts"])))
+            self._stop(jobs, is_wanted=bool(told.get("wanted")))
         elif verb == "release":
             self._release(list(filter(None, map(self._jobs.get, told["attempts"]))))
 
-    def _stop(self, jobs: list[Job]) -> None:
+    def _stop(self, jobs: list[Job], *, is_wanted: bool) -> None:
         for job in jobs:
-            job.is_stopping = True
+            job.is_stopping, job.is_wanted = True, is_wanted
             if job.id is None or job.is_told:
                 self._has_stopped(job)
         self._remove([job for job in jobs if job.id is not None and not job.is_told])
 
     def _release(self, jobs: list[Job]) -> None:
         ended = [job for job in jobs if job.is_told]
-        if self._brief.pool.is_remote:
-            self._remove(ended)  # they stay in the queue until they were fetched
+        if self._brief.pool.is_remote:  # they stay in the queue until they were fetched
+            self._over += [job.id for job in ended if job.id is not None]
         for job in ended:
             self._jobs.drop(job)
 
@@ -111,8 +121,18 @@ class Sitting:
         if ids and not self._schedd.remove(ids, why):
             self._look_at = min(self._look_at, time.monotonic() + _SOON_S)
 
+    def _forget(self) -> None:
+        """What is over leaves the queue, with all that the schedd kept of it."""
+        over, self._over = self._over, []
+        if over:
+            self._schedd.forget(over, _NOT_WANTED)
+
     def _has_stopped(self, job: Job) -> None:
         """Nothing of it runs any more."""
+        if job.is_wanted and not job.is_told:
+            self._save(job)
+        if job.id is not None:
+            self._over.append(job.id)
         self._jobs.drop(job)
         if not job.is_told:
             self._stopped.append(job.attempt)
@@ -147,12 +167,17 @@ class Sitting:
         if job.is_stopping:
             if news.what in (eventnews.ENDED, eventnews.REMOVED):
                 self._has_stopped(job)
-            return
+        else:
+            self._act_on(job, news)
+
+    def _act_on(self, job: Job, news: News) -> None:
         match news.what:
             case eventnews.STARTED:
                 self._has_started(job, news.host, news.slot, time.time())
             case eventnews.IDLE:
                 self._waits_again(job)
+            case eventnews.SAVED if not self._brief.pool.is_remote:  # else the queue tells it
+                self._save(job)
             case eventnews.ENDED:
                 self._collect(job)
             case eventnews.HELD:
@@ -172,6 +197,12 @@ class Sitting:
         if job.is_running:
             job.is_running = False
             self._told.append(("waiting", {"attempt": job.attempt}))
+            self._save(job)
+
+    def _save(self, job: Job) -> None:
+        """Bring its newest checkpoint home; what finds no room now comes later."""
+        with contextlib.suppress(OSError):
+            self._told += self._keeper.bring(job)
 
     def _collect(self, job: Job) -> None:
         """It ended: bring home what it made. What finds no room is tried again."""
@@ -187,12 +218,22 @@ class Sitting:
         if holds.is_held_for_nothing(code):
             return
         what = holds.meaning(code, subcode, text, time_s=float(job.given.kind.get("time", 0)))
-        self._tell_end(job, ending.held(job, what, self._brief.root))
-        self._remove([job], "spoolmw runs the task elsewhere, or tells its user")
+        self._end_early(job, lambda: ending.held(job, what, self._brief.root))
 
     def _was_removed(self, job: Job, text: str) -> None:
         message = f"its job was removed from the pool's queue: {text or 'nobody said why'}"
-        self._tell_end(job, [ending.lost(job, "held", "agent", message)])
+        self._end_early(job, lambda: [ending.lost(job, "held", "agent", message)])
+
+    def _end_early(self, job: Job, words: Callable[[], list[ending.Told]]) -> None:
+        """It ends without a result of its own; what it saved comes first, or this is done again."""
+        try:
+            told = [*self._keeper.bring(job), *words()]
+        except OSError:
+            self._look_at = min(self._look_at, time.monotonic() + _SOON_S * 10)
+            return
+        self._tell_end(job, told)
+        if job.id is not None:
+            self._over.append(job.id)
 
     def _tell_end(self, job: Job, told: list[ending.Told]) -> None:
         job.is_told = True
@@ -240,7 +281,7 @@ class Sitting:
 
     def _see_what_stopped(self, queue: list[Seen]) -> None:
         """A job is gone when it has left the queue; one that nobody noted is known by its attempt."""
-        there = {each.job for each in queue}
+        there = {each.job for each in queue if not each.is_over}
         known = {each.attempt: each.job for each in queue}
         for job in self._jobs:
             if job.is_stopping:
@@ -250,9 +291,10 @@ class Sitting:
 
     def _follow(self, steps: list[Step]) -> None:
         self._schedd_drops([step.seen for step in steps if step.verb is Verb.REMOVE])
+        self._over += [s.seen.job for s in steps if s.verb is Verb.FORGET and s.seen]
         for step in steps:
             job = self._jobs.get(step.attempt)
-            if job is not None and step.verb is not Verb.REMOVE:
+            if job is not None and step.verb not in (Verb.REMOVE, Verb.FORGET):
                 self._take_step(job, step)
 
     def _schedd_drops(self, nobodys: list[Seen | None]) -> None:
@@ -273,7 +315,10 @@ class Sitting:
                 job.id = seen.job
                 self._is_held(job, (seen.hold_code, seen.hold_subcode, seen.text))
             case Verb.REMOVED if seen is not None:
+                job.id = seen.job
                 self._was_removed(job, seen.text)
+            case Verb.WAIT if seen is not None:
+                job.id = seen.job
             case Verb.LOST:
                 text = "its job left the pool's queue without a word"
                 self._tell_end(job, [ending.lost(job, "connection", "agent", text)])
@@ -287,20 +332,16 @@ class Sitting:
             self._has_started(job, seen.host, seen.slot, seen.started_at or time.time())
         elif seen.status not in RUNS:
             self._waits_again(job)
+        if self._keeper.is_news(job, seen):
+            self._save(job)
 
     # -- the daemon
 
     def _flush(self) -> None:
         """Tell what there is to tell, in order; what follows each other and is alike, together."""
         told, self._told = self._told, []
-        at = 0
-        while at < len(told):
-            event = told[at][0]
-            entries: list[dict[str, Any]] = []
-            while at < len(told) and told[at][0] == event and len(entries) < 500:
-                entries.append(told[at][1])
-                at += 1
-            self._link.tell({"event": event, "attempts": entries})
+        for frame in ending.frames(told):
+            self._link.tell(frame)
         stopped, self._stopped = self._stopped, []
         if stopped:
             self._link.tell({"event": "stopped", "attempts": stopped})

@@ -49,6 +49,7 @@ class Submitter:
             **brief.setup,
             shared_files=brief.pool.shared_files,
             checkpoint_exit=0 if brief.pool.shared_files else CHECKPOINT_EXIT,
+            checkpoint_every_s=brief.pool.checkpoint_every_s,
         )
         self._packer = packing.Packer(brief.root, manner)
 

@@ -106,8 +106,14 @@ def test_files_are_carried_unless_they_are_shared() -> None:
 
 
 def test_what_a_remote_schedd_has_stays_until_it_was_fetched() -> None:
-    assert lines({}, replace(MANNER, is_remote=True))["leave_in_queue"] == "JobStatus == 4"
-    assert "leave_in_queue" not in lines({})
+    kept = lines({}, replace(MANNER, is_remote=True))["leave_in_queue"]
+    assert kept.startswith("(JobStatus == 3 || JobStatus == 4) && ")
+
+
+def test_what_was_removed_stays_until_what_it_saved_was_fetched() -> None:
+    assert lines({})["leave_in_queue"].startswith("(JobStatus == 3) && ")
+    assert lines({})["when_to_transfer_output"] == "ON_EXIT_OR_EVICT"
+    assert "leave_in_queue" not in lines({}, replace(MANNER, shared_files=True))
 
 
 def test_no_text_leads_out_of_its_quotes() -> None:

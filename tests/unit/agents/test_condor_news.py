@@ -52,6 +52,8 @@ WAITED_FOR = {A: Expected(T, JOB)}
         (13, {}, News(JOB, "idle")),
         (6, {"ResidentSetSize": 2}, News(JOB, "used", memory_bytes=2048)),
         (0, {}, None),
+        (40, {"Type": 6}, News(JOB, "saved")),
+        (40, {"Type": 3}, None),
         (40, {}, None),
         (22, {}, None),
     ],
@@ -116,6 +118,11 @@ def test_a_job_whose_files_never_came_to_the_schedd_is_submitted_anew() -> None:
     }
 
 
+def test_a_job_that_has_its_files_may_wait_a_moment_for_its_schedd() -> None:
+    waits = seen(status=Status.HELD, proc=2, hold_code=16, spooled=False)
+    assert steps(WAITED_FOR, [waits], []) == {Step(Verb.HELD, A, waits)}
+
+
 def test_nobodys_jobs_are_removed() -> None:
     stranger = seen(B, proc=4)
     assert steps({}, [stranger], []) == {Step(Verb.REMOVE, B, stranger)}
@@ -134,10 +141,30 @@ def test_of_two_jobs_of_one_attempt_the_later_is_removed() -> None:
     }
 
 
-def test_a_job_that_is_being_removed_is_gone() -> None:
-    going = seen(status=Status.REMOVED)
-    assert steps(WAITED_FOR, [going], []) == {Step(Verb.LOST, A)}
+def test_a_job_that_is_being_removed_is_waited_for_until_it_has_left_its_host() -> None:
+    going = seen(status=Status.REMOVED, is_on_host=True)
+    assert steps(WAITED_FOR, [going], []) == {Step(Verb.WAIT, A, going)}
     assert steps({}, [going], []) == set()
+
+
+def test_a_removed_job_that_is_kept_for_what_it_saved_is_told_of_and_forgotten() -> None:
+    gone = seen(status=Status.REMOVED, text="via condor_rm")
+    assert steps({A: Expected(T)}, [gone], []) == {Step(Verb.REMOVED, A, gone)}
+    assert steps({}, [gone], []) == {Step(Verb.FORGET, A, gone)}
+
+
+def test_a_report_counts_also_when_its_job_was_removed() -> None:
+    gone = seen(status=Status.REMOVED)
+    wanted = {A: Expected(T, JOB, has_report=True)}
+    assert steps(wanted, [gone], []) == {Step(Verb.COLLECT, A, gone)}
+
+
+def test_a_job_that_lives_counts_before_one_that_was_removed() -> None:
+    gone, lives = seen(status=Status.REMOVED, proc=0), seen(proc=1)
+    assert steps(WAITED_FOR, [gone, lives], []) == {
+        Step(Verb.ADOPT, A, lives),
+        Step(Verb.FORGET, A, gone),
+    }
 
 
 def test_the_newest_job_of_the_history_counts() -> None:
