@@ -273,14 +273,17 @@ class Host:
 
     def freeze(self) -> None:
         """Every process of it stops where it is."""
-        for pid in self.processes():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for pid in self.processes():
-            os.kill(pid, signal.SIGCONT)
+        self._signal_all(signal.SIGCONT)
         if self._sshd is not None:  # who started it in the namespaces has stopped with it
             self._sshd.send_signal(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, number)
 
     def cut(self) -> None:
         """From now on packets vanish, both ways, and nobody is told."""
