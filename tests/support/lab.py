@@ -45,6 +45,9 @@ needs_hosts = pytest.mark.skipif(
     bool(lacks()) and "CI" not in os.environ, reason=lacks() or "there are hosts"
 )
 
+#: What a login shell runs first.
+_LOGIN_FILES = [Path.home() / each for each in (".bashrc", ".profile", ".zshenv", ".cshrc")]
+
 #: The first process of a host: prepares the mounts, then only buries its children.
 _INIT = """\
 import json, os, socket, subprocess, sys
@@ -145,6 +148,8 @@ class Host:
             "binds": [
                 [str(self.var_tmp), "/var/tmp"],
                 [str(self.folder / "machine-id"), "/etc/machine-id"],
+                # What people have in there may take its time, or leave a lock when it is killed.
+                *(["/dev/null", str(each)] for each in _LOGIN_FILES if each.exists()),
             ],
             "hidden": [str(each) for each in self._lab.hidden],
         }
