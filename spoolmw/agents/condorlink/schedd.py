@@ -19,6 +19,7 @@ from spoolmw.agents.condorlink.holds import SPOOLING
 from spoolmw.agents.condorlink.reconcile import Seen, Status
 
 _MOST_AT_ONCE = 500  #: jobs in one order to the schedd
+_MOVING = ("TransferringInput", "TransferringOutput")
 _WANTED = [
     *(
         "ClusterId",
@@ -29,6 +30,7 @@ _WANTED = [
         "JobCurrentStartDate",
     ),
     *("CurrentHosts", "CheckpointNumber", "NumShadowStarts"),
+    *("StatsLifetimeStarter", *_MOVING),
     *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason"),
     *(describe.ATTEMPT, describe.TOKEN),
 ]
@@ -167,6 +169,8 @@ def _seen(ad: Mapping[str, Any]) -> Seen | None:
         hold_code=code,
         hold_subcode=int(ad.get("HoldReasonSubCode") or 0),
         text=str(ad.get("HoldReason") or ad.get("RemoveReason") or ""),
+        sign=int(ad.get("StatsLifetimeStarter") or 0),
+        is_moving=any(ad.get(key) is True for key in _MOVING),
         spooled=code != SPOOLING,
         is_on_host=bool(ad.get("CurrentHosts") or 0),
         kept=(_whole(ad, "CheckpointNumber", -1), _whole(ad, "NumShadowStarts", 0)),

@@ -20,6 +20,7 @@ from spoolmw.agents.condorlink.jobs import Job, Jobs
 from spoolmw.agents.condorlink.keeping import Keeper
 from spoolmw.agents.condorlink.reconcile import RUNS, Seen, Step, Verb
 from spoolmw.agents.condorlink.schedd import Schedd
+from spoolmw.agents.condorlink.silence import Silence
 from spoolmw.agents.condorlink.submitting import Submitter
 
 _TICK_S, _IDLE_TICK_S = 0.05, 0.5  #: between two looks at the log, with jobs and without
@@ -58,6 +59,8 @@ class Sitting:
         self._submitter = Submitter(brief, self._schedd)
         self._log = EventLog(str(brief.log), is_own=not pool.event_log)
         self._poll_s = pool.poll_s if brief.has_log else min(pool.poll_s, _ASKING_POLL_S)
+        self._silence = Silence(pool.silent_s)
+        self._poll_s = min(self._poll_s, pool.silent_s / 4)
         self._look_at = 0.0
         self._unheard: set[str] = set()  #: attempts of which the log may not tell
         self._told: list[ending.Told] = []
@@ -269,6 +272,7 @@ class Sitting:
             if each.attempt not in told or each.status is not reconcile.Status.COMPLETED
         ]
         self._see_what_stopped(queue)
+        self._see_who_is_silent(queue)
         waited = [j for j in self._jobs if not (j.is_told or j.is_stopping)]
         expected = {job.attempt: job.expected() for job in waited}
         missing = reconcile.missing(expected, queue)
@@ -288,6 +292,16 @@ class Sitting:
                 job.id = job.id or known.get(job.attempt)
                 if job.id not in there:
                     self._has_stopped(job)
+
+    def _see_who_is_silent(self, queue: list[Seen]) -> None:
+        """What froze with its host runs elsewhere; what it says later is not heard."""
+        for each in self._silence.broken(queue, time.monotonic()):
+            job = self._jobs.get(each.attempt)
+            if job is None or job.is_told or job.is_stopping or job.has_report:
+                continue
+            text = f"nothing was heard of it on {each.host} for {self._brief.pool.silent_s:g} s"
+            self._tell_end(job, [ending.lost(job, "connection", "host", text)])
+            self._remove([job], "spoolmw runs the task elsewhere: its host is silent")
 
     def _follow(self, steps: list[Step]) -> None:
         self._schedd_drops([step.seen for step in steps if step.verb is Verb.REMOVE])
