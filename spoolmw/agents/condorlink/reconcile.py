@@ -47,6 +47,7 @@ class Seen(NamedTuple):
     text: str = ""  #: why it is held, or was removed
     sign: int = 0  #: how old its starter was when it last said a word; 0: it never did
     is_moving: bool = False  #: its files are under way
+    log: str = ""  #: the path of the log that it writes into
     spooled: bool = True  #: False: whoever should have brought its input to the schedd died
     is_on_host: bool = False
     kept: tuple[int, int] = (-1, 0)  #: number of its last handed-over checkpoint, and of starts

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from spoolmw.agents.condorlink import ending, eventnews, holds, reconcile
 from spoolmw.agents.condorlink.brief import Brief
-from spoolmw.agents.condorlink.eventlog import EventLog, OddLog
+from spoolmw.agents.condorlink.eventlog import OddLog
+from spoolmw.agents.condorlink.eventlogs import EventLogs
 from spoolmw.agents.condorlink.eventnews import News
 from spoolmw.agents.condorlink.jobs import Job, Jobs
 from spoolmw.agents.condorlink.keeping import Keeper
@@ -57,7 +58,7 @@ class Sitting:
         pool = brief.pool
         self._schedd = Schedd(pool.schedd, pool.collector, brief.spool_id)
         self._submitter = Submitter(brief, self._schedd)
-        self._log = EventLog(str(brief.log), is_own=not pool.event_log)
+        self._log = EventLogs(brief.log, is_own=not pool.event_log)
         self._poll_s = pool.poll_s if brief.has_log else min(pool.poll_s, _ASKING_POLL_S)
         self._silence = Silence(pool.silent_s)
         self._poll_s = min(self._poll_s, pool.silent_s / 4)
@@ -72,9 +73,7 @@ class Sitting:
         self._schedd.connect()
         self._keeper.meet(self._schedd)
         try:
-            if not self._schedd.jobs():
-                self._log.start_afresh()
-            self._log.open()
+            self._log.open({each.log for each in self._schedd.jobs()})
             self._begin()
             while True:
                 self._turn()
@@ -146,7 +145,7 @@ class Sitting:
         waiting = [job for job in self._jobs if job.waits_to_be_submitted]
         if not waiting:
             return
-        for job, why in self._submitter.submit(waiting[:_MOST_AT_ONCE]):
+        for job, why in self._submitter.submit(waiting[:_MOST_AT_ONCE], self._log.newest):
             self._tell_end(job, [ending.lost(job, "launch", "agent", why)])
 
     def _read_log(self) -> None:
@@ -263,8 +262,7 @@ class Sitting:
     def _look(self) -> list[Step]:
         """Queue, history and folders against what is waited for."""
         queue = self._schedd.jobs()
-        if not queue:
-            self._log.tidy()
+        self._log.keep({each.log for each in queue})
         told = {job.attempt for job in self._jobs if job.is_told}
         queue = [
             each
