@@ -66,7 +66,8 @@ class CondorAgent(CarriedAgent):
         super().__init__(name, Reach(link, name, ""), root, settings, sink)
         self._ledger = PoolLedger("")
         self._slots = settings.pool.max_jobs
-        self._told_slots = 0
+        self._told_room: Capacity | None = None
+        self._stuck: dict[str, str] = {}  #: attempts that fit no machine of the pool, and why
         self._heard_at = time.monotonic()
         self._is_silent = False
         self._spool_id = spool_id(self._root, name)
@@ -80,11 +81,21 @@ class CondorAgent(CarriedAgent):
             gpus=pool.max_gpus,
             owner=self._settings.owner,
             platform=pool.platform,
+            running=self._ledger.running(),
+            says=self._says(),
+            stuck=tuple(sorted(self._stuck.items())),
         )
 
     def _room(self) -> int:
         """As many cores as run, and those that may wait for a machine."""
         return min(self._slots, self._ledger.running_cpus() + self._settings.pool.max_idle)
+
+    def _says(self) -> str:
+        """What there is in the queue, and which of its bounds it has reached."""
+        runs, bound = self._ledger.running(), f"max_idle = {self._settings.pool.max_idle}"
+        if self._room() == self._slots:
+            bound = f"max_jobs = {self._slots}"
+        return f"{runs} run, {len(self._ledger) - runs} wait for a machine, {bound}"
 
     def own_slots(self) -> int:
         return self._settings.pool.max_jobs
@@ -129,13 +140,15 @@ class CondorAgent(CarriedAgent):
         events: list[AgentEvent] = []
         if told["event"] == "waiting":
             self._ledger.waits_again(told["attempts"])
+        elif told["event"] == "misfits":
+            self._stuck = told["attempts"]
         elif told["event"] != "beat":
             events = super()._understand(told)
         room = self.capacity()
         if any(isinstance(each, CapacityChanged) for each in events):
-            self._told_slots = room.slots
-        elif room.slots != self._told_slots:
-            self._told_slots = room.slots
+            self._told_room = room
+        elif room != self._told_room and not self._why_down:
+            self._told_room = room
             events.append(CapacityChanged(agent=self.name, capacity=room))
         return events
 

@@ -65,11 +65,7 @@ class Schedd:
         """Find out where it is. Raises ScheddTrouble."""
 
         def find() -> Any:
-            pool = (
-                htcondor2.Collector(self._collector)
-                if self._collector
-                else htcondor2.Collector()
-            )
+            pool = self._pool()
             kind = htcondor2.DaemonType.Schedd
             found = pool.locate(kind, self._name) if self._name else pool.locate(kind)
             self._found = found
@@ -101,6 +97,22 @@ class Schedd:
         """All of ours in its queue. Raises ScheddTrouble."""
         ads = self._try("does not answer", lambda: self._schedd.query(self._ours, _WANTED))
         return [each for each in map(_seen, ads) if each is not None]
+
+    def slots(self, constraint: str) -> int:
+        """How many slots of the pool are like that. Raises ScheddTrouble."""
+
+        def ask() -> int:
+            collector = self._pool()
+            found = collector.query(htcondor2.AdType.Startd, constraint, ["Machine"])
+            return len(found)
+
+        count: int = self._try("has a collector that does not answer", ask)
+        return count
+
+    def _pool(self) -> Any:
+        return (
+            htcondor2.Collector(self._collector) if self._collector else htcondor2.Collector()
+        )
 
     def history(self, attempts: Sequence[str]) -> list[Seen]:
         """Of jobs that left the queue what is known. Raises ScheddTrouble."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from spoolmw.agents.condorlink import ending, eventnews, holds, reconcile
+from spoolmw.agents.condorlink import ending, eventnews, fitting, holds, reconcile
 from spoolmw.agents.condorlink.brief import Brief
 from spoolmw.agents.condorlink.eventlog import OddLog
 from spoolmw.agents.condorlink.eventlogs import EventLogs
@@ -20,7 +20,7 @@ from spoolmw.agents.condorlink.eventnews import News
 from spoolmw.agents.condorlink.jobs import Job, Jobs
 from spoolmw.agents.condorlink.keeping import Keeper
 from spoolmw.agents.condorlink.reconcile import RUNS, Seen, Step, Verb
-from spoolmw.agents.condorlink.schedd import Schedd
+from spoolmw.agents.condorlink.schedd import Schedd, ScheddTrouble
 from spoolmw.agents.condorlink.silence import Silence
 from spoolmw.agents.condorlink.submitting import Submitter
 
@@ -62,6 +62,7 @@ class Sitting:
         self._poll_s = pool.poll_s if brief.has_log else min(pool.poll_s, _ASKING_POLL_S)
         self._silence = Silence(pool.silent_s)
         self._poll_s = min(self._poll_s, pool.silent_s / 4)
+        self._misfits: dict[str, str] = {}
         self._look_at = 0.0
         self._unheard: set[str] = set()  #: attempts of which the log may not tell
         self._told: list[ending.Told] = []
@@ -88,6 +89,7 @@ class Sitting:
         self._read_log()
         if time.monotonic() >= self._look_at:
             self._follow(self._look())
+            self._see_who_waits_for_ever()
         self._forget()
         self._flush()
 
@@ -300,6 +302,16 @@ class Sitting:
             text = f"nothing was heard of it on {each.host} for {self._brief.pool.silent_s:g} s"
             self._tell_end(job, [ending.lost(job, "connection", "host", text)])
             self._remove([job], "spoolmw runs the task elsewhere: its host is silent")
+
+    def _see_who_waits_for_ever(self) -> None:
+        waiting = (j for j in self._jobs if j.id and not (j.is_running or j.is_told))
+        try:
+            found = fitting.misfits(waiting, self._submitter.manner, self._schedd.slots)
+        except ScheddTrouble:
+            return  # who has no word of the pool's slots says none
+        if found != self._misfits:
+            self._misfits = found
+            self._link.tell({"event": "misfits", "attempts": found})
 
     def _follow(self, steps: list[Step]) -> None:
         self._schedd_drops([step.seen for step in steps if step.verb is Verb.REMOVE])

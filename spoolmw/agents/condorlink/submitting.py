@@ -44,7 +44,7 @@ class Submitter:
         )
         carried = self._python.name if self._python else "-"
         words = [_ARCHIVE, carried, *brief.pythons, *_PYTHONS]
-        self._manner = brief.manner(_launcher(brief.home), " ".join(words))
+        self.manner = brief.manner(_launcher(brief.home), " ".join(words))
         manner = packing.Manner(
             agent=brief.name,
             **brief.setup,
@@ -71,7 +71,7 @@ class Submitter:
                 refused.append((job, str(error)))
             else:
                 ready[job.attempt] = job
-        manner = replace(self._manner, log=log if self._manner.log else "")
+        manner = replace(self.manner, log=log if self.manner.log else "")
         for group in describe.groups(packed, manner):
             refused += self._send(group, [ready[each] for each in group.attempts])
         return refused
