@@ -57,7 +57,7 @@ class CondorAgent(CarriedAgent):
         cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
     ) -> list[CondorAgent]:
         """The one agent of a section. Raises BadConfig."""
-        _check(settings, root)
+        check(settings, root)
         name = AgentName(settings.name)
         return [cls(name, root, settings, sink_of(name))]
 
@@ -108,15 +108,8 @@ class CondorAgent(CarriedAgent):
 
     def _brief(self) -> dict[str, Any]:
         self._heard_at = time.monotonic()
-        settings = self._settings
-        home = settings.home or pwd.getpwuid(os.geteuid()).pw_dir
-        named = {each: os.environ[each] for each in settings.env if each in os.environ}
-        setup = {
-            "env": {"PATH": settings.path, "LANG": "C.UTF-8", "HOME": home, **named},
-            "umask": umask(),
-            "interpreters": [*settings.python, *settings.interpreters],
-        }
-        return wants(settings, self._root, self._spool_id, setup).told()
+        setup = setup_of(self._settings)
+        return wants(self._settings, self._root, self._spool_id, setup).told()
 
     def _until_give_up(self) -> float:
         until = super()._until_give_up()
@@ -153,6 +146,17 @@ class CondorAgent(CarriedAgent):
         return events
 
 
+def setup_of(settings: AgentConfig) -> dict[str, Any]:
+    """What attempts find where they run."""
+    home = settings.home or pwd.getpwuid(os.geteuid()).pw_dir
+    named = {each: os.environ[each] for each in settings.env if each in os.environ}
+    return {
+        "env": {"PATH": settings.path, "LANG": "C.UTF-8", "HOME": home, **named},
+        "umask": umask(),
+        "interpreters": [*settings.python, *settings.interpreters],
+    }
+
+
 def environment(settings: AgentConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """What HTCondor's package finds in its environment; it reads it when it is loaded."""
     pool = settings.pool
@@ -180,7 +184,7 @@ def spool_id(root: Path, name: str) -> str:
     return fresh
 
 
-def _check(settings: AgentConfig, root: Path) -> None:
+def check(settings: AgentConfig, root: Path) -> None:
     """Raises BadConfig when it cannot work whatever comes."""
     where = f"[agents.{settings.name}]"
     if importlib.util.find_spec("htcondor2") is None:

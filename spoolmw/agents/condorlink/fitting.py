@@ -14,7 +14,7 @@ from spoolmw.agents.condorlink.jobs import Job
 
 _MOST_DEMANDS = 8  #: that are asked about at one time
 _MOST_TOLD = 100  #: attempts
-_SLOTS = "DynamicSlot =!= true"  #: a part of another slot is none of its own
+SLOTS = "DynamicSlot =!= true"  #: all slots of a pool: a part of another one is none of its own
 _GB = 1_000_000_000
 
 Count = Callable[[str], int]
@@ -25,7 +25,7 @@ def constraint(kind: Mapping[str, Any], manner: describe.Manner) -> str:
     """What a slot must be like, all of it being free. The submit lines of a user are left out."""
     alike = describe.requirements(kind, replace(manner, submit=()))
     parts = [
-        _SLOTS,
+        SLOTS,
         *(part.replace("(TARGET.", "(", 1) for part in alike),  # a collector has no TARGET
         f"TotalSlotCpus >= {int(kind.get('cpus', 1))}",
         f"TotalSlotMemory >= {describe.memory_mb(kind, manner)}",
@@ -57,7 +57,7 @@ def misfits(waiting: Iterable[Job], manner: describe.Manner, count: Count) -> di
         if wanted not in known:
             if len(known) >= _MOST_DEMANDS:
                 continue
-            known[wanted] = "" if count(wanted) else _why(count(_SLOTS), words(kind, manner))
+            known[wanted] = "" if count(wanted) else _why(count(SLOTS), words(kind, manner))
         if known[wanted] and len(found) < _MOST_TOLD:
             found[job.attempt] = known[wanted]
     return found

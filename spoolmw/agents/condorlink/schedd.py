@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import classad2
 import htcondor2
@@ -40,6 +40,16 @@ _ERRORS = (
     *(htcondor2.HTCondorException, classad2.ClassAdException),
     *(OSError, ValueError, KeyError, RuntimeError, TypeError),
 )
+
+
+class Met(NamedTuple):
+    """What a schedd said when it was asked who we are."""
+
+    name: str
+    version: str
+    user: str  #: whom it takes us for
+    method: str  #: by which it was found out
+    is_welcome: bool  #: we may submit
 
 
 class ScheddTrouble(Exception):
@@ -78,6 +88,18 @@ class Schedd:
         with contextlib.suppress(*_ERRORS):
             return str(htcondor2.RemoteParam(self._found)["SPOOL"])
         return ""
+
+    def meet(self) -> Met:
+        """Ask it whom it takes us for. Raises ScheddTrouble."""
+        said = self._try("does not answer", lambda: htcondor2.ping(self._found, "WRITE"))
+        version = str(self._found.get("CondorVersion", "")).split()
+        return Met(
+            str(self._found.get("Name", "")),
+            version[1] if len(version) > 1 else "",
+            str(said.get("MyRemoteUserName", "")),
+            str(said.get("AuthMethods", "")),
+            said.get("AuthorizationSucceeded") is True,
+        )
 
     def submit(self, group: describe.Group, *, spool: bool) -> list[JobId]:
         """Put these jobs into its queue, all or none; their ids, in order. Raises ScheddTrouble."""
@@ -134,6 +156,14 @@ class Schedd:
             told = self._try("removes no jobs", self._removing(part, why))
             are_there = are_there and told is not None and told["TotalSuccess"] == len(part)
         return are_there
+
+    def drop(self) -> None:
+        """Take all of ours out of its queue, and do not wait for anybody. Raises ScheddTrouble."""
+        for action in (htcondor2.JobAction.Remove, htcondor2.JobAction.RemoveX):
+            self._try("removes no jobs", self._dropping(action))
+
+    def _dropping(self, action: Any) -> Callable[[], Any]:
+        return lambda: self._schedd.act(action, self._ours, reason=("the test is over", 0))
 
     def forget(self, jobs: Sequence[JobId], why: str) -> None:
         """Take jobs out of its queue that run nowhere, and what it keeps of them."""
