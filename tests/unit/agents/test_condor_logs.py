@@ -53,6 +53,9 @@ def test_a_large_log_goes_on_for_its_jobs_and_new_ones_get_another(path: Path) -
     write(old, 1)
     write(logs.newest, 2)
     assert clusters(logs) == [1, 2]
+    logs.keep({old, logs.newest})
+    write(old, 1)
+    assert clusters(logs) == [1]
     logs.close()
 
 
