@@ -69,7 +69,8 @@ def _reason(room: Room) -> str:
 def _stuck(has: Capacity) -> list[str]:
     """Why attempts wait there for ever, each reason once."""
     return [
-        f"{number} of its jobs: {why}" for why, number in Counter(why for _, why in has.stuck).items()
+        f"{number} of its jobs: {why}"
+        for why, number in Counter(why for _, why in has.stuck).items()
     ]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from spoolmw.agents.condorlink import describe
 from spoolmw.agents.condorlink.jobs import Job
+from spoolmw.agents.condorlink.post import Post
+from spoolmw.agents.condorlink.schedd import ScheddTrouble
 
 _MOST_DEMANDS = 8  #: that are asked about at one time
 _MOST_TOLD = 100  #: attempts
@@ -61,6 +63,26 @@ def misfits(waiting: Iterable[Job], manner: describe.Manner, count: Count) -> di
         if known[wanted] and len(found) < _MOST_TOLD:
             found[job.attempt] = known[wanted]
     return found
+
+
+class Fitting:
+    """Tells the daemon which attempts wait for ever, when that changes."""
+
+    def __init__(self, manner: describe.Manner, count: Count) -> None:
+        self._manner = manner
+        self._count = count
+        self._told: dict[str, str] = {}
+
+    def look(self, jobs: Iterable[Job], post: Post) -> None:
+        """At those that wait in the queue; without a word of the pool's slots none is said."""
+        waiting = (j for j in jobs if j.id and not (j.is_running or j.is_told or j.is_stopping))
+        try:
+            found = misfits(waiting, self._manner, self._count)
+        except ScheddTrouble:
+            return
+        if found != self._told:
+            self._told = found
+            post.tell({"event": "misfits", "attempts": found})
 
 
 def _why(slots: int, wanted: str) -> str:

@@ -45,7 +45,7 @@ class Seen(NamedTuple):
     hold_code: int = 0
     hold_subcode: int = 0
     text: str = ""  #: why it is held, or was removed
-    sign: int = 0  #: how old its starter was when it last said a word; 0: it never did
+    sign: int = -1  #: how old its starter was when it last said a word; -1: it never did
     is_moving: bool = False  #: its files are under way
     log: str = ""  #: the path of the log that it writes into
     spooled: bool = True  #: False: whoever should have brought its input to the schedd died

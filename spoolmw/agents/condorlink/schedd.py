@@ -212,7 +212,7 @@ def _seen(ad: Mapping[str, Any]) -> Seen | None:
         hold_code=code,
         hold_subcode=int(ad.get("HoldReasonSubCode") or 0),
         text=str(ad.get("HoldReason") or ad.get("RemoveReason") or ""),
-        sign=int(ad.get("StatsLifetimeStarter") or 0),
+        sign=_whole(ad, "StatsLifetimeStarter", -1),
         is_moving=any(ad.get(key) is True for key in _MOVING),
         log=str(ad.get("UserLog") or ""),
         spooled=code != SPOOLING,

@@ -37,7 +37,7 @@ class Silence:
         found: list[Seen] = []
         for each in queue:
             # While files travel a starter is silent, however well it is.
-            if each.status is not Status.RUNNING or not each.sign or each.is_moving:
+            if each.status is not Status.RUNNING or each.sign < 0 or each.is_moving:
                 continue
             before = last.get(each.job)
             if before is None or (before.sign, before.run) != (each.sign, each.started_at):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from spoolmw.agents.condorlink import ending, eventnews, fitting, holds, reconcile
 from spoolmw.agents.condorlink.brief import Brief
@@ -19,8 +19,9 @@ from spoolmw.agents.condorlink.eventlogs import EventLogs
 from spoolmw.agents.condorlink.eventnews import News
 from spoolmw.agents.condorlink.jobs import Job, Jobs
 from spoolmw.agents.condorlink.keeping import Keeper
+from spoolmw.agents.condorlink.post import Post
 from spoolmw.agents.condorlink.reconcile import RUNS, Seen, Step, Verb
-from spoolmw.agents.condorlink.schedd import Schedd, ScheddTrouble
+from spoolmw.agents.condorlink.schedd import Schedd
 from spoolmw.agents.condorlink.silence import Silence
 from spoolmw.agents.condorlink.submitting import Submitter
 
@@ -29,19 +30,6 @@ _SOON_S = 1.0
 _ASKING_POLL_S = 3.0  #: where no log tells
 _MOST_AT_ONCE = 200  #: jobs of one turn
 _NOT_WANTED = "spoolmw does not wait for it any more"
-
-
-class Post(Protocol):
-    """The way to the daemon."""
-
-    def hear(self, timeout_s: float) -> list[dict[str, Any]]:
-        """What the daemon says."""
-
-    def tell(self, tree: dict[str, Any]) -> None:
-        """Say something."""
-
-    def beat(self) -> None:
-        """Say now and then that this process lives."""
 
 
 class Sitting:
@@ -62,7 +50,7 @@ class Sitting:
         self._poll_s = pool.poll_s if brief.has_log else min(pool.poll_s, _ASKING_POLL_S)
         self._silence = Silence(pool.silent_s)
         self._poll_s = min(self._poll_s, pool.silent_s / 4)
-        self._misfits: dict[str, str] = {}
+        self._fitting = fitting.Fitting(self._submitter.manner, self._schedd.slots)
         self._look_at = 0.0
         self._unheard: set[str] = set()  #: attempts of which the log may not tell
         self._told: list[ending.Told] = []
@@ -89,7 +77,7 @@ class Sitting:
         self._read_log()
         if time.monotonic() >= self._look_at:
             self._follow(self._look())
-            self._see_who_waits_for_ever()
+            self._fitting.look(self._jobs, self._link)
         self._forget()
         self._flush()
 
@@ -228,6 +216,9 @@ class Sitting:
         message = f"its job was removed from the pool's queue: {text or 'nobody said why'}"
         self._end_early(job, lambda: [ending.lost(job, "held", "agent", message)])
 
+    def _lose(self, job: Job, text: str) -> None:
+        self._end_early(job, lambda: [ending.lost(job, "connection", "host", text)])
+
     def _end_early(self, job: Job, words: Callable[[], list[ending.Told]]) -> None:
         """It ends without a result of its own; what it saved comes first, or this is done again."""
         try:
@@ -300,18 +291,7 @@ class Sitting:
             if job is None or job.is_told or job.is_stopping or job.has_report:
                 continue
             text = f"nothing was heard of it on {each.host} for {self._brief.pool.silent_s:g} s"
-            self._tell_end(job, [ending.lost(job, "connection", "host", text)])
-            self._remove([job], "spoolmw runs the task elsewhere: its host is silent")
-
-    def _see_who_waits_for_ever(self) -> None:
-        waiting = (j for j in self._jobs if j.id and not (j.is_running or j.is_told))
-        try:
-            found = fitting.misfits(waiting, self._submitter.manner, self._schedd.slots)
-        except ScheddTrouble:
-            return  # who has no word of the pool's slots says none
-        if found != self._misfits:
-            self._misfits = found
-            self._link.tell({"event": "misfits", "attempts": found})
+            self._lose(job, text)
 
     def _follow(self, steps: list[Step]) -> None:
         self._schedd_drops([step.seen for step in steps if step.verb is Verb.REMOVE])

@@ -22,6 +22,7 @@ def told(*ads: tuple[float, Seen]) -> list[bool]:
 
 def test_who_says_the_same_for_too_long_is_silent() -> None:
     assert told((0, seen(3)), (20, seen(3)), (20.1, seen(3))) == [False, False, True]
+    assert told((0, seen(0)), (21, seen(0))) == [False, True], "its first word is one too"
 
 
 def test_each_new_word_counts() -> None:
@@ -40,7 +41,7 @@ def test_a_job_that_was_started_anew_says_its_first_word_again() -> None:
 @pytest.mark.parametrize(
     "ad",
     [
-        seen(0),
+        seen(-1),
         seen(3, is_moving=True),
         *(seen(3, status) for status in Status if status is not Status.RUNNING),
     ],
