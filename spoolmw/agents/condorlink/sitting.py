@@ -47,9 +47,9 @@ class Sitting:
         self._schedd = Schedd(pool.schedd, pool.collector, brief.spool_id)
         self._submitter = Submitter(brief, self._schedd)
         self._log = EventLogs(brief.log, is_own=not pool.event_log)
-        self._poll_s = pool.poll_s if brief.has_log else min(pool.poll_s, _ASKING_POLL_S)
+        asking_s = pool.poll_s if brief.has_log else _ASKING_POLL_S
+        self._poll_s = min(pool.poll_s, asking_s, pool.silent_s / 4)
         self._silence = Silence(pool.silent_s)
-        self._poll_s = min(self._poll_s, pool.silent_s / 4)
         self._fitting = fitting.Fitting(self._submitter.manner, self._schedd.slots)
         self._look_at = 0.0
         self._unheard: set[str] = set()  #: attempts of which the log may not tell
@@ -288,10 +288,9 @@ class Sitting:
         """What froze with its host runs elsewhere; what it says later is not heard."""
         for each in self._silence.broken(queue, time.monotonic()):
             job = self._jobs.get(each.attempt)
-            if job is None or job.is_told or job.is_stopping or job.has_report:
-                continue
-            text = f"nothing was heard of it on {each.host} for {self._brief.pool.silent_s:g} s"
-            self._lose(job, text)
+            if job is not None and not (job.is_told or job.is_stopping or job.has_report):
+                silent_s = self._brief.pool.silent_s
+                self._lose(job, f"nothing was heard of it on {each.host} for {silent_s:g} s")
 
     def _follow(self, steps: list[Step]) -> None:
         self._schedd_drops([step.seen for step in steps if step.verb is Verb.REMOVE])
