@@ -49,6 +49,7 @@ class Pool:
     request_disk_bytes: int = 1 * GB  #: besides the inputs
     lease_s: float = 300.0  #: so long without a word from its host, and a job runs elsewhere
     checkpoint_every_s: float = 600.0  #: between two saves that a running job hands over
+    silent_s: float = 3600.0  #: so long without a word of its starter, and it counts as lost
     poll_s: float = 60.0  #: between two questions to the schedd, where its log tells the news
     platform: str = "linux-x86_64"  #: of the execute hosts that are used
     submit: tuple[tuple[str, str], ...] = ()  #: further lines of the submit description
@@ -89,6 +90,7 @@ AGENT_FIELD_NAMES = {
     "request_memory": "request_memory_bytes",
     "request_disk": "request_disk_bytes",
     "lease": "lease_s",
+    "silent": "silent_s",
     "poll": "poll_s",
     "checkpoint_every": "checkpoint_every_s",
     "remote": "is_remote",
@@ -233,6 +235,7 @@ _POOL: Mapping[str, Reader] = {
     "request_memory": size(),
     "request_disk": size(),
     "lease": duration(least=20, most=DAY_S),
+    "silent": duration(least=5, most=7 * DAY_S),
     "poll": duration(least=1, most=3600),
     "checkpoint_every": duration(least=1, most=31_622_400),
     "platform": matching(r"[a-z]+-[a-z0-9_]+", 'a platform, as "linux-x86_64"'),

@@ -57,7 +57,7 @@ class CondorAgent(CarriedAgent):
         cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
     ) -> list[CondorAgent]:
         """The one agent of a section. Raises BadConfig."""
-        _check(settings, root)
+        check(settings, root)
         name = AgentName(settings.name)
         return [cls(name, root, settings, sink_of(name))]
 
@@ -66,7 +66,8 @@ class CondorAgent(CarriedAgent):
         super().__init__(name, Reach(link, name, ""), root, settings, sink)
         self._ledger = PoolLedger("")
         self._slots = settings.pool.max_jobs
-        self._told_slots = 0
+        self._told_room: Capacity | None = None
+        self._stuck: dict[str, str] = {}  #: attempts that fit no machine of the pool, and why
         self._heard_at = time.monotonic()
         self._is_silent = False
         self._spool_id = spool_id(self._root, name)
@@ -80,11 +81,21 @@ class CondorAgent(CarriedAgent):
             gpus=pool.max_gpus,
             owner=self._settings.owner,
             platform=pool.platform,
+            running=self._ledger.running(),
+            says=self._says(),
+            stuck=tuple(sorted(self._stuck.items())),
         )
 
     def _room(self) -> int:
         """As many cores as run, and those that may wait for a machine."""
         return min(self._slots, self._ledger.running_cpus() + self._settings.pool.max_idle)
+
+    def _says(self) -> str:
+        """What there is in the queue, and which of its bounds it has reached."""
+        runs, bound = self._ledger.running(), f"max_idle = {self._settings.pool.max_idle}"
+        if self._room() == self._slots:
+            bound = f"max_jobs = {self._slots}"
+        return f"{runs} run, {len(self._ledger) - runs} wait for a machine, {bound}"
 
     def own_slots(self) -> int:
         return self._settings.pool.max_jobs
@@ -97,15 +108,8 @@ class CondorAgent(CarriedAgent):
 
     def _brief(self) -> dict[str, Any]:
         self._heard_at = time.monotonic()
-        settings = self._settings
-        home = settings.home or pwd.getpwuid(os.geteuid()).pw_dir
-        named = {each: os.environ[each] for each in settings.env if each in os.environ}
-        setup = {
-            "env": {"PATH": settings.path, "LANG": "C.UTF-8", "HOME": home, **named},
-            "umask": umask(),
-            "interpreters": [*settings.python, *settings.interpreters],
-        }
-        return wants(settings, self._root, self._spool_id, setup).told()
+        setup = setup_of(self._settings)
+        return wants(self._settings, self._root, self._spool_id, setup).told()
 
     def _until_give_up(self) -> float:
         until = super()._until_give_up()
@@ -129,15 +133,28 @@ class CondorAgent(CarriedAgent):
         events: list[AgentEvent] = []
         if told["event"] == "waiting":
             self._ledger.waits_again(told["attempts"])
+        elif told["event"] == "misfits":
+            self._stuck = told["attempts"]
         elif told["event"] != "beat":
             events = super()._understand(told)
         room = self.capacity()
         if any(isinstance(each, CapacityChanged) for each in events):
-            self._told_slots = room.slots
-        elif room.slots != self._told_slots:
-            self._told_slots = room.slots
+            self._told_room = room
+        elif room != self._told_room and not self._why_down:
+            self._told_room = room
             events.append(CapacityChanged(agent=self.name, capacity=room))
         return events
+
+
+def setup_of(settings: AgentConfig) -> dict[str, Any]:
+    """What attempts find where they run."""
+    home = settings.home or pwd.getpwuid(os.geteuid()).pw_dir
+    named = {each: os.environ[each] for each in settings.env if each in os.environ}
+    return {
+        "env": {"PATH": settings.path, "LANG": "C.UTF-8", "HOME": home, **named},
+        "umask": umask(),
+        "interpreters": [*settings.python, *settings.interpreters],
+    }
 
 
 def environment(settings: AgentConfig, environ: Mapping[str, str]) -> dict[str, str]:
@@ -167,7 +184,7 @@ def spool_id(root: Path, name: str) -> str:
     return fresh
 
 
-def _check(settings: AgentConfig, root: Path) -> None:
+def check(settings: AgentConfig, root: Path) -> None:
     """Raises BadConfig when it cannot work whatever comes."""
     where = f"[agents.{settings.name}]"
     if importlib.util.find_spec("htcondor2") is None:

@@ -186,6 +186,10 @@ class Ledger:
         for each in told:
             self._running.pop(each["attempt"], None)
 
+    def running(self) -> int:
+        """How many are known to run."""
+        return len(self._running)
+
     def running_cpus(self) -> int:
         """What the running attempts have together."""
         found = (self._live.get(name) for name in self._running)

@@ -1,17 +1,19 @@
-"""The verb `agents test`: tries every host of an ssh section and says what to mend."""
+"""The verb `agents test`: tries every host of an ssh section, or a pool, and says what to mend."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from spoolmw.config import AgentConfig
+from spoolmw.ctl import pool_test
+from spoolmw.ctl.durations import DURATION
 from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
@@ -39,42 +41,67 @@ _SKEW_S = 2.0  #: of clocks, that is worth a remark
     "test",
     examples="""
     spoolmw-ctl agents test lab
+    spoolmw-ctl agents test pool --wait 10m
     spoolmw-ctl agents test lab --json | jq 'select(.ok | not) | .fix'
     """,
 )
 @click.argument("agent", required=False)
-def agents_test(session: Session, *, agent: str | None) -> int:
-    """Try every host of an ssh agent: connect, look, and run a small task there.
+@click.option(
+    "--wait",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="How long a pool of HTCondor may take for the small task.",
+)
+def agents_test(session: Session, *, agent: str | None, wait: float) -> int:
+    """Try every host of an ssh agent, or a pool: connect, look, and run a small task there.
 
     Without a name, of all of them. Uses the keys of whoever runs it: run it as the daemon's
     user (sudo -u spoolmw ...). CALLS says whether the host has this Python's version, so that
     pickled calls can run there. Works while the daemon is down. Exit code 1 when a host fails.
     """
+    sections = _sections(session, agent)
+    root = str(session.layout.root)
+    hosts = (row for each in sections if each.kind == "ssh" for row in examined(each, root))
+    pools = (pool_test.examined(each, root, wait) for each in sections if each.kind == "condor")
+    both = [_shown(session, hosts, _COLUMNS, _row)]
+    both.append(_shown(session, pools, pool_test.COLUMNS, pool_test.row_of))
+    return 0 if all(both) else 1
+
+
+def _shown(
+    session: Session,
+    found: Iterable[dict[str, Any]],
+    columns: Sequence[Column],
+    row_of: Callable[[dict[str, Any]], tuple[str, ...]],
+) -> bool:
+    """Show what is found, as it comes in or as a table; whether all of it is well."""
     rows = []
-    for settings in _sections(session, agent):
-        for row in examined(settings, str(session.layout.root)):
-            rows.append(row)
-            if session.screen.json:
-                session.screen.record(row)
+    for row in found:
+        rows.append(row)
+        if session.screen.json:
+            session.screen.record(row)
     rows.sort(key=lambda row: str(row["agent"]))
-    if not session.screen.json:
-        session.screen.table(_COLUMNS, [_row(row) for row in rows])
+    if rows and not session.screen.json:
+        session.screen.table(columns, [row_of(row) for row in rows])
         for row in rows:
             _explain(session, row)
-    return 0 if all(row["ok"] for row in rows) else 1
+    return all(row["ok"] for row in rows)
 
 
 def _sections(session: Session, agent: str | None) -> list[AgentConfig]:
-    """The ssh sections that are meant. Raises SpoolmwError when there is none."""
+    """The sections that are meant. Raises SpoolmwError when there is none."""
     found = [
         each
         for each in session.config().agents
-        if each.kind == "ssh" and agent in (None, each.name)
+        if each.kind in ("ssh", "condor") and agent in (None, each.name)
     ]
     if not found:
         known = ", ".join(each.name for each in session.config().agents)
         raise SpoolmwError(
-            f"There is no ssh agent {agent}." if agent else "There is no ssh agent.",
+            f"There is no ssh or condor agent {agent}."
+            if agent
+            else "There is no ssh or condor agent.",
             why=f"the configuration has: {known}",
             fix='write a section [agents.lab] with kind = "ssh" and hosts = ["pc01"]',
         )
@@ -129,7 +156,7 @@ def _explain(session: Session, row: dict[str, Any]) -> None:
         for word, key in (("Why", "why"), ("To do", "fix")):
             if row.get(key):
                 session.screen.line(f"  {word}: {escape(str(row[key]))}")
-    elif abs(row["skew_s"]) > _SKEW_S:
+    elif abs(row.get("skew_s", 0.0)) > _SKEW_S:
         text = (
             f"{row['agent']}: its clock is {row['skew_s']:+.1f} s off; only shown times suffer"
         )

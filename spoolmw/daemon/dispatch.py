@@ -38,6 +38,7 @@ class Dispatch:
         self.ready = ReadyQueue()
         self.deadlines = Deadlines()
         self.hosts: Mapping[str, HostRecord] = {}  #: what is known of each machine, by its id
+        self._shunned: dict[bool, tuple[str, ...]] = {}  #: names, for replicas and for others
         self._lost_at: dict[AgentName, float] = {}  #: boot-time clock; those in trouble
         self.draining = False
         self.closed_by_hand = ""  #: why files are not taken, set by an administrator
@@ -68,11 +69,21 @@ class Dispatch:
         if self.draining or not self.ready.ready_count:
             return []
         if self.hosts:
-            self._look_at_hosts(wall)
+            self.look_at_hosts(wall)
         return assign(self.ready, self.rooms)
 
-    def _look_at_hosts(self, wall: float) -> None:
-        """Bar the rooms whose hosts are paused; one that is due for a probe gets one replica."""
+    def look_at_hosts(self, wall: float) -> None:
+        """Bar the rooms whose hosts are paused; one that is due for a probe gets one replica.
+
+        What chooses among hosts by itself is told which ones are paused; there a probe is any
+        replica that happens to come to one that is due.
+        """
+        paused = [each for each in self.hosts.values() if each.paused and each.name]
+        undue = (e for e in paused if not (trust.is_probe(e) and trust.may_work(e, wall)))
+        self._shunned = {
+            False: tuple(sorted(each.name for each in paused)),
+            True: tuple(sorted(each.name for each in undue)),
+        }
         for room in self.rooms.values():
             record = self.hosts.get(room.capacity.machine)
             room.barred = f"its host is paused: {record.paused}" if _is_paused(record) else ""
@@ -136,6 +147,13 @@ class Dispatch:
         """The limit of an attempt at `agent` that asks for so much, in bytes; 0: none."""
         room = self.rooms.get(agent)
         return memory_limit(memory_bytes, room) if room is not None else memory_bytes
+
+    def shunned(self, agent: AgentName, *, replica: bool) -> tuple[str, ...]:
+        """The hosts that are paused, for an agent that is no host and chooses one itself."""
+        room = self.rooms.get(agent)
+        if room is None or room.capacity.machine or room.capacity.host:
+            return ()
+        return self._shunned.get(replica, ())
 
     def why(self, task: Task, first: Task | None, now: float, *, awaited: str = "") -> str:
         """The one true reason that `task` waits."""

@@ -86,7 +86,7 @@ class Performer:
         The log of deliveries is written before the first rename: with the journal lost, a line
         whose staged file is still there means "to be moved", one without means "delivered".
         """
-        orders = Orders(table, self._dispatch.limit)
+        orders = Orders(table, self._dispatch)
         self._log_deliveries([e.task for e in effects if isinstance(e, Deliver)])
         for effect in effects:
             match effect:

@@ -6,8 +6,9 @@ never started.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol
 
 from spoolmw.agents.contract import Agent
 from spoolmw.daemon.logs import fields, log
@@ -22,16 +23,23 @@ from spoolmw.model.task import Task, TaskState
 from spoolmw.rules import independence
 from spoolmw.spooldir.layout import active_of
 
-Limit = Callable[[int, AgentName], int]
-"""The memory limit of an attempt that asks for so many bytes at an agent."""
+
+class Terms(Protocol):
+    """On what terms an attempt runs at an agent."""
+
+    def limit(self, memory_bytes: int, agent: AgentName) -> int:
+        """The memory limit of an attempt that asks for so many bytes."""
+
+    def shunned(self, agent: AgentName, *, replica: bool) -> tuple[str, ...]:
+        """The names of hosts where the agent, which chooses among many, may not run it."""
 
 
 class Orders:
     """The launches and stops of one batch."""
 
-    def __init__(self, table: Table, limit: Limit) -> None:
+    def __init__(self, table: Table, terms: Terms) -> None:
         self._table = table
-        self._limit = limit
+        self._terms = terms
         self._starts: dict[AgentName, list[Launch]] = {}
         self._stops: dict[tuple[AgentName, bool], list[AttemptId]] = {}
 
@@ -50,7 +58,7 @@ class Orders:
         now = self._table.get(task.id)
         if now is None or now.state is not TaskState.RUNNING or now.attempt != task.attempt:
             return
-        launch = launch_of(task, task, task.lease, self._limit)
+        launch = launch_of(task, task, task.lease, self._terms)
         self._starts.setdefault(task.lease.agent, []).append(launch)
 
     def _start_replica(self, replica: Replica) -> None:
@@ -60,7 +68,7 @@ class Orders:
         now = task.ballot.replicas[replica.number]
         if now.lease is None or now.attempt != replica.attempt:
             return
-        launch = launch_of(task, replica, replica.lease, self._limit)
+        launch = launch_of(task, replica, replica.lease, self._terms)
         self._starts.setdefault(replica.lease.agent, []).append(launch)
 
     def tell(self, agents: Mapping[AgentName, Agent]) -> list[tuple[AttemptId, str]]:
@@ -82,25 +90,26 @@ class Orders:
         return failed
 
 
-def launch_of(task: Task, of: Task | Replica, lease: Lease, limit: Limit) -> Launch:
+def launch_of(task: Task, of: Task | Replica, lease: Lease, terms: Terms) -> Launch:
     """The launch of the attempt of a task, or of one of its replicas, that holds `lease`."""
-    avoid: tuple[str, ...] = ()
+    avoid = terms.shunned(lease.agent, replica=isinstance(of, Replica))
     if task.ballot is not None and isinstance(of, Replica):
-        avoid = independence.hosts_to_avoid(task.ballot, of.number)
+        siblings = independence.hosts_to_avoid(task.ballot, of.number)
+        avoid = tuple(sorted({*avoid, *siblings}))
     return Launch(
         attempt=of.attempt_id,
         token=lease.token,
         path="active/" + active_of(task),
         spec=task.spec,
-        memory_bytes=limit(of.memory_bytes, lease.agent),
+        memory_bytes=terms.limit(of.memory_bytes, lease.agent),
         since=of.since,
         element=task.element,
         avoid=avoid,
     )
 
 
-def launch_again(task: Task, of: Task | Replica, ran: Ran, limit: Limit) -> Launch:
+def launch_again(task: Task, of: Task | Replica, ran: Ran, terms: Terms) -> Launch:
     """The launch of an attempt that was given up, as it was."""
     lease = Lease(agent=AgentName(ran.agent), token=ran.token, assigned_at=ran.started_at)
     attempt = of.attempt_id._replace(attempt=ran.attempt)
-    return replace(launch_of(task, of, lease, limit), attempt=attempt)
+    return replace(launch_of(task, of, lease, terms), attempt=attempt)

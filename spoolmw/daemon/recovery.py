@@ -68,6 +68,7 @@ class Recovery:
     def run(self) -> Left:
         """Load, adopt, settle; what is then owed is in the reactor's batch."""
         reactor = self._reactor
+        reactor.dispatch.look_at_hosts(wall_s())
         for task in reactor.journal.load(now_boot=boot_s(), boot_id=boot_id()):
             reactor.take_up(task)
         self._retryable = reactor.journal.retryable()
@@ -107,9 +108,7 @@ class Recovery:
             if task.ballot is not None:
                 lost += self._settle_vote(task, task.ballot)
             elif task.state is TaskState.RUNNING and self._lasts(task.lease):
-                self._leave(
-                    task.lease, launch_of(task, task, task.lease, reactor.dispatch.limit)
-                )
+                self._leave(task.lease, launch_of(task, task, task.lease, reactor.dispatch))
             elif task.state is TaskState.RUNNING:
                 reactor.apply(task, daemon_died(now, task.attempt_id))
                 lost += 1
@@ -122,8 +121,8 @@ class Recovery:
         reactor, now, lost = self._reactor, boot_s(), 0
         for each in ballot.replicas:
             if self._lasts(each.lease):
-                limit = reactor.dispatch.limit
-                self._leave(each.lease, launch_of(task, each, each.lease, limit))
+                work = launch_of(task, each, each.lease, reactor.dispatch)
+                self._leave(each.lease, work)
             elif each.lease is not None:
                 task = reactor.apply(task, daemon_died(now, each.attempt_id))
                 lost += 1
@@ -140,11 +139,11 @@ class Recovery:
 
     def _leave_given_up(self, task: Task) -> None:
         """Have agents tell of what was called lost; of what a held task has only if it ended."""
-        limit = self._reactor.dispatch.limit
+        terms = self._reactor.dispatch
         for each in task.ballot.replicas if task.ballot is not None else (task,):
             for ran in past.given_up(each.history):
                 if (name := AgentName(ran.agent)) in self._lasting:
-                    work = launch_again(task, each, ran, limit)
+                    work = launch_again(task, each, ran, terms)
                     self._left.given_up.setdefault(name, []).append(work)
             if task.state is TaskState.HELD:
                 self._reactor.owe(past.stops(each.attempt_id, each.history, is_wanted=True))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 
 from spoolmw import __version__
 from spoolmw.daemon.reactor import Reactor
+from spoolmw.model.agent import Capacity
 from spoolmw.model.ids import AgentName
+from spoolmw.rules.placement import Room
 
 Row = dict[str, object]
 
@@ -41,7 +44,8 @@ def agents(reactor: Reactor, kinds: Mapping[str, str]) -> list[Row]:
 def agent(reactor: Reactor, name: AgentName, kinds: Mapping[str, str]) -> Row:
     """One agent: its room, and what is taken of it."""
     room = reactor.dispatch.rooms[name]
-    running = min(room.attempts, room.capacity.slots)
+    has = room.capacity
+    running = min(room.attempts, has.slots if has.running is None else has.running)
     return {
         "name": name,
         "kind": kinds.get(name, ""),
@@ -51,9 +55,23 @@ def agent(reactor: Reactor, name: AgentName, kinds: Mapping[str, str]) -> Row:
         "memory_bytes": room.capacity.memory_bytes,
         "gpus": room.capacity.gpus,
         "paused": bool(room.paused),
-        "reason": room.paused or room.trouble or (room.resting and f"paused: {room.resting}"),
+        "reason": _reason(room),
         "host": room.capacity.host,
     }
+
+
+def _reason(room: Room) -> str:
+    """What there is to say about a room besides its numbers."""
+    resting = room.resting and f"paused: {room.resting}"
+    return room.paused or room.trouble or resting or "; ".join(_stuck(room.capacity))
+
+
+def _stuck(has: Capacity) -> list[str]:
+    """Why attempts wait there for ever, each reason once."""
+    return [
+        f"{number} of its jobs: {why}"
+        for why, number in Counter(why for _, why in has.stuck).items()
+    ]
 
 
 def warnings(reactor: Reactor) -> list[str]:
@@ -67,5 +85,10 @@ def warnings(reactor: Reactor) -> list[str]:
         f"agent {name}: {room.trouble or room.resting}"
         for name, room in reactor.dispatch.rooms.items()
         if room.trouble or room.resting
+    ]
+    found += [
+        f"agent {name}: {each}"
+        for name, room in reactor.dispatch.rooms.items()
+        for each in _stuck(room.capacity)
     ]
     return found

@@ -26,6 +26,9 @@ class Capacity:
     machine: str = ""  #: its id: two agents may reach the same one; "" while it is not known
     owner: str = ""  #: whose machine it is
     platform: str = ""  #: as "linux-x86_64"
+    running: int | None = None  #: attempts that do; None: all that it has slots for
+    says: str = ""  #: why it has no more room, for people
+    stuck: tuple[tuple[str, str], ...] = ()  #: attempts that wait there for ever, and why
     pythons: tuple[str, ...] = ()  #: versions that calls can have there ("3.11"); empty: any
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from spoolmw.model.attempt import Ran
+from spoolmw.model.attempt import Lease, Ran
 from spoolmw.model.ids import AgentName
-from spoolmw.model.replica import Ballot, Phase, ReplicaState
+from spoolmw.model.replica import Ballot, Phase, Replica, ReplicaState
 from spoolmw.model.task import Task, TaskState
 from spoolmw.rules import independence
 from spoolmw.rules.pending import Demand, demand_of_replica
@@ -68,7 +68,7 @@ def _why_open(task: Task, view: _View) -> str:
     if task.state is TaskState.QUEUED:
         one = _Waiting(task, demand_of(task), task.not_before, task.history)
         return _why_queued(one, view)
-    return _why_under_way(task)
+    return _why_under_way(task, view)
 
 
 def _why_held(task: Task, awaited: str) -> str:
@@ -83,11 +83,14 @@ def _why_waiting(task: Task, first: Task | None) -> str:
     return f"waits for the task before it with the same key, {task.twin_of}{state}"
 
 
-def _why_under_way(task: Task) -> str:
+def _why_under_way(task: Task, view: _View) -> str:
     """Where it runs; of an array, which has no slot of its own to wait for, how far it is."""
     tally = task.tally
     if tally is None:
         agent = task.lease.agent if task.lease else "?"
+        waits = _why_there(task, task.lease, view)
+        if waits:
+            return f"attempt {task.attempt} is at {agent}: {waits}"
         return f"does not wait: attempt {task.attempt} runs on {agent}"
     ended = tally.total - tally.unmade - tally.open
     told = f"{ended} of {_count(tally.total, 'element')} ended, {tally.open} open"
@@ -98,12 +101,23 @@ def _why_under_way(task: Task) -> str:
     return f"does not wait: {told}"
 
 
+def _why_there(one: Task | Replica, lease: Lease | None, view: _View) -> str:
+    """Why an attempt does not run yet that an engine holds; empty where it is not so."""
+    room = view.rooms.get(lease.agent) if lease is not None else None
+    if room is None or lease is None or lease.started_at or room.capacity.running is None:
+        return ""
+    stuck = dict(room.capacity.stuck).get(str(one.attempt_id))
+    return stuck or "waits for a machine" + (
+        f" ({room.capacity.says})" if room.capacity.says else ""
+    )
+
+
 def _why_voting(task: Task, ballot: Ballot, view: _View) -> str:
     """Why the first of its replicas that waits does so, and how far the others are."""
     if ballot.phase is Phase.JUDGING:
         return _why_judging(ballot, view.now)
     waiting = next((one for one in ballot.replicas if one.state is ReplicaState.PENDING), None)
-    under_way = _under_way(ballot)
+    under_way = _under_way(ballot, view)
     if waiting is None:
         return f"does not wait: {under_way}"
     demand = demand_of_replica(task, ballot, waiting)
@@ -123,10 +137,9 @@ def _why_judging(ballot: Ballot, now: float) -> str:
     )
 
 
-def _under_way(ballot: Ballot) -> str:
+def _under_way(ballot: Ballot, view: _View) -> str:
     running = [
-        f"replica {each.number} runs on {each.spot.host or each.lease.agent}"
-        + (" beyond its deadline" if each.overdue else "")
+        _replica_at(each, each.spot.host or each.lease.agent, view)
         for each in ballot.replicas
         if each.lease is not None and each.spot is not None
     ]
@@ -136,6 +149,15 @@ def _under_way(ballot: Ballot) -> str:
     if failed:
         ended.append(f"{len(failed)} failed, the last one: {_first_line(failed[-1].message)}")
     return ", ".join([*running, *ended])
+
+
+def _replica_at(one: Replica, place: str, view: _View) -> str:
+    waits = _why_there(one, one.lease, view)
+    if waits:
+        return f"replica {one.number} is at {place}: {waits}"
+    return f"replica {one.number} runs on {place}" + (
+        " beyond its deadline" if one.overdue else ""
+    )
 
 
 def _why_queued(one: _Waiting, view: _View, why_apart: Callable[[], str] = lambda: "") -> str:
@@ -236,7 +258,8 @@ def _lack(name: AgentName, room: Room, demand: Demand) -> str:
     has = room.capacity
     if room.cpus + demand.cpus > has.slots:
         taken = min(room.cpus, has.slots)
-        return f"{_count(demand.cpus, 'cpu')} on {name} ({taken} of {has.slots} taken)"
+        says = f": {has.says}" if has.says else ""
+        return f"{_count(demand.cpus, 'cpu')} on {name} ({taken} of {has.slots} taken{says})"
     if room.gpus + demand.gpus > has.gpus:
         return f"{_count(demand.gpus, 'gpu')} on {name} ({room.gpus} of {has.gpus} taken)"
     if not room.fits(demand):

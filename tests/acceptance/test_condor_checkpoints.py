@@ -13,7 +13,7 @@ import pytest
 
 from spoolmw import checkpoint
 from spoolmw.client.future import SpoolTask
-from tests.acceptance.test_condor_faults import is_link
+from tests.acceptance.test_condor_load import is_link
 from tests.support.condor import needs_pool
 from tests.support.condorsite import Site
 from tests.support.daemon import family

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from tests.support.condor import needs_pool
@@ -21,6 +22,13 @@ import sys
 if "spoolmw.daemon.main" in sys.orig_argv:
     from spoolmw.agents import condor
     condor.SILENT_S = 5.0
+"""
+#: Has the link process take a log for a large one that has some ten jobs in it.
+SMALL_LOGS = """\
+import sys
+if "spoolmw.agents.condorlink" in sys.orig_argv:
+    from spoolmw.agents.condorlink import eventlogs
+    eventlogs.MOST_BYTES = 8000
 """
 SCRIPT = """\
 #!/bin/sh
@@ -86,3 +94,25 @@ def test_a_schedd_that_hangs_is_noticed_and_costs_nothing(tmp_path: Path) -> Non
             held.let_go()
             assert held.task.result(timeout=90) == host
             assert held.starts() == [host]
+
+
+def test_the_event_log_stays_small_while_there_are_always_jobs() -> None:
+    """The oldest job goes on for all the time, and writes into the log that it began with."""
+    with Pool(hosts=1, cpus=4) as pool:
+        few = pool.shared / "few"
+        few.mkdir()
+        (few / "sitecustomize.py").write_text(SMALL_LOGS)
+        env = {"PYTHONPATH": f"{few}{os.pathsep}{ROOT}"}
+        with Site(pool, more='poll = "1s"', env=env) as site:
+            old = site.hold(agents=["pool"], retries=0)
+            old.until_it_runs()
+            spool = site.spool.options(agents=["pool"], retries=0)
+            for _ in range(3):
+                assert list(spool.map(abs, range(-6, 0), chunk=1)) == [6, 5, 4, 3, 2, 1]
+                time.sleep(1.5)
+            logs = list((site.daemon.spool / "agents" / "pool").glob("events.log*"))
+            assert len(logs) == 2, logs
+            assert "events.log" in [each.name for each in logs]
+            old.let_go()
+            old.task.result(timeout=60)
+            assert [each["attempt"] for each in old.attempts()] == [1]

@@ -96,7 +96,7 @@ def _lines(work: Packed, manner: Manner) -> dict[str, str]:
         "job_lease_duration": str(math.ceil(manner.lease_s)),
         "job_max_vacate_time": str(_VACATE_S),
         "request_cpus": str(int(kind.get("cpus", 1))),
-        "request_memory": str(_memory_mb(kind, manner)),
+        "request_memory": str(memory_mb(kind, manner)),
         "request_disk": "$(disk)",
         "requirements": " && ".join(requirements(kind, manner)),
         **_files(manner),
@@ -142,7 +142,8 @@ def _item(work: Packed, manner: Manner) -> dict[str, str]:
     }
 
 
-def _memory_mb(kind: Mapping[str, Any], manner: Manner) -> int:
+def memory_mb(kind: Mapping[str, Any], manner: Manner) -> int:
+    """What a job asks for, in MiB."""
     wanted = int(kind.get("memory", 0)) or manner.memory_bytes
     return max(_LEAST_MEMORY_MB, -(-wanted // _MB))
 

@@ -17,7 +17,6 @@ import htcondor2
 from spoolmw.agents.condorlink.eventnews import News, news_of
 
 _MOST_AT_ONCE = 2000  #: events of one look
-_MOST_BYTES = 16 << 20  #: of a log of our own, while there are no jobs
 _STUCK_S = 3.0  #: an event is written at once; so long without its end, and it has none
 _AGAIN_S = 10.0  #: between two tries to open what cannot be opened
 
@@ -60,10 +59,10 @@ class EventLog:
         self.start_afresh()
         self.open()
 
-    def tidy(self) -> None:
-        """Begin a fresh file when this one is large; no job is there that writes into it."""
-        if self._is_own and self._size > _MOST_BYTES:
-            self.open_anew()
+    @property
+    def size(self) -> int:
+        """In bytes, as it was seen last."""
+        return self._size
 
     @property
     def is_blind(self) -> bool:

@@ -45,6 +45,9 @@ class Seen(NamedTuple):
     hold_code: int = 0
     hold_subcode: int = 0
     text: str = ""  #: why it is held, or was removed
+    sign: int = -1  #: how old its starter was when it last said a word; -1: it never did
+    is_moving: bool = False  #: its files are under way
+    log: str = ""  #: the path of the log that it writes into
     spooled: bool = True  #: False: whoever should have brought its input to the schedd died
     is_on_host: bool = False
     kept: tuple[int, int] = (-1, 0)  #: number of its last handed-over checkpoint, and of starts

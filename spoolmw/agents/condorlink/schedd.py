@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import classad2
 import htcondor2
@@ -19,6 +19,7 @@ from spoolmw.agents.condorlink.holds import SPOOLING
 from spoolmw.agents.condorlink.reconcile import Seen, Status
 
 _MOST_AT_ONCE = 500  #: jobs in one order to the schedd
+_MOVING = ("TransferringInput", "TransferringOutput")
 _WANTED = [
     *(
         "ClusterId",
@@ -27,8 +28,10 @@ _WANTED = [
         "RemoteHost",
         "LastRemoteHost",
         "JobCurrentStartDate",
+        "UserLog",
     ),
     *("CurrentHosts", "CheckpointNumber", "NumShadowStarts"),
+    *("StatsLifetimeStarter", *_MOVING),
     *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason"),
     *(describe.ATTEMPT, describe.TOKEN),
 ]
@@ -37,6 +40,16 @@ _ERRORS = (
     *(htcondor2.HTCondorException, classad2.ClassAdException),
     *(OSError, ValueError, KeyError, RuntimeError, TypeError),
 )
+
+
+class Met(NamedTuple):
+    """What a schedd said when it was asked who we are."""
+
+    name: str
+    version: str
+    user: str  #: whom it takes us for
+    method: str  #: by which it was found out
+    is_welcome: bool  #: we may submit
 
 
 class ScheddTrouble(Exception):
@@ -62,11 +75,7 @@ class Schedd:
         """Find out where it is. Raises ScheddTrouble."""
 
         def find() -> Any:
-            pool = (
-                htcondor2.Collector(self._collector)
-                if self._collector
-                else htcondor2.Collector()
-            )
+            pool = self._pool()
             kind = htcondor2.DaemonType.Schedd
             found = pool.locate(kind, self._name) if self._name else pool.locate(kind)
             self._found = found
@@ -79,6 +88,18 @@ class Schedd:
         with contextlib.suppress(*_ERRORS):
             return str(htcondor2.RemoteParam(self._found)["SPOOL"])
         return ""
+
+    def meet(self) -> Met:
+        """Ask it whom it takes us for. Raises ScheddTrouble."""
+        said = self._try("does not answer", lambda: htcondor2.ping(self._found, "WRITE"))
+        version = str(self._found.get("CondorVersion", "")).split()
+        return Met(
+            str(self._found.get("Name", "")),
+            version[1] if len(version) > 1 else "",
+            str(said.get("MyRemoteUserName", "")),
+            str(said.get("AuthMethods", "")),
+            said.get("AuthorizationSucceeded") is True,
+        )
 
     def submit(self, group: describe.Group, *, spool: bool) -> list[JobId]:
         """Put these jobs into its queue, all or none; their ids, in order. Raises ScheddTrouble."""
@@ -98,6 +119,22 @@ class Schedd:
         """All of ours in its queue. Raises ScheddTrouble."""
         ads = self._try("does not answer", lambda: self._schedd.query(self._ours, _WANTED))
         return [each for each in map(_seen, ads) if each is not None]
+
+    def slots(self, constraint: str) -> int:
+        """How many slots of the pool are like that. Raises ScheddTrouble."""
+
+        def ask() -> int:
+            collector = self._pool()
+            found = collector.query(htcondor2.AdType.Startd, constraint, ["Machine"])
+            return len(found)
+
+        count: int = self._try("has a collector that does not answer", ask)
+        return count
+
+    def _pool(self) -> Any:
+        return (
+            htcondor2.Collector(self._collector) if self._collector else htcondor2.Collector()
+        )
 
     def history(self, attempts: Sequence[str]) -> list[Seen]:
         """Of jobs that left the queue what is known. Raises ScheddTrouble."""
@@ -119,6 +156,14 @@ class Schedd:
             told = self._try("removes no jobs", self._removing(part, why))
             are_there = are_there and told is not None and told["TotalSuccess"] == len(part)
         return are_there
+
+    def drop(self) -> None:
+        """Take all of ours out of its queue, and do not wait for anybody. Raises ScheddTrouble."""
+        for action in (htcondor2.JobAction.Remove, htcondor2.JobAction.RemoveX):
+            self._try("removes no jobs", self._dropping(action))
+
+    def _dropping(self, action: Any) -> Callable[[], Any]:
+        return lambda: self._schedd.act(action, self._ours, reason=("the test is over", 0))
 
     def forget(self, jobs: Sequence[JobId], why: str) -> None:
         """Take jobs out of its queue that run nowhere, and what it keeps of them."""
@@ -167,6 +212,9 @@ def _seen(ad: Mapping[str, Any]) -> Seen | None:
         hold_code=code,
         hold_subcode=int(ad.get("HoldReasonSubCode") or 0),
         text=str(ad.get("HoldReason") or ad.get("RemoveReason") or ""),
+        sign=_whole(ad, "StatsLifetimeStarter", -1),
+        is_moving=any(ad.get(key) is True for key in _MOVING),
+        log=str(ad.get("UserLog") or ""),
         spooled=code != SPOOLING,
         is_on_host=bool(ad.get("CurrentHosts") or 0),
         kept=(_whole(ad, "CheckpointNumber", -1), _whole(ad, "NumShadowStarts", 0)),

@@ -10,16 +10,19 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
-from spoolmw.agents.condorlink import ending, eventnews, holds, reconcile
+from spoolmw.agents.condorlink import ending, eventnews, fitting, holds, reconcile
 from spoolmw.agents.condorlink.brief import Brief
-from spoolmw.agents.condorlink.eventlog import EventLog, OddLog
+from spoolmw.agents.condorlink.eventlog import OddLog
+from spoolmw.agents.condorlink.eventlogs import EventLogs
 from spoolmw.agents.condorlink.eventnews import News
 from spoolmw.agents.condorlink.jobs import Job, Jobs
 from spoolmw.agents.condorlink.keeping import Keeper
+from spoolmw.agents.condorlink.post import Post
 from spoolmw.agents.condorlink.reconcile import RUNS, Seen, Step, Verb
 from spoolmw.agents.condorlink.schedd import Schedd
+from spoolmw.agents.condorlink.silence import Silence
 from spoolmw.agents.condorlink.submitting import Submitter
 
 _TICK_S, _IDLE_TICK_S = 0.05, 0.5  #: between two looks at the log, with jobs and without
@@ -27,19 +30,6 @@ _SOON_S = 1.0
 _ASKING_POLL_S = 3.0  #: where no log tells
 _MOST_AT_ONCE = 200  #: jobs of one turn
 _NOT_WANTED = "spoolmw does not wait for it any more"
-
-
-class Post(Protocol):
-    """The way to the daemon."""
-
-    def hear(self, timeout_s: float) -> list[dict[str, Any]]:
-        """What the daemon says."""
-
-    def tell(self, tree: dict[str, Any]) -> None:
-        """Say something."""
-
-    def beat(self) -> None:
-        """Say now and then that this process lives."""
 
 
 class Sitting:
@@ -56,8 +46,11 @@ class Sitting:
         pool = brief.pool
         self._schedd = Schedd(pool.schedd, pool.collector, brief.spool_id)
         self._submitter = Submitter(brief, self._schedd)
-        self._log = EventLog(str(brief.log), is_own=not pool.event_log)
-        self._poll_s = pool.poll_s if brief.has_log else min(pool.poll_s, _ASKING_POLL_S)
+        self._log = EventLogs(brief.log, is_own=not pool.event_log)
+        asking_s = pool.poll_s if brief.has_log else _ASKING_POLL_S
+        self._poll_s = min(pool.poll_s, asking_s, pool.silent_s / 4)
+        self._silence = Silence(pool.silent_s)
+        self._fitting = fitting.Fitting(self._submitter.manner, self._schedd.slots)
         self._look_at = 0.0
         self._unheard: set[str] = set()  #: attempts of which the log may not tell
         self._told: list[ending.Told] = []
@@ -69,9 +62,7 @@ class Sitting:
         self._schedd.connect()
         self._keeper.meet(self._schedd)
         try:
-            if not self._schedd.jobs():
-                self._log.start_afresh()
-            self._log.open()
+            self._log.open({each.log for each in self._schedd.jobs()})
             self._begin()
             while True:
                 self._turn()
@@ -86,6 +77,7 @@ class Sitting:
         self._read_log()
         if time.monotonic() >= self._look_at:
             self._follow(self._look())
+            self._fitting.look(self._jobs, self._link)
         self._forget()
         self._flush()
 
@@ -143,7 +135,7 @@ class Sitting:
         waiting = [job for job in self._jobs if job.waits_to_be_submitted]
         if not waiting:
             return
-        for job, why in self._submitter.submit(waiting[:_MOST_AT_ONCE]):
+        for job, why in self._submitter.submit(waiting[:_MOST_AT_ONCE], self._log.newest):
             self._tell_end(job, [ending.lost(job, "launch", "agent", why)])
 
     def _read_log(self) -> None:
@@ -224,6 +216,9 @@ class Sitting:
         message = f"its job was removed from the pool's queue: {text or 'nobody said why'}"
         self._end_early(job, lambda: [ending.lost(job, "held", "agent", message)])
 
+    def _lose(self, job: Job, text: str) -> None:
+        self._end_early(job, lambda: [ending.lost(job, "connection", "host", text)])
+
     def _end_early(self, job: Job, words: Callable[[], list[ending.Told]]) -> None:
         """It ends without a result of its own; what it saved comes first, or this is done again."""
         try:
@@ -260,8 +255,7 @@ class Sitting:
     def _look(self) -> list[Step]:
         """Queue, history and folders against what is waited for."""
         queue = self._schedd.jobs()
-        if not queue:
-            self._log.tidy()
+        self._log.keep({each.log for each in queue})
         told = {job.attempt for job in self._jobs if job.is_told}
         queue = [
             each
@@ -269,6 +263,7 @@ class Sitting:
             if each.attempt not in told or each.status is not reconcile.Status.COMPLETED
         ]
         self._see_what_stopped(queue)
+        self._see_who_is_silent(queue)
         waited = [j for j in self._jobs if not (j.is_told or j.is_stopping)]
         expected = {job.attempt: job.expected() for job in waited}
         missing = reconcile.missing(expected, queue)
@@ -288,6 +283,14 @@ class Sitting:
                 job.id = job.id or known.get(job.attempt)
                 if job.id not in there:
                     self._has_stopped(job)
+
+    def _see_who_is_silent(self, queue: list[Seen]) -> None:
+        """What froze with its host runs elsewhere; what it says later is not heard."""
+        for each in self._silence.broken(queue, time.monotonic()):
+            job = self._jobs.get(each.attempt)
+            if job is not None and not (job.is_told or job.is_stopping or job.has_report):
+                silent_s = self._brief.pool.silent_s
+                self._lose(job, f"nothing was heard of it on {each.host} for {silent_s:g} s")
 
     def _follow(self, steps: list[Step]) -> None:
         self._schedd_drops([step.seen for step in steps if step.verb is Verb.REMOVE])

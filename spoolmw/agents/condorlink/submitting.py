@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spoolmw.agents import bundle, pythonbundle
@@ -43,7 +44,7 @@ class Submitter:
         )
         carried = self._python.name if self._python else "-"
         words = [_ARCHIVE, carried, *brief.pythons, *_PYTHONS]
-        self._manner = brief.manner(_launcher(brief.home), " ".join(words))
+        self.manner = brief.manner(_launcher(brief.home), " ".join(words))
         manner = packing.Manner(
             agent=brief.name,
             **brief.setup,
@@ -53,8 +54,10 @@ class Submitter:
         )
         self._packer = packing.Packer(brief.root, manner)
 
-    def submit(self, jobs: Sequence[Job]) -> Refused:
+    def submit(self, jobs: Sequence[Job], log: str) -> Refused:
         """Submit these; what the schedd does not take though it answers comes back.
+
+        `log` is what they write into where there is a log of our own.
 
         Raises ScheddTrouble when nobody knows what became of them.
         """
@@ -68,7 +71,8 @@ class Submitter:
                 refused.append((job, str(error)))
             else:
                 ready[job.attempt] = job
-        for group in describe.groups(packed, self._manner):
+        manner = replace(self.manner, log=log if self.manner.log else "")
+        for group in describe.groups(packed, manner):
             refused += self._send(group, [ready[each] for each in group.attempts])
         return refused
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from spoolmw.daemon.batch import Batch
+from spoolmw.daemon.dispatch import Dispatch
 from spoolmw.daemon.hosts import Hosts
 from spoolmw.errors import DiskFull
+from spoolmw.model.agent import Capacity
 from spoolmw.model.effects import Score
 from spoolmw.model.events import Cancelled
 from spoolmw.model.host import HostRecord, Mark
+from spoolmw.model.ids import AgentName
 from spoolmw.model.replica import Spot
 from spoolmw.rules import trust
 from spoolmw.store.journal import Journal
@@ -142,3 +145,29 @@ def test_a_mark_is_no_effect_that_is_performed() -> None:
     batch = Batch(hosts)
     batch.note(JUDGING, Cancelled(at=0.0), AGREED, (Score(PC01, Mark.VALID),))
     assert batch.effects == []
+
+
+HAND = HostRecord(machine="a" * 16, name="pc02", paused="by ann", paused_by_hand=True)
+DUE = HostRecord(machine="b" * 16, name="pc01", paused="5 faults", probe_at=WALL - 1)
+GOOD = HostRecord(machine="c" * 16, name="pc03")
+
+
+def test_who_chooses_among_hosts_is_told_which_ones_are_paused() -> None:
+    """A replica may come to one that is due for a probe; what nobody compares may not."""
+    rooms = {
+        AgentName("engine"): Capacity(slots=9),
+        AgentName("pc09"): Capacity(slots=9, host="pc09", machine="d" * 16),
+        AgentName("away"): Capacity(slots=0, host="pc10"),
+    }
+    dispatch = Dispatch(rooms)
+    dispatch.hosts = {each.machine: each for each in (HAND, DUE, GOOD)}
+    dispatch.look_at_hosts(WALL)
+    engine, *others = (
+        (dispatch.shunned(each, replica=False), dispatch.shunned(each, replica=True))
+        for each in rooms
+    )
+    assert engine == (("pc01", "pc02"), ("pc02",))
+    assert others == [((), ())] * 2
+    dispatch.hosts = {GOOD.machine: GOOD}
+    dispatch.look_at_hosts(WALL)
+    assert dispatch.shunned(AgentName("engine"), replica=False) == ()
