@@ -32,7 +32,7 @@ GB = 1_000_000_000
 class Pool:
     """What an agent of kind "condor" has besides: how its jobs are submitted, and how many."""
 
-    mode: str = "job"  #: one job for each attempt
+    mode: str = "job"  #: one job for each attempt, or "pilot": jobs that take many
     schedd: str = ""  #: its name; empty: the one of this machine
     collector: str = ""  #: "host:port"; empty: as HTCondor's own configuration says
     tokens: str = ""  #: a folder of IDTOKENS; empty: as HTCondor's own configuration says
@@ -221,7 +221,7 @@ _SSH: Mapping[str, Reader] = {
 }
 
 _POOL: Mapping[str, Reader] = {
-    "mode": one_of("job"),
+    "mode": one_of("job", "pilot"),
     "schedd": matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,255}", "a schedd's name"),
     "collector": matching(r"[A-Za-z0-9\[][A-Za-z0-9_.:,\[\]-]{0,255}", "a host, or host:port"),
     "tokens": _FOLDER,
@@ -247,6 +247,22 @@ _CONDOR: Mapping[str, Reader] = {
     **{key: _AGENT[key] for key in _CONDOR_PLAIN},
     **_AFAR,
     **_POOL,
+}
+
+#: Of jobs of one attempt each, and what to say instead of them for pilots.
+_JOBS_ONLY = {
+    "shared_files": "files of a pilot's attempts travel over its connection",
+    "event_log": "each pilot has a log of its own",
+    "max_jobs": "say max",
+    "max_idle": "say max",
+    "max_gpus": "attempts in pilots have no devices yet",
+    "checkpoint_every": "what a pilot's attempts save comes home at once",
+    "poll": "the queue is asked while there are pilots",
+}
+_CONDOR_PILOT: Mapping[str, Reader] = {
+    **{key: reader for key, reader in _CONDOR.items() if key not in _JOBS_ONLY},
+    **{key: _AGENT[key] for key in ("slots", "memory")},
+    **PILOTS,
 }
 
 #: Kinds with keys of their own, each with all that it has.
@@ -292,7 +308,7 @@ def _agent(name: str, settings: Mapping[str, object]) -> AgentConfig:
         AGENT_FIELD_NAMES.get(key, key): value
         for key, value in read_table(settings, _keys_of(settings)).items()
     }
-    if settings.get("kind") == "condor":
+    if settings.get("kind") == "condor" and settings.get("mode") != "pilot":
         values = {**_CONDOR_DEFAULTS, **values}
     for field_name, (keys, record) in _RECORDS.items():
         own = {AGENT_FIELD_NAMES.get(key, key) for key in keys} & values.keys()
@@ -303,10 +319,14 @@ def _agent(name: str, settings: Mapping[str, object]) -> AgentConfig:
 def _keys_of(settings: Mapping[str, object]) -> Mapping[str, Reader]:
     """The keys that an agent of this kind has."""
     kind = settings.get("kind")
+    if kind == "condor" and settings.get("mode") == "pilot":
+        return _keys_of_pilots(settings)
     known = _KINDS.get(kind, _AGENT) if isinstance(kind, str) else _AGENT
     for key in settings:
         if key in known:
             continue
+        if kind == "condor" and key in PILOTS:
+            raise Unfit("only pilots have this key", 'write mode = "pilot"', (key,))
         if kind == "condor" and key in _INSTEAD:
             raise Unfit("an agent of kind condor has no such key", _INSTEAD[key], (key,))
         kinds = [each for each, keys in _KINDS.items() if key in keys]
@@ -318,6 +338,13 @@ def _keys_of(settings: Mapping[str, object]) -> Mapping[str, Reader]:
                 (key,),
             )
     return known
+
+
+def _keys_of_pilots(settings: Mapping[str, object]) -> Mapping[str, Reader]:
+    for key in settings:
+        if key in _JOBS_ONLY:
+            raise Unfit("pilots have no such key", _JOBS_ONLY[key], (key,))
+    return _CONDOR_PILOT
 
 
 __all__ = ["AGENT_FIELD_NAMES", "OWNED", "AgentConfig", "Pool", "agents_of"]

@@ -10,33 +10,29 @@ It holds nothing.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pwd
-import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from spoolmw.agents.carried import CarriedAgent, Reach
 from spoolmw.agents.carrier.process import Link
-from spoolmw.agents.condorlink import describe
 from spoolmw.agents.condorlink.brief import wants
+from spoolmw.agents.condorpilot import CondorPilotAgent
+from spoolmw.agents.condorsite import check, environment, spool_id
 from spoolmw.agents.contract import AgentEvent, Sink
 from spoolmw.agents.hostrunner import umask
 from spoolmw.agents.kinds import Kind
 from spoolmw.agents.ledger import Ledger
 from spoolmw.config import AgentConfig
-from spoolmw.errors import BadConfig
 from spoolmw.model.agent import Capacity, CapacityChanged, Launch
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.spooldir.publish import publish
 
 SILENT_S = 60.0  #: HTCondor's own time-outs are 20 s
 _LOOK_S = 5.0  #: between two looks whether the link process is alive
 _MODULE = "spoolmw.agents.condorlink"
-_SOURCES = ("/etc/condor/condor_config", "/usr/local/etc/condor_config")
 
 
 class PoolLedger(Ledger):
@@ -55,9 +51,11 @@ class CondorAgent(CarriedAgent):
     @classmethod
     def family(
         cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
-    ) -> list[CondorAgent]:
-        """The one agent of a section. Raises BadConfig."""
+    ) -> Sequence[CarriedAgent]:
+        """The one agent of a section, or one for each of its pilots. Raises BadConfig."""
         check(settings, root)
+        if settings.pool.mode == "pilot":
+            return CondorPilotAgent.family(settings, root, sink_of)
         name = AgentName(settings.name)
         return [cls(name, root, settings, sink_of(name))]
 
@@ -155,48 +153,3 @@ def setup_of(settings: AgentConfig) -> dict[str, Any]:
         "umask": umask(),
         "interpreters": [*settings.python, *settings.interpreters],
     }
-
-
-def environment(settings: AgentConfig, environ: Mapping[str, str]) -> dict[str, str]:
-    """What HTCondor's package finds in its environment; it reads it when it is loaded."""
-    pool = settings.pool
-    env: dict[str, str] = {}
-    if pool.condor_config:
-        env["CONDOR_CONFIG"] = pool.condor_config
-    elif "CONDOR_CONFIG" not in environ and not any(map(os.path.exists, _SOURCES)):
-        env["CONDOR_CONFIG"] = "ONLY_ENV"
-    if pool.collector:
-        env["_CONDOR_COLLECTOR_HOST"] = pool.collector
-    if pool.tokens:
-        env["_CONDOR_SEC_TOKEN_DIRECTORY"] = pool.tokens
-    return env
-
-
-def spool_id(root: Path, name: str) -> str:
-    """What names this spool and agent in job ads; it stays as long as the spool does."""
-    path = root / "agents" / name / "id"
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = secrets.token_hex(12)
-    publish(f"{fresh}\n".encode(), path, tmp=path.parent)
-    return fresh
-
-
-def check(settings: AgentConfig, root: Path) -> None:
-    """Raises BadConfig when it cannot work whatever comes."""
-    where = f"[agents.{settings.name}]"
-    if importlib.util.find_spec("htcondor2") is None:
-        raise BadConfig(
-            f"{where}: HTCondor's package for Python is not installed",
-            why='an agent of kind "condor" talks to the schedd through it',
-            fix="pip install 'spoolmw[condor]'",
-        )
-    why = describe.unfit(str(root.resolve()))
-    if why:
-        raise BadConfig(
-            f"{where}: HTCondor cannot use this spool",
-            why=why,
-            fix="move the spool to another path",
-        )

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from spoolmw.agents.condor import check, environment, setup_of
+from spoolmw.agents.condor import setup_of
+from spoolmw.agents.condorsite import check, environment
 from spoolmw.agents.condorlink.brief import wants
 from spoolmw.config import AgentConfig, Pool
 from spoolmw.errors import BadConfig

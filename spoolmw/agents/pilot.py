@@ -11,7 +11,7 @@ Rule 3: what a pilot had that is gone is lost at once; it cannot report any more
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class PilotAgent(CarriedAgent):
         """The agents of a section, one for each pilot that there may be. Raises BadConfig."""
         section = cls.section_of(settings, root)
         numbers = range(1, section.most + 1)
-        link = Link([str(each) for each in numbers], _LINK)
+        link = Link([str(each) for each in numbers], _LINK, cls.environment_of(settings))
         made = []
         for number in numbers:
             name = AgentName(f"{settings.name}:{number}")
@@ -77,11 +77,16 @@ class PilotAgent(CarriedAgent):
             grace_s=wish.grace_s,
             give_up_s=settings.give_up_s,
             pythons=settings.python,
-            options=cls.options_of(settings),
+            options=cls.options_of(settings, root.resolve()),
         )
 
     @classmethod
-    def options_of(cls, settings: AgentConfig) -> dict[str, Any]:
+    def environment_of(cls, settings: AgentConfig) -> Mapping[str, str]:
+        """What the link and the engine find in their environment besides."""
+        return {}
+
+    @classmethod
+    def options_of(cls, settings: AgentConfig, root: Path) -> dict[str, Any]:
         """What the engine alone is told; JSON can carry it."""
         return {"machine": settings.machine}
 

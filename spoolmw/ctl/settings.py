@@ -61,7 +61,7 @@ def _flat(agent: dict[str, Any]) -> dict[str, Any]:
     if agent["kind"] == "process":
         return {**agent, **pilots}
     pool["submit"] = dict(pool["submit"])
-    return {**agent, **pool}
+    return {**agent, **pool, **(pilots if pool["mode"] == "pilot" else {})}
 
 
 def _lines(config: Config) -> Iterator[str]:

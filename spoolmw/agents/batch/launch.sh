@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts the runner in a batch job: launch.sh ARCHIVE BUNDLE PYTHON...
-# in the job's folder. BUNDLE is the Python that travels (pythonX.Y-...-DIGEST.tgz), or "-"; the
+# Starts the runner in a batch job: launch.sh [pilot ORDER] ARCHIVE BUNDLE PYTHON...
+# in the job's folder; for one attempt, or with an order as a pilot. BUNDLE is the Python that travels (pythonX.Y-...-DIGEST.tgz), or "-"; the
 # first PYTHON from 3.9 on is taken otherwise. Signals reach what it becomes. Exit code 81: none.
 
 scratch=${_CONDOR_SCRATCH_DIR:-${SLURM_TMPDIR:-.}}
@@ -41,18 +41,31 @@ unpack() {
             "$why" "is this another architecture, or may no programs be run in $scratch?"
 }
 
+# Become the runner.
+become() {
+    if [ -n "$order" ]; then
+        exec "$1" -I -S "$archive" pilot "$order"
+    fi
+    exec "$1" -I -S "$archive" one . "$scratch"
+}
+
 mkdir -p out checkpoints # some systems hold a job that leaves less than was announced
+order=
+if [ "$1" = pilot ]; then
+    order=$2
+    shift 2
+fi
 archive=$1
 bundle=$2
 shift 2
 if [ "$bundle" != - ]; then
     unpack
-    exec "$python" -I -S "$archive" one . "$scratch"
+    become "$python"
 fi
 # By its whole path: a Python that was found by its name knows itself only where PATH is exported.
 for name; do
     python=$(command -v "$name") || continue
-    fits "$python" && exec "$python" -I -S "$archive" one . "$scratch"
+    fits "$python" && become "$python"
 done
 no "this host has no Python from 3.9 on" "none of $* was found or fits" \
     "install one there, name one, or have the Python of the daemon sent along"

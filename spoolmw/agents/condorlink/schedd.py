@@ -136,6 +136,12 @@ class Schedd:
             htcondor2.Collector(self._collector) if self._collector else htcondor2.Collector()
         )
 
+    def ads(self, names: Sequence[str]) -> list[Any]:
+        """These attributes of all of ours in its queue. Raises ScheddTrouble."""
+        return list(
+            self._try("does not answer", lambda: self._schedd.query(self._ours, list(names)))
+        )
+
     def history(self, attempts: Sequence[str]) -> list[Seen]:
         """Of jobs that left the queue what is known. Raises ScheddTrouble."""
         found: list[Seen] = []

@@ -22,7 +22,7 @@ from spoolmw.errors import AgentError
 _ARCHIVE = "runner.pyz"  #: what the runner is called in a job's folder
 _LAUNCHER = "launch.sh"
 #: Looked for on the execute host, in this order, behind those that are configured.
-_PYTHONS = (
+PYTHONS = (
     *("python3", "/usr/bin/python3", "/usr/local/bin/python3"),
     *(f"python3.{minor}" for minor in range(14, 8, -1)),
 )
@@ -43,8 +43,8 @@ class Submitter:
             pythonbundle.publish(brief.root / "runner").path if brief.wants_bundle else None
         )
         carried = self._python.name if self._python else "-"
-        words = [_ARCHIVE, carried, *brief.pythons, *_PYTHONS]
-        self.manner = brief.manner(_launcher(brief.home), " ".join(words))
+        words = [_ARCHIVE, carried, *brief.pythons, *PYTHONS]
+        self.manner = brief.manner(launcher(brief.home), " ".join(words))
         manner = packing.Manner(
             agent=brief.name,
             **brief.setup,
@@ -110,7 +110,7 @@ class Submitter:
         )
 
 
-def _launcher(home: Path) -> Path:
+def launcher(home: Path) -> Path:
     """The program of all jobs, where the schedd's user can read it."""
     target = home / _LAUNCHER
     text = packing.LAUNCHER.read_bytes()

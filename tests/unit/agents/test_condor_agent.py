@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spoolmw.agents.condor import PoolLedger, environment, spool_id
+from spoolmw.agents.condor import PoolLedger
+from spoolmw.agents.condorsite import environment, spool_id
 from spoolmw.agents.registry import make_agents
 from spoolmw.config import AgentConfig, Pool
 from spoolmw.errors import BadConfig
