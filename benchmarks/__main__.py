@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.array import w7
 from benchmarks.backlog import w4
+from benchmarks.condor import condor
 from benchmarks.dependencies import w6
 from benchmarks.ground import enter_namespace, ground
 from benchmarks.report import Report
@@ -27,6 +28,7 @@ WORKLOADS = {
     "W7": w7,
     "SAVE": save,
     "SSH": ssh,
+    "CONDOR": condor,
 }
 
 

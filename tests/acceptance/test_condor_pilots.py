@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.condor import needs_pool
+from tests.support.condor import IS_ROOT, needs_pool
 from tests.support.pilots import begun, hold, note
 from tests.support.pool import Pool
 from tests.support.poolpilots import PilotSite
+from tests.support.stepdown import being_root_again
 
 pytestmark = needs_pool
 
@@ -34,3 +35,101 @@ def test_pilots_come_for_work_do_it_and_leave_the_queue(pool: Pool) -> None:
         site.wait_until(lambda: not site.jobs())
         site.wait_until(lambda: not list(site.folder.glob("seat-*")))
         assert not list((site.folder / "orders").iterdir())
+
+
+def test_a_daemon_that_dies_finds_its_pilots_again_and_nothing_runs_twice(pool: Pool) -> None:
+    said, flag = pool.shared / "again", pool.shared / "again-flag"
+    with PilotSite(pool, name="again") as site:
+        held = [site.spool.submit(hold, n, str(flag), str(said)) for n in range(6)]
+        site.wait_until(lambda: len(begun(said)) == 6)
+        jobs = sorted(site.jobs())
+        site.daemon.kill()
+        flag.touch()
+        later = [site.spool.submit(note, n, str(said)) for n in range(6, 20)]
+        site.daemon.start()
+        assert [each.result(60) for each in held] == list(range(6))
+        assert [each.result(60) for each in later] == [n * n for n in range(6, 20)]
+        assert sorted(begun(said)) == list(range(20))
+        assert sorted(site.jobs()) == jobs
+        assert [len(site.attempts(each.id)) for each in (*held, *later)] == [1] * 20
+
+
+def test_a_pilot_that_is_removed_by_hand_costs_its_tasks_no_retry(pool: Pool) -> None:
+    said, flag = pool.shared / "removed", pool.shared / "removed-flag"
+    with PilotSite(pool, name="removed", most=1) as site:
+        spool = site.spool.options(retries=0)
+        tasks = [spool.submit(hold, n, str(flag), str(said)) for n in range(2)]
+        site.wait_until(lambda: len(begun(said)) == 2)
+        [pilot] = site.jobs()
+        site.run("condor_rm", pilot)
+        site.wait_until(lambda: len(begun(said)) == 4)
+        flag.touch()
+        assert [each.result(60) for each in tasks] == [0, 1]
+        for each in tasks:
+            lost, last = site.attempts(each.id)
+            assert (lost["outcome"], lost["blame"]) == ("lost", "host")
+            assert last["outcome"] == "success"
+
+
+def test_what_ran_on_a_host_that_dies_runs_again_in_another_pilot(pool: Pool) -> None:
+    said, flag = pool.shared / "dies", pool.shared / "dies-flag"
+    more = 'give_up = "3s"'
+    with PilotSite(pool, name="dies", most=2, slots=1, more=more) as site:
+        task = site.spool.options(retries=0).submit(hold, 1, str(flag), str(said))
+        site.wait_until(lambda: begun(said) == [1])
+        [name] = site.hosts().values()
+        host = next(each for each in pool.hosts if each.name == name)
+        with being_root_again():
+            host.kill()
+        try:
+            site.wait_until(lambda: begun(said) == [1, 1])
+            flag.touch()
+            assert task.result(60) == 1
+            lost, _ = site.attempts(task.id)
+            assert (lost["outcome"], lost["blame"]) == ("lost", "host")
+        finally:
+            with being_root_again():
+                host.start()
+                pool.wait_for_hosts()
+
+
+def test_pilots_work_on_while_the_schedd_is_dead_and_more_come_when_it_is_back(
+    pool: Pool,
+) -> None:
+    said, first, flag = pool.shared / "dead", pool.shared / "first", pool.shared / "dead-flag"
+    with PilotSite(pool, name="dead", most=2, slots=1) as site:
+        one = site.spool.submit(hold, 1, str(first), str(said))
+        site.wait_until(lambda: begun(said) == [1])
+        with being_root_again():
+            pool.schedd.kill()
+        try:
+            two, three = [site.spool.submit(hold, n, str(flag), str(said)) for n in (2, 3)]
+            site.wait_until(lambda: "the batch system: schedd" in str(site.agents()["pool:2"]))
+            first.touch()
+            assert one.result(60) == 1
+            site.wait_until(lambda: len(begun(said)) == 2)
+        finally:
+            with being_root_again():
+                pool.schedd.start()
+        site.wait_until(lambda: sorted(begun(said)) == [1, 2, 3])
+        flag.touch()
+        assert [two.result(60), three.result(60)] == [2, 3]
+
+
+def test_a_pilot_that_policy_holds_is_removed_with_the_reason(pool: Pool) -> None:
+    lines = 'periodic_hold = "NumJobStarts > 0"\nperiodic_hold_reason = \'"no pilots here"\'\n'
+    with PilotSite(pool, name="held", most=1, lines=lines) as site:
+        site.spool.submit(note, 1, str(pool.shared / "held"))
+        site.wait_until(lambda: "no pilots here" in str(site.agents()["pool:1"]))
+        assert "paused" in str(site.agents()) or "tried again" in str(site.agents())
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root")
+def test_pilots_bring_their_python_to_hosts_that_have_none() -> None:
+    with (
+        Pool(hosts=1, is_without_python=True) as pool,
+        PilotSite(pool, name="bundle", most=1, more='runner_python = "bundle"') as site,
+    ):
+        said = pool.shared / "said"
+        tasks = [site.spool.submit(note, n, str(said)) for n in range(5)]
+        assert [each.result(60) for each in tasks] == [n * n for n in range(5)]

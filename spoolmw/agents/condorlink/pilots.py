@@ -43,9 +43,7 @@ class PilotEngine:
         """Publishes what all pilots need. Raises EngineTrouble, OSError."""
         self._terms = Terms(**post.options)
         self._post = post._replace(pythons=(*post.pythons, *PYTHONS))
-        self._schedd = Schedd(
-            self._terms.schedd, self._terms.collector, self._terms.spool_id
-        )
+        self._schedd = Schedd(self._terms.schedd, self._terms.collector, self._terms.spool_id)
         self._is_connected = False
         self._files = self._published()
         self._asked: dict[tuple[int, int], float] = {}  #: to end, and when
@@ -94,7 +92,9 @@ class PilotEngine:
     def _settled(self, there: Sequence[Ours]) -> list[Job]:
         """The jobs as they are told: files on their way to the schedd are given some time."""
         now = time.monotonic()
-        since = {each.id: self._spooling.get(each.id, now) for each in there if each.is_spooling}
+        since = {
+            each.id: self._spooling.get(each.id, now) for each in there if each.is_spooling
+        }
         self._spooling = since
         jobs = []
         for each in there:

@@ -51,9 +51,11 @@ class SectionOffice:
         self._news = threading.Event()
         self._demand = 0
         self._mood = Mood()
+        self._trouble = ""  #: why the batch system cannot be asked
         self._listed_at = 0.0  #: when the list of jobs was asked for that is known
         self._ask_at = 0.0
         self._jobs: dict[str, Job] = {}
+        self._unsure: set[str] = set()  #: pilots whose submission failed, as far as is known
         self._withdrawn_at: dict[str, float] = {}
         self._told: dict[str, Any] = {}  #: what every order says
         folder = section.folder
@@ -160,16 +162,27 @@ class SectionOffice:
         return [self._seats[number].look() for number in sorted(self._seats)]
 
     def _turn(self, engine: Engine) -> None:
-        now = time.monotonic()
+        if time.monotonic() >= self._ask_at and not self._could_ask(engine):
+            return
         try:
-            if now >= self._ask_at:
-                self._ask(engine)
             self._conclude(engine)
             self._act(engine)
         except Exception as error:  # noqa: BLE001  engines are others' code, and may come to reason
             self._ask_at = time.monotonic() + engine.poll_s
             self._mood = scaling.refused(self._mood, _line(error), time.monotonic())
         self._tell_standing()
+
+    def _could_ask(self, engine: Engine) -> bool:
+        """A batch system that is away is no failure of pilots: they go on, and more come after it."""
+        try:
+            self._ask(engine)
+        except Exception as error:  # noqa: BLE001  engines are others' code, and may come to reason
+            self._ask_at = time.monotonic() + engine.poll_s
+            self._trouble = _line(error)
+        else:
+            self._trouble = ""
+        self._tell_standing()
+        return not self._trouble
 
     def _ask(self, engine: Engine) -> None:
         """What jobs there are; strangers and held ones go."""
@@ -178,6 +191,7 @@ class SectionOffice:
         jobs = engine.listed()
         self._listed_at = began
         self._jobs = {each.digest: each for each in jobs}
+        self._unsure -= self._jobs.keys()
         ours = {link.record.digest for link in self._seats.values() if link.record is not None}
         strangers = [each for each in jobs if each.digest not in ours]
         if strangers:
@@ -199,6 +213,10 @@ class SectionOffice:
                 continue
             end = link.is_gone(self._listed_at)
             if end is None:
+                continue
+            if record.digest in self._unsure:  # that is counted
+                self._unsure.discard(record.digest)
+                link.tell_gone("its pilot was not submitted")
                 continue
             said = engine.last_words(record.digest)
             link.tell_gone(f"its pilot has ended{': ' if said else ''}{said}")
@@ -254,7 +272,11 @@ class SectionOffice:
             self._seats[number].submitted(record)
             pilots.append(Pilot(number, order, record.digest))
         self._ask_at = 0.0
-        engine.submit(pilots)
+        try:
+            engine.submit(pilots)
+        except BaseException:
+            self._unsure |= {each.digest for each in pilots}
+            raise
 
     # -- what is told
 
@@ -264,10 +286,11 @@ class SectionOffice:
         for each in self._look():
             link = self._seats[each.number]
             if each.phase is Phase.EMPTY:
-                link.tell_vacancy(paused or "no pilot is needed")
+                link.tell_vacancy(self._trouble or paused or "no pilot is needed")
             elif each.phase is Phase.AHEAD:
                 job = self._job_of(link)
-                more = f": {job.why}" if job is not None and job.why else ""
+                known = job.why if job is not None else ""
+                more = f": {self._trouble or known}" if self._trouble or known else ""
                 link.tell_vacancy(f"its pilot is submitted and has not called yet{more}")
 
     def _tell_vacancies(self, why: str) -> None:
