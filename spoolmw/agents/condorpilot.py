@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class CondorPilotAgent(PilotAgent):
     @classmethod
     def family(
         cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
-    ) -> list[PilotAgent]:
+    ) -> Sequence[PilotAgent]:
         """The agents of a section, one for each pilot that there may be. Raises BadConfig."""
         each = settings.pool.request_memory_bytes  # a pilot has no more than its job asks for
         memory = settings.memory_bytes or each * (settings.slots or 1)

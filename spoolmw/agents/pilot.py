@@ -11,7 +11,7 @@ Rule 3: what a pilot had that is gone is lost at once; it cannot report any more
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class PilotAgent(CarriedAgent):
     @classmethod
     def family(
         cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
-    ) -> list[PilotAgent]:
+    ) -> Sequence[PilotAgent]:
         """The agents of a section, one for each pilot that there may be. Raises BadConfig."""
         section = cls.section_of(settings, root)
         numbers = range(1, section.most + 1)

@@ -116,12 +116,18 @@ def test_pilots_work_on_while_the_schedd_is_dead_and_more_come_when_it_is_back(
         assert [two.result(60), three.result(60)] == [2, 3]
 
 
-def test_a_pilot_that_policy_holds_is_removed_with_the_reason(pool: Pool) -> None:
-    lines = 'periodic_hold = "NumJobStarts > 0"\nperiodic_hold_reason = \'"no pilots here"\'\n'
+def test_pilots_that_policy_holds_are_removed_and_the_section_pauses_with_the_reason(
+    pool: Pool,
+) -> None:
+    lines = (
+        'requirements = "false"\n'
+        'periodic_hold = "JobStatus == 1"\n'
+        "periodic_hold_reason = '\"no pilots here\"'\n"
+    )
     with PilotSite(pool, name="held", most=1, lines=lines) as site:
         site.spool.submit(note, 1, str(pool.shared / "held"))
-        site.wait_until(lambda: "no pilots here" in str(site.agents()["pool:1"]))
-        assert "paused" in str(site.agents()) or "tried again" in str(site.agents())
+        site.wait_until(lambda: "paused after 3" in (why := site.why(1)) and "no pilots" in why)
+        site.wait_until(lambda: not site.jobs())
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root")

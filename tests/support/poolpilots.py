@@ -53,6 +53,10 @@ class PilotSite(Site):
     def agents(self) -> Mapping[str, Mapping[str, object]]:
         return {str(each["name"]): each for each in self.daemon.ctl_json("agents")}
 
+    def why(self, seat: int) -> str:
+        """The reason why a seat is empty."""
+        return str(self.agents()[f"pool:{seat}"]["reason"])
+
     def up(self) -> list[str]:
         """The seats whose pilots can take something."""
         return [name for name, each in self.agents().items() if each["slots"]]

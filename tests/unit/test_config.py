@@ -273,6 +273,41 @@ def test_what_an_agent_of_kind_condor_cannot_have_is_refused(line: str, says: st
     assert says in str(error.value)
 
 
+PILOTS = """
+[agents.pool]
+kind = "condor"
+mode = "pilot"
+listen = "0.0.0.0:9750"
+slots = 4
+memory = "8GB"
+max = 20
+idle = "2m"
+"""
+
+
+def test_pilots_of_a_pool_have_keys_of_their_own() -> None:
+    [agent] = parse(PILOTS.encode(), SOURCE).agents
+    assert (agent.slots, agent.memory_bytes, agent.pool.mode) == (4, 8_000_000_000, "pilot")
+    assert (agent.pilots.listen, agent.pilots.most) == ("0.0.0.0:9750", 20)
+    assert agent.give_up_s == 120.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("max = 20", "max_jobs = 20", "say max"),
+        ("max = 20", "shared_files = true", "travel over its connection"),
+        ("max = 20", "maxx = 20", 'did you mean "max"'),
+        ("max = 20", "hosts = ['pc01']", "hosts"),
+        ('mode = "pilot"', 'mode = "job"', 'write mode = "pilot"'),
+        ('mode = "pilot"', 'mode = "pilots"', '"pilot"'),
+    ],
+)
+def test_what_pilots_of_a_pool_cannot_have_is_refused(old: str, new: str, says: str) -> None:
+    error = refusal(PILOTS.replace(old, new))
+    assert says in f"{error.what} {error.why} {error.fix}"
+
+
 def test_keys_of_condor_are_refused_elsewhere() -> None:
     with pytest.raises(BadConfig) as error:
         parse(b"[agents.local]\nmax_jobs = 4\n", SOURCE)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from spoolmw.agents.condorlink import describe, holds
@@ -24,6 +25,17 @@ WANTED = (
 )
 _MB = 1 << 20
 _LAST_WORDS_S = 15.0  #: beyond the grace: reports go home, the keeper and its workers end
+#: Events that tell how a job ended, with the words and the attribute; those that say most first.
+_ENDS = {
+    12: ("its job was held", "HoldReason"),
+    24: ("its host was lost", "Reason"),
+    9: ("its job was removed", "Reason"),
+    7: ("its shadow failed", "Message"),
+    5: ("it ended with exit code", "ReturnValue"),
+    4: ("it was evicted", ""),
+}
+BY_US = "spoolmw:"  #: begins a reason of ours; it says nothing
+_MOST_SAID = 400
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -52,8 +64,8 @@ class Files(NamedTuple):
 
     def arguments(self, pythons: Iterable[str]) -> str:
         """Of the launcher; the order is in the item."""
-        bundle = os.path.basename(self.bundle) or "-"
-        words = ["pilot", "$(order)", os.path.basename(self.archive), bundle, *pythons]
+        bundle = Path(self.bundle).name or "-"
+        words = ["pilot", "$(order)", Path(self.archive).name, bundle, *pythons]
         return '"' + " ".join(words) + '"'
 
 
@@ -131,13 +143,26 @@ def read(ad: Mapping[str, Any]) -> Ours:
     return Ours(number, status, starts, job, spooling)
 
 
+def ended(events: Iterable[tuple[int, Mapping[str, Any]]]) -> str:
+    """How a job ended by these events of its log, on one line; "" unknown."""
+    found = dict(events)
+    for kind, (words, name) in _ENDS.items():
+        if kind not in found:
+            continue
+        text = " ".join(str(found[kind].get(name) or "").split())[:_MOST_SAID] if name else ""
+        if name and (not text or text.startswith(BY_US)):
+            continue
+        return f"{words}: {text}" if text else words
+    return ""
+
+
 def _state(status: Status, ad: Mapping[str, Any]) -> tuple[str, str]:
     if status is Status.IDLE:
         return WAITS, ""
     if status is not Status.HELD:
         return RUNS, ""
-    codes = (int(ad.get(each) or 0) for each in ("HoldReasonCode", "HoldReasonSubCode"))
-    held = holds.meaning(*codes, str(ad.get("HoldReason") or ""))
+    code, subcode = (int(ad.get(f"HoldReason{each}") or 0) for each in ("Code", "SubCode"))
+    held = holds.meaning(code, subcode, str(ad.get("HoldReason") or ""))
     return HELD, held.message.removeprefix("the pool held its job: ")
 
 

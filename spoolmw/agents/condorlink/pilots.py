@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,6 @@ _SPOOLING_S = 60.0  #: for the files of a job to reach a schedd elsewhere
 _FORCE_S = 20.0  #: beyond the grace
 _MOST_SAID_BYTES = 500
 _KEPT = 50  #: files with last words
-_LOST, _TROUBLE, _ENDED, _ABORTED, _EVICTED = 24, 7, 5, 9, 4  #: HTCondor's events
 
 T = TypeVar("T")
 
@@ -63,7 +62,9 @@ class PilotEngine:
         return jobs
 
     def remove(self, jobs: Sequence[Job]) -> None:
-        self._remove([_number(each) for each in jobs], "spoolmw: it is not needed any more")
+        self._remove(
+            [_number(each) for each in jobs], f"{pilotjob.BY_US} it is not needed any more"
+        )
 
     def last_words(self, digest: str) -> str:
         with contextlib.suppress(OSError):
@@ -86,7 +87,7 @@ class PilotEngine:
         size = sum(each.stat().st_size for each in every)
         return Files(str(program), str(archive), str(bundle or ""), size)
 
-    def _ads(self) -> Iterable[Any]:
+    def _ads(self) -> list[Any]:
         return self._schedd.ads(pilotjob.WANTED)
 
     def _settled(self, there: Sequence[Ours]) -> list[Job]:
@@ -115,7 +116,7 @@ class PilotEngine:
             if each.status is Status.COMPLETED and self._terms.is_remote:
                 with contextlib.suppress(ScheddTrouble):
                     self._schedd.fetch(each.id)
-        self._remove([each.id for each in over], "spoolmw: it is over")
+        self._remove([each.id for each in over], f"{pilotjob.BY_US} it is over")
 
     def _remove(self, ids: Sequence[tuple[int, int]], why: str) -> None:
         now = time.monotonic()
@@ -160,35 +161,9 @@ def _number(job: Job) -> tuple[int, int]:
 
 def _told_by(log: Path) -> str:
     """What HTCondor's own log says of a job's end, on one line."""
-    found: dict[int, str] = {}
+    found: list[tuple[int, Mapping[str, Any]]] = []
     with contextlib.suppress(htcondor2.HTCondorException, RuntimeError, OSError):
         if log.exists():
-            for event in htcondor2.JobEventLog(str(log)).events(stop_after=0):
-                found[int(event.type)] = _words(event)
-    for kind in (_LOST, _ABORTED, _TROUBLE, _ENDED, _EVICTED):
-        if found.get(kind):
-            return found[kind]
-    return ""
-
-
-def _words(event: Any) -> str:
-    match int(event.type):
-        case 24:
-            return f"its host was lost: {_text(event, 'Reason')}"
-        case 9:
-            return f"its job was removed: {_text(event, 'Reason')}"
-        case 7:
-            return _text(event, "Message")
-        case 5 if event.get("TerminatedNormally"):
-            code = event.get("ReturnValue")
-            return f"it ended with exit code {code}" if code else ""
-        case 5:
-            return f"it was killed by signal {event.get('TerminatedBySignal')}"
-        case 4:
-            return "it was evicted"
-        case _:
-            return ""
-
-
-def _text(event: Any, name: str) -> str:
-    return " ".join(str(event.get(name) or "").split())[:_MOST_SAID_BYTES]
+            events = htcondor2.JobEventLog(str(log)).events(stop_after=0)
+            found = [(int(each.type), each) for each in events]
+    return pilotjob.ended(found)

@@ -48,7 +48,7 @@ def engine(tmp_path: Path, does: str = "", factory: str = f"{HERE}:Odd") -> Apar
 def imported_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(__file__).resolve().parents[3]
     monkeypatch.setenv("PYTHONPATH", str(root))
-    monkeypatch.setattr(apart, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(apart, "PATIENCE_S", 3.0)
 
 
 def test_calls_and_answers_go_through(tmp_path: Path) -> None:
