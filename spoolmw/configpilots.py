@@ -21,7 +21,7 @@ class Pilots:
     most: int = 10  #: at one time, those included that wait in the batch system
     idle_s: float = 300.0  #: without work for so long a pilot ends
     lifetime_s: float = 86400.0  #: then it takes nothing more, finishes and ends
-    grace_s: float = 30.0  #: between the batch system's signal TERM and its KILL
+    vacate_grace_s: float = 30.0  #: between the batch system's signal TERM and its KILL
 
 
 #: What the record calls a key, where that is another word.
@@ -30,7 +30,7 @@ PILOT_FIELD_NAMES = {
     "max": "most",
     "idle": "idle_s",
     "lifetime": "lifetime_s",
-    "vacate_grace": "grace_s",
+    "vacate_grace": "vacate_grace_s",
 }
 
 PILOTS: Mapping[str, Reader] = {

@@ -74,7 +74,7 @@ class PilotAgent(CarriedAgent):
             gpus=len(settings.gpus),
             idle_s=wish.idle_s,
             lifetime_s=wish.lifetime_s,
-            grace_s=wish.grace_s,
+            grace_s=wish.vacate_grace_s,
             give_up_s=settings.give_up_s,
             pythons=settings.python,
             options=cls.options_of(settings, root.resolve()),

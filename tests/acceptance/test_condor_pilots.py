@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +20,7 @@ pytestmark = needs_pool
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
     """A manager, a schedd and three execute hosts."""
-    with Pool(hosts=3, cpus=2) as made:
+    with Pool(hosts=3, cpus=8) as made:  # what an earlier test leaves takes its time to go
         yield made
 
 
@@ -114,6 +116,21 @@ def test_pilots_work_on_while_the_schedd_is_dead_and_more_come_when_it_is_back(
         site.wait_until(lambda: sorted(begun(said)) == [1, 2, 3])
         flag.touch()
         assert [two.result(60), three.result(60)] == [2, 3]
+
+
+def test_a_schedd_that_freezes_keeps_no_pilot_from_its_work(pool: Pool) -> None:
+    said = pool.shared / "frozen"
+    with PilotSite(pool, name="frozen", most=1) as site:
+        assert site.spool.submit(note, 0, str(said)).result(60) == 0
+        with being_root_again():
+            pool.schedd.signal("condor_schedd", signal.SIGSTOP)
+        try:
+            time.sleep(7)  # by now it is asked, and does not answer
+            tasks = [site.spool.submit(note, n, str(said)) for n in range(1, 20)]
+            assert [each.result(10) for each in tasks] == [n * n for n in range(1, 20)]
+        finally:
+            with being_root_again():
+                pool.schedd.signal("condor_schedd", signal.SIGCONT)
 
 
 def test_pilots_that_policy_holds_are_removed_and_the_section_pauses_with_the_reason(

@@ -124,7 +124,8 @@ class Site:
     def attempts(self, task: str) -> list[dict[str, object]]:
         """How a task's attempts ended."""
         [record] = self.daemon.ctl_json("show", task)
-        return list(record["attempts"])  # type: ignore[call-overload]
+        found: list[dict[str, object]] = list(record["attempts"])  # type: ignore[call-overload]
+        return found
 
 
 class Held:
@@ -134,7 +135,7 @@ class Held:
         self._site = site
         self._flag = site.shared / f"{site.daemon.home.name}-flag{number}"
         self._note = site.shared / f"{site.daemon.home.name}-note{number}"
-        spool = site.spool.options(**options)  # type: ignore[arg-type]
+        spool = site.spool.options(**options)
         self.task: SpoolTask = spool.submit(hold, str(self._flag), str(self._note))
 
     def starts(self) -> list[str]:

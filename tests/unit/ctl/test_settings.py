@@ -45,6 +45,16 @@ def test_what_is_shown_is_a_configuration_that_says_the_same(tmp_path: Path) -> 
     ]
 
 
+def test_pilots_of_a_pool_are_shown_with_all_their_keys(tmp_path: Path) -> None:
+    path = tmp_path / "pilots.toml"
+    path.write_text(
+        '[agents.pool]\nkind = "condor"\nmode = "pilot"\nlisten = "0.0.0.0:1"\nvacate_grace = "9s"\n'
+    )
+    lines = shown(path).splitlines()
+    assert {'mode = "pilot"', 'listen = "0.0.0.0:1"', 'vacate_grace = "9s"'} <= set(lines)
+    assert '# grace = "30s"' in lines
+
+
 def test_defaults_stand_behind_a_hash(tmp_path: Path) -> None:
     path = tmp_path / "empty.toml"
     path.write_text("")
