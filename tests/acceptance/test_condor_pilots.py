@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.acceptance.test_pilots import STEPS, wander
 from tests.support.condor import IS_ROOT, needs_pool
 from tests.support.pilots import begun, hold, note
 from tests.support.pool import Pool
@@ -71,6 +72,26 @@ def test_a_pilot_that_is_removed_by_hand_costs_its_tasks_no_retry(pool: Pool) ->
             lost, last = site.attempts(each.id)
             assert (lost["outcome"], lost["blame"]) == ("lost", "host")
             assert last["outcome"] == "success"
+
+
+def test_what_is_vacated_goes_on_in_another_pilot_and_its_job_is_not_started_again(
+    pool: Pool,
+) -> None:
+    said = pool.shared / "vacated"
+    with PilotSite(pool, name="vacated", most=2, slots=1) as site:
+        spool = site.spool.options(checkpoint_every=1, retries=0)
+        task = spool.submit(wander, STEPS, str(said), 0.1)
+        site.wait_until(lambda: len(begun(said)) > 5)
+        [pilot] = site.jobs()
+        site.run("condor_vacate_job", pilot)
+        assert task.result(60) == wander(STEPS, "", 0.0)
+        first, last = site.attempts(task.id)
+        assert (first["outcome"], first["cause"]) == ("lost", "shutdown")
+        assert last["outcome"] == "success"
+        assert len(begun(said)) <= STEPS + 1, "at most the step at hand was done twice"
+        site.wait_until(lambda: pilot not in site.jobs())
+        past = site.run("condor_history", pilot, "-af", "NumJobStarts", "RemoveReason")
+        assert past.split()[0] == "1", past
 
 
 def test_what_ran_on_a_host_that_dies_runs_again_in_another_pilot(pool: Pool) -> None:
