@@ -28,7 +28,7 @@ def pool() -> Iterator[Pool]:
 def test_pilots_come_for_work_do_it_and_leave_the_queue(pool: Pool) -> None:
     """200 tasks, each run once, on more than one host."""
     said = pool.shared / "many"
-    with PilotSite(pool, name="many", more='idle = "2s"') as site:
+    with PilotSite(pool, name="many", more='idle = "1s"') as site:
         assert site.jobs() == []
         tasks = [site.spool.submit(note, n, str(said), 0.05) for n in range(200)]
         assert [each.result(60) for each in tasks] == [n * n for n in range(200)]
@@ -36,7 +36,6 @@ def test_pilots_come_for_work_do_it_and_leave_the_queue(pool: Pool) -> None:
         assert len(set(site.hosts().values())) > 1
         assert len(site.jobs()) <= 3
         site.wait_until(lambda: not site.jobs())
-        site.wait_until(lambda: not list(site.folder.glob("seat-*")))
         assert not list((site.folder / "orders").iterdir())
 
 
@@ -146,7 +145,7 @@ def test_a_schedd_that_freezes_keeps_no_pilot_from_its_work(pool: Pool) -> None:
         with being_root_again():
             pool.schedd.signal("condor_schedd", signal.SIGSTOP)
         try:
-            time.sleep(7)  # by now it is asked, and does not answer
+            time.sleep(5.5)  # by now it is asked, and does not answer
             tasks = [site.spool.submit(note, n, str(said)) for n in range(1, 20)]
             assert [each.result(10) for each in tasks] == [n * n for n in range(1, 20)]
         finally:
@@ -154,7 +153,7 @@ def test_a_schedd_that_freezes_keeps_no_pilot_from_its_work(pool: Pool) -> None:
                 pool.schedd.signal("condor_schedd", signal.SIGCONT)
 
 
-def test_pilots_that_policy_holds_are_removed_and_the_section_pauses_with_the_reason(
+def test_a_pilot_that_policy_holds_is_removed_and_counts_as_a_failure_with_the_reason(
     pool: Pool,
 ) -> None:
     lines = (
@@ -164,7 +163,7 @@ def test_pilots_that_policy_holds_are_removed_and_the_section_pauses_with_the_re
     )
     with PilotSite(pool, name="held", most=1, lines=lines) as site:
         site.spool.submit(note, 1, str(pool.shared / "held"))
-        site.wait_until(lambda: "paused after 3" in (why := site.why(1)) and "no pilots" in why)
+        site.wait_until(lambda: "no pilots here; ask" in (why := site.why(1)) and "again" in why)
         site.wait_until(lambda: not site.jobs())
 
 
