@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spoolmw.configpilots import PILOT_FIELD_NAMES, PILOTS, Pilots
+from spoolmw.configpilots import JOBS_ONLY, PILOT_FIELD_NAMES, PILOTS, Pilots
 from spoolmw.format.hosts import host_patterns
 from spoolmw.format.keyed import Reader, Unfit, nearest, read_table, shown
 from spoolmw.format.units import describe
@@ -249,18 +249,8 @@ _CONDOR: Mapping[str, Reader] = {
     **_POOL,
 }
 
-#: Of jobs of one attempt each, and what to say instead of them for pilots.
-_JOBS_ONLY = {
-    "shared_files": "files of a pilot's attempts travel over its connection",
-    "event_log": "each pilot has a log of its own",
-    "max_jobs": "say max",
-    "max_idle": "say max",
-    "max_gpus": "attempts in pilots have no devices yet",
-    "checkpoint_every": "what a pilot's attempts save comes home at once",
-    "poll": "the queue is asked while there are pilots",
-}
 _CONDOR_PILOT: Mapping[str, Reader] = {
-    **{key: reader for key, reader in _CONDOR.items() if key not in _JOBS_ONLY},
+    **{key: reader for key, reader in _CONDOR.items() if key not in JOBS_ONLY},
     **{key: _AGENT[key] for key in ("slots", "memory")},
     **PILOTS,
 }
@@ -342,8 +332,8 @@ def _keys_of(settings: Mapping[str, object]) -> Mapping[str, Reader]:
 
 def _keys_of_pilots(settings: Mapping[str, object]) -> Mapping[str, Reader]:
     for key in settings:
-        if key in _JOBS_ONLY:
-            raise Unfit("pilots have no such key", _JOBS_ONLY[key], (key,))
+        if key in JOBS_ONLY:
+            raise Unfit("pilots have no such key", JOBS_ONLY[key], (key,))
     return _CONDOR_PILOT
 
 

@@ -43,4 +43,16 @@ PILOTS: Mapping[str, Reader] = {
     "vacate_grace": duration(least=0, most=86400),
 }
 
-__all__ = ["PILOTS", "PILOT_FIELD_NAMES", "Pilots"]
+#: Keys of a pool that are for jobs of one attempt each, and what to say instead of them for pilots.
+JOBS_ONLY = {
+    "shared_files": "files of a pilot's attempts travel over its connection",
+    "event_log": "each pilot has a log of its own",
+    "max_jobs": "say max",
+    "max_idle": "say max",
+    "max_gpus": "attempts in pilots have no devices yet",
+    "checkpoint_every": "what a pilot's attempts save comes home at once",
+    "silent": "a pilot that says nothing is given up, see give_up",
+    "poll": "the queue is asked while there are pilots",
+}
+
+__all__ = ["JOBS_ONLY", "PILOTS", "PILOT_FIELD_NAMES", "Pilots"]

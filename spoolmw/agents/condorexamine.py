@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from spoolmw.agents.condor import setup_of
-from spoolmw.agents.condorsite import check, environment
 from spoolmw.agents.condorlink.brief import wants
+from spoolmw.agents.condorsite import check, environment
 from spoolmw.config import AgentConfig, Pool
 from spoolmw.errors import BadConfig
 

@@ -163,7 +163,9 @@ def test_a_pilot_that_policy_holds_is_removed_and_counts_as_a_failure_with_the_r
     )
     with PilotSite(pool, name="held", most=1, lines=lines) as site:
         site.spool.submit(note, 1, str(pool.shared / "held"))
-        site.wait_until(lambda: "no pilots here; ask" in (why := site.why(1)) and "again" in why)
+        site.wait_until(
+            lambda: "no pilots here; ask" in (why := site.why(1)) and "again" in why
+        )
         site.wait_until(lambda: not site.jobs())
 
 
