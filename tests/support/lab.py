@@ -265,12 +265,13 @@ class Host:
             self._sshd.wait()
             self._sshd = None
         # The network namespace goes a moment after its last process, and the link with it.
-        subprocess.run(
-            ["ip", "link", "del", self._link],
-            env={**os.environ, "PATH": _PATH},
-            capture_output=True,
-            check=False,
-        )
+        for what in (("link", "del", self._link), ("route", "del", "blackhole", self.address)):
+            subprocess.run(
+                ["ip", *what],
+                env={**os.environ, "PATH": _PATH},
+                capture_output=True,
+                check=False,
+            )
 
     def reboot(self) -> None:
         self.stop()
@@ -367,8 +368,10 @@ def lab(folder: Path, count: int = 1, hidden: Sequence[Path] = ()) -> Iterator[L
 def _claim_net() -> tuple[int, socket.socket]:
     """The third part of addresses that are this lab's, also among tests that run beside; they
     are while the socket is open."""
-    taken = run("ip", "-4", "addr")
-    free = [n for n in range(256) if f" 10.213.{n}." not in taken]
+    taken = run("ip", "-4", "addr") + run("ip", "-4", "route")
+    free = [
+        n for n in range(256) if f" 10.213.{n}." not in taken
+    ]  # a route: of a lab that was killed
     random.SystemRandom().shuffle(free)
     for number in free:
         claim = socket.socket(socket.AF_UNIX)

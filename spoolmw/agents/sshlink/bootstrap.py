@@ -74,10 +74,10 @@ def land(
         program = Path(landing.__file__).read_text(encoding="utf-8")
         main = f"{program.partition('if __name__')[0]}main()\n"
         if bundled_by is None:
-            channel.sendall(f"{' '.join(candidates(pythons))}\n".encode())
+            _say(channel, f"{' '.join(candidates(pythons))}\n")
         else:
             was_sent = carrying.bring(channel, ear.answer, folder, bundled_by)
-        channel.sendall(f"{json.dumps(main)}\n{json.dumps(request)}\n".encode())
+        _say(channel, f"{json.dumps(main)}\n{json.dumps(request)}\n")
         first = ear.answer()
         if first["need"]:
             channel.sendall(data)
@@ -95,6 +95,15 @@ def land(
         str(first["executable"]),
         was_sent or bool(first["need"]),
     )
+
+
+def _say(channel: Any, text: str) -> None:
+    """Send it; where the host has closed the channel already, what it said tells more."""
+    try:
+        channel.sendall(text.encode())
+    except OSError:
+        if not channel.closed:
+            raise
 
 
 def candidates(named: Sequence[str]) -> list[str]:
