@@ -360,7 +360,7 @@ PIECES = st.one_of(
             b"<!--",
             b"-->",
         ]
-    ),  # fmt: skip
+    ),
     st.binary(max_size=6),
 )
 ODD = st.lists(PIECES, max_size=60).map(b"".join)
