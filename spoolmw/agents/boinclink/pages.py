@@ -125,7 +125,7 @@ _PAGE = """\
 {hosts}
 <h2>Join with a computer</h2>
 {join}
-<p class="soft">The same for programs: <a href="{status}">status.json</a></p>
+<p class="soft">The same for programs: <a href="status.json">status.json</a></p>
 </body>
 </html>
 """
@@ -165,7 +165,6 @@ def page(status: Status) -> bytes:
         join=_JOIN.format(
             url=_shown(status.url, most=0), platforms=_platforms(status.platforms)
         ),
-        status=_shown(f"{status.url}status.json", most=0),
     ).encode("utf-8", "replace")
 
 
