@@ -13,6 +13,7 @@ from spoolmw import checkpoint, progress
 from spoolmw.agents.condor import CondorAgent
 from spoolmw.agents.contract import Agent
 from spoolmw.agents.fake import FakeAgent
+from spoolmw.agents.hostrunner import umask
 from spoolmw.agents.pilot import PilotAgent
 from spoolmw.agents.registry import make_agent, make_agents
 from spoolmw.agents.ssh import SshAgent
@@ -385,6 +386,14 @@ def test_a_report_comes_when_its_result_stands_whole_in_stage(stage: Stage) -> N
     assert isinstance(end, Reported)
     assert stage.bench.staged(work).stat().st_size == end.body_bytes
     assert stage.bench.result(work).header["task"] == work.attempt.task
+
+
+def test_what_is_staged_may_be_read_by_whom_the_daemons_umask_lets(stage: Stage) -> None:
+    """It is delivered as it is: the group of a spool must be able to read its results."""
+    work = stage.quick()
+    stage.launch(work)
+    stage.heard.end_of(work)
+    assert stage.bench.staged(work).stat().st_mode & 0o777 == 0o666 & ~umask()
 
 
 def test_launching_the_same_attempt_twice_runs_it_once(stage: Stage) -> None:
