@@ -74,7 +74,7 @@ def add(folder: Path, name: str, owner: str = "") -> Account:
 
 
 def revoke(folder: Path, name: str) -> Account:
-    """From now on its key is no good; what its hosts were sent they may still return.
+    """From now on its key is no good, and what its hosts have is lost.
 
     Doing so again changes nothing. Raises BadAccount, OSError.
     """
