@@ -25,6 +25,7 @@ from spoolmw.agents.boinclink.records import FAILED, REPORTED, SENT, Host, Recor
 from spoolmw.agents.boinclink.request import Asked, Report
 
 _MOST_RESENDS = 5
+_MOST_LACKING = 20  #: versions of Python, of one host
 _BLAME_DEADLINE = "deadline"
 
 Told = tuple[str, dict[str, Any]]
@@ -159,16 +160,22 @@ class Desk:
             matching.after_failure(host, self._bounds, now)
         self._records.put_host(host, can_wait=is_good)
 
-    def lacks(self, row: Row, python: str, *, a_bundle_helps: bool) -> None:
-        """Its host has no Python that fits; it has one with the bundle, if that is the right one."""
+    def lacks(self, row: Row, python: str, *, a_bundle_helps: bool) -> bool:
+        """Its host has no Python that fits: one travels next time, if that is the right one.
+
+        Returns whether that was news; else it is no use to try again.
+        """
         host = self._callers.hosts.get(row.host)
         if host is None:
-            return
+            return False
         if a_bundle_helps and not host.needs_bundle:
             host.needs_bundle = True
         elif python and python not in host.lacks:
-            host.lacks = (*host.lacks, python)[-20:]
+            host.lacks = (*host.lacks, python)[-_MOST_LACKING:]
+        else:
+            return False
         self._records.put_host(host)
+        return True
 
     def seat_of(self, host: Host, owner: str) -> Seat:
         return Seat(self.machine_of(host.id), owner, host.label)

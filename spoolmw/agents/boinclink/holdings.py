@@ -75,12 +75,13 @@ class Holdings:
 
     def forget(self, attempt: str) -> None:
         """The daemon waits for it no more; its host may have it still, and is told to end it."""
-        self.jobs.pop(attempt, None)
+        job = self.jobs.pop(attempt, None)
         self.lines.leave(attempt)
         row = self.rows.get(attempt)
         if row is None:
             return
-        if row.state == SENT:
+        is_overdue = job is not None and job.is_overdue  # its host may never call again
+        if row.state == SENT and not is_overdue:
             self.unwant(row)
         else:
             self.drop(row)
