@@ -41,10 +41,7 @@ class Court:
         self.agent = FakeAgent(LOCAL, root, settings, self.heard)
         self.agents = {LOCAL: self.agent}
         self.table = Table()
-        self.trusted = {"local"}
-        self.validating = Validating(
-            self.layout, self.agents, self.table, trusts=lambda name: name in self.trusted
-        )
+        self.validating = Validating(self.layout, self.agents, self.table)
 
     def asks(
         self, seq: int = 1, wish: Redundancy = CLOSE, values: tuple[Any, ...] = (1, 1)
@@ -224,7 +221,7 @@ def test_the_death_of_an_agent_is_no_fault_of_the_validator(court: Court) -> Non
 
 
 def test_without_an_agent_that_judges_somebody_is_told(court: Court) -> None:
-    lonely = Validating(court.layout, {}, court.table, trusts=lambda _: True)
+    lonely = Validating(court.layout, {}, court.table)
     wanted = court.asks()
     lonely.order(wanted)
     lonely.turn(NOW)
