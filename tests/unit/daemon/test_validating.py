@@ -181,8 +181,14 @@ def test_a_pickle_among_them_is_left_to_a_worker(court: Court) -> None:
 def test_results_of_an_agent_that_is_not_trusted_are_looked_at_by_a_worker(
     court: Court,
 ) -> None:
-    court.trusted.clear()
-    court.asks(wish=a_wish(), values=(1, 1))
+    wanted = court.asks(wish=a_wish(), values=(1, 1))
+    task = court.task(wanted)
+    assert task.ballot is not None
+    replicas = tuple(
+        replace(each, history=tuple(replace(ran, trusted=False) for ran in each.history))
+        for each in task.ballot.replicas
+    )
+    court.table.put(task, replace(task, ballot=replace(task.ballot, replicas=replicas)))
     court.validating.turn(NOW)
     [launch] = court.agent.launched
     assert launch.judging is not None
