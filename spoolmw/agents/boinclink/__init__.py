@@ -1,1 +1,1 @@
-"""A small BOINC server in a process of its own: what an agent of kind "boinc" starts (agents/boinc.py)."""
+"""The link process of an agent of kind `boinc`: the project that stock BOINC clients attach to."""
