@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-
 import re
 import secrets
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from spoolmw.agents.boinclink.signing import PRIVATE, KeyPair
 from spoolmw.runner import boincslot
 from spoolmw.spooldir.publish import publish
 
-SECRET = "upload_secret"
+SECRET = "upload_secret"  # noqa: S105  a file's name
 BUNDLED = "python"  #: the plan class of the application that brings a Python
 _BUNDLE_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _KEPT = 20  #: files of earlier versions; a client may be about to fetch one
@@ -37,6 +36,14 @@ class Published:
     nbytes: int
     md5: str
     signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A Python that travels, and the sort of machine that it runs on."""
+
+    file: Published
+    machine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +66,16 @@ class Application:
         self._bundled: _Version | None = None
         self._machine = ""
 
-    def bundle(self) -> None:
-        """Have the version that brings a Python; takes some seconds the first time.
+    def pack_bundle(self) -> Bundle:
+        """The file that brings a Python; takes some seconds the first time, in any thread.
         Raises AgentError, OSError."""
         made = pythonbundle.publish(self._folder.parent / "python")
         name = _BUNDLE_NAME.sub("-", made.path.name)
-        python = self._put(name, made.path.read_bytes())
-        self._bundled = self._version(((self._program, ""), (python, boincslot.BUNDLE)))
+        return Bundle(self._put(name, made.path.read_bytes()), made.machine)
+
+    def bundle(self, made: Bundle) -> None:
+        """Have the version that brings a Python. Raises RecordsTrouble."""
+        self._bundled = self._version(((self._program, ""), (made.file, boincslot.BUNDLE)))
         self._machine = made.machine
 
     def plan_of(self, host: Host, wish: str) -> str:
@@ -135,5 +145,3 @@ def secret_in(folder: Path) -> bytes:
     if not path.exists():
         publish(secrets.token_hex(32).encode(), path, tmp=folder, mode=0o600)
     return bytes.fromhex(path.read_text())
-
-

@@ -10,14 +10,9 @@ import asyncio
 import ipaddress
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web, web_protocol
-
-if TYPE_CHECKING:
-    Handler = web_protocol.RequestHandler[web.BaseRequest]
-else:  # older ones cannot be asked so
-    Handler = web_protocol.RequestHandler
 
 MOST = 4000  #: connections
 MOST_OF_ONE = 400  #: of one address: a lab may sit behind one
@@ -80,12 +75,12 @@ class Crowd:
         return max(0.0, count - (time.monotonic() - at) * _FORGIVEN_PER_S)
 
 
-class Line(Handler):
+class Line(web_protocol.RequestHandler):
     """One connection."""
 
     __slots__ = ("_address", "_crowd", "_served", "_since")
 
-    def __init__(self, crowd: Crowd, server: web.Server[web.BaseRequest], **more: Any) -> None:
+    def __init__(self, crowd: Crowd, server: web.Server, **more: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **more)
         self._crowd = crowd
         self._address = ""

@@ -46,28 +46,29 @@ class Visit:
     messages: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a project wants of hosts, and gives them."""
+
+    name: str  #: of the agent
+    bounds: Bounds
+    deadline_s: float
+    platforms: Collection[str]  #: of clients that get work
+
+
 class Desk:
     """Decides for one project."""
 
     def __init__(
-        self,
-        name: str,
-        bounds: Bounds,
-        records: Records,
-        callers: Callers,
-        holdings: Holdings,
-        *,
-        deadline_s: float,
-        platforms: Collection[str],
+        self, terms: Terms, records: Records, callers: Callers, holdings: Holdings
     ) -> None:
-        """`name` is the agent's; `platforms` are those of clients that get work."""
-        self._name = name
-        self._bounds = bounds
+        self._name = terms.name
+        self._bounds = terms.bounds
         self._records = records
         self._callers = callers
         self._holdings = holdings
-        self._deadline_s = deadline_s
-        self._platforms = frozenset(platforms)
+        self._deadline_s = terms.deadline_s
+        self._platforms = frozenset(terms.platforms)
 
     # -- a client calls
 
@@ -81,7 +82,9 @@ class Desk:
             self._heed(visit, account.owner, each, now)
         self._compare(visit, asked, account.owner, now)
         if asked.wants_work and visit.host.client_platform not in self._platforms:
-            text = f"This project has no work for {visit.host.client_platform or 'your platform'}."
+            text = (
+                f"This project has no work for {visit.host.client_platform or 'your platform'}."
+            )
             visit.messages.append(("low", text))
         return visit
 
@@ -147,7 +150,8 @@ class Desk:
             "message": f"no report came within {self._deadline_s / 3600:g} h",
         }
         entry = reports.lost(row.token, row.sent, now, what)
-        return ("overdue", {"attempt": row.attempt, **entry, **self._where(row, owner)})
+        where = {"dead": False, **self._where(row, owner)}  # it may report yet
+        return ("ended", {"attempt": row.attempt, **entry, **where})
 
     def learn(self, row: Row, now: float, *, is_good: bool) -> None:
         """How it went with a host decides how much it gets."""

@@ -81,7 +81,7 @@ class Front:
                 return _hang_up(_text(408, "That took too long."))
             except (ConnectionError, web.RequestPayloadError):
                 return _hang_up(_text(400, "The connection broke."))
-            except Exception:
+            except Exception:  # noqa: BLE001  it is logged; others are served
                 _log.exception("a request failed: %s %s", request.method, request.path[:200])
                 return _hang_up(_text(500, "This is an error of the server."))
 
@@ -202,7 +202,7 @@ class Front:
         return self._status
 
 
-class _Server(web.Server[web.BaseRequest] if hasattr(web.Server, "__class_getitem__") else web.Server):  # type: ignore[misc] # noqa: E501
+class _Server(web.Server):
     """Makes a Line of each connection."""
 
     def __init__(

@@ -51,7 +51,9 @@ class Holdings:
         self.rows: dict[str, Row] = {}
         self._of_host: dict[int, dict[str, Row]] = {}
         self._due: list[tuple[float, str]] = []
-        self._files: dict[str, list[Any]] = {}  #: name: what lies there, and how many rows name it
+        self._files: dict[
+            str, list[Any]
+        ] = {}  #: name: what lies there, and how many rows name it
         self._left: list[str] = []  #: attempts whose upload is not needed any more
 
     def remember(self, row: Row, listed: Listed) -> None:

@@ -125,7 +125,7 @@ class Lister:
             inherit=(),
         )
 
-    def list(self, given: Given, packet: str) -> Listed:
+    def list_up(self, given: Given, packet: str) -> Listed:
         """Raises AgentError."""
         try:
             come, files = self._gather(given)
@@ -166,9 +166,7 @@ class Lister:
                     md5=sums.md5,
                 ),
             )
-            come.append(
-                sandbox.Come(each.place, served.open_name, sums.nbytes, sums.sha256)
-            )
+            come.append(sandbox.Come(each.place, served.open_name, sums.nbytes, sums.sha256))
         return come, list(files.values())
 
 

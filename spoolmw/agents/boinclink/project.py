@@ -15,7 +15,7 @@ from spoolmw.agents.boinclink.accounts import Accounts
 from spoolmw.agents.boinclink.application import Application, keys_in, secret_in
 from spoolmw.agents.boinclink.brief import Brief
 from spoolmw.agents.boinclink.callers import Callers
-from spoolmw.agents.boinclink.desk import Desk, Told
+from spoolmw.agents.boinclink.desk import Desk, Terms, Told
 from spoolmw.agents.boinclink.holdings import Holdings
 from spoolmw.agents.boinclink.landing import Lander
 from spoolmw.agents.boinclink.listing import Listed, Lister
@@ -67,6 +67,12 @@ class Project:
             disk_bytes=brief.request_disk_bytes,
             estimate_s=brief.estimate_s,
         )
+        terms = Terms(
+            name=brief.name,
+            bounds=bounds,
+            deadline_s=brief.deadline_s,
+            platforms=brief.platforms,
+        )
         records = Records(home)
         callers = Callers(records.hosts(), is_anew=records.is_anew)
         holdings = Holdings(records, Lines(bounds))
@@ -74,7 +80,7 @@ class Project:
             holdings.remember(row, Listed.of(told, b""))
         application = Application(home, keys, records.version_of)
         if brief.bundle == "always":
-            application.bundle()
+            application.bundle(application.pack_bundle())
         application.tidy()
         return Project(
             brief=brief,
@@ -82,11 +88,7 @@ class Project:
             accounts=Accounts(home / "accounts"),
             callers=callers,
             holdings=holdings,
-            desk=Desk(
-                *(brief.name, bounds, records, callers, holdings),
-                deadline_s=brief.deadline_s,
-                platforms=brief.platforms,
-            ),
+            desk=Desk(terms, records, callers, holdings),
             lister=Lister(brief, secret),
             uploads=Uploads(home / "uploads"),
             lander=Lander(brief.root, home / "landing", is_trusted=brief.is_trusted),
@@ -166,5 +168,3 @@ class Outbox:
 def upload_of(name: str) -> str:
     """The attempt of which `name` is the output; "": it is none."""
     return name[len(OUTPUT) :] if name.startswith(OUTPUT) else ""
-
-

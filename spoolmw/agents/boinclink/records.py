@@ -53,7 +53,9 @@ ON CONFLICT (id) DO UPDATE SET account = excluded.account, cpid = excluded.cpid,
     seqno = excluded.seqno, seen = excluded.seen, told = excluded.told
 """
 _SEND = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_CHANGE = "UPDATE results SET state = ?, is_unwanted = ?, deadline = ?, report = ? WHERE attempt = ?"
+_CHANGE = (
+    "UPDATE results SET state = ?, is_unwanted = ?, deadline = ?, report = ? WHERE attempt = ?"
+)
 _DROP = "DELETE FROM results WHERE attempt = ?"
 #: What of a host has no column of its own.
 _MORE = (
@@ -161,7 +163,10 @@ class Records:
             "SELECT attempt, host, sent, deadline, most_bytes, token, state, is_unwanted,"
             " report, job FROM results"
         ):
-            yield Row(*head, state, bool(is_unwanted), report), json.loads(job)
+            attempt, host, sent, deadline, most_bytes, token = head
+            row = Row(attempt, host, sent, deadline, most_bytes, token, state)
+            row.is_unwanted, row.report = bool(is_unwanted), report
+            yield row, json.loads(job)
 
     def version_of(self, digest: str) -> int:
         """The number of the application with this digest; a new one gets the next. Waits for the

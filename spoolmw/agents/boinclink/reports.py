@@ -14,7 +14,10 @@ from spoolmw.runner import results
 #: What a client calls the state of a result.
 STATE_DOWNLOADING, STATE_COMPUTE_ERROR, STATE_OK, STATE_ABORTED = 1, 3, 5, 6
 #: Why a client ended what was fine; nobody's fault.
-_NOBODYS = {200: "it had not begun at its deadline", 202: "the project did not want it any more"}
+_NOBODYS = {
+    200: "it had not begun at its deadline",
+    202: "the project did not want it any more",
+}
 _ABORTS = {
     **_NOBODYS,
     201: "the client ended it",

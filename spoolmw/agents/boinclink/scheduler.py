@@ -19,7 +19,9 @@ from spoolmw.runner import boincslot
 DOWNLOAD, UPLOAD = "download/", "upload/file_upload_handler"
 _STRANGER_S = 60.0  #: before one without a good key calls again
 _FULL_S = 3600.0
-_LEAST_BOUND_S = 30 * 86400.0  #: a client aborts what computes longer; our runner knows the limit
+_LEAST_BOUND_S = (
+    30 * 86400.0
+)  #: a client aborts what computes longer; our runner knows the limit
 _UNPACKED_BYTES = 400 << 20  #: of a Python that travels
 _RUNNER_BYTES = 64 << 20
 
@@ -86,7 +88,7 @@ class Scheduler:
             return found
         loop, lister = asyncio.get_running_loop(), self._project.lister
         asked = [
-            loop.run_in_executor(self._project.disk, lister.list, each.given, each.packet)
+            loop.run_in_executor(self._project.disk, lister.list_up, each.given, each.packet)
             for each in jobs
         ]
         for job, done in zip(
@@ -212,4 +214,3 @@ class Scheduler:
             disk_bytes=disk + 2 * listed.size_bytes + travels + _RUNNER_BYTES,
             deadline=row.deadline,
         )
-
