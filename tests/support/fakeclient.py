@@ -190,6 +190,10 @@ class FakeHost:
         for each in node.all("app_version"):
             self._learn_app(each, node)
         reply.jobs = [self._job(each, node) for each in node.all("result")]
+        self._learn_jobs(reply, told)
+
+    def _learn_jobs(self, reply: Reply, told: Iterable[str]) -> None:
+        state = self.state
         for job in reply.jobs:
             known = state.jobs.setdefault(job.name, job)
             known.deadline = job.deadline
