@@ -110,6 +110,9 @@ class Memory:
     key: str = ""  #: the project's, which it keeps once it has it
     jobs: dict[str, Job] = field(default_factory=dict)
     done: dict[str, Done] = field(default_factory=dict)
+    outputs: dict[str, bytes] = field(
+        default_factory=dict
+    )  #: of jobs that are not uploaded yet
     app: dict[tuple[str, str], list[File]] = field(default_factory=dict)
     cpid: str = field(default_factory=lambda: secrets.token_hex(16))
 
@@ -144,6 +147,7 @@ class FakeHost:
         self.cache: dict[str, bytes] = {} if cache is None else cache
         self.making: fakework.Making = fakework.named
         self.refetches = False  #: files that it has, too
+        self.ran: list[str] = []  #: jobs, each time that one was made
         self.reported: list[str] = []  #: of these the server said that it knows
 
     # -- the project
@@ -313,12 +317,14 @@ class FakeHost:
 
     def make(self, job: Job, files: Mapping[str, bytes], **more: Any) -> bytes:
         """The output of a job that was not run."""
+        self.ran.append(job.name)
         errand = fakework.errand_of(files)
         return fakework.parcel(errand, self.making(errand), host=self.name, **more)
 
     def finish(self, job: Job, data: bytes = b"", **lies: Any) -> Done:
         """The job is done and uploaded: it is reported with the next request."""
         self.state.jobs.pop(job.name, None)
+        self.state.outputs.pop(job.name, None)
         self.forget_inputs(job)
         told = {
             "nbytes": len(data),
@@ -338,8 +344,10 @@ class FakeHost:
 
     async def turn(self, job: Job) -> None:
         """Fetch, make and upload one job; it is reported with the next request."""
-        files = await self.fetch(job)
-        data = self.make(job, files)
+        outputs = self.state.outputs
+        if job.name not in outputs:
+            outputs[job.name] = self.make(job, await self.fetch(job))
+        data = outputs[job.name]
         status = await self.upload(job, data)
         if status == 0:
             self.finish(job, data)
@@ -377,6 +385,7 @@ class FakeHost:
     def reset(self) -> None:
         """As `boinccmd --project URL reset`: forgets its jobs silently."""
         self.state.jobs.clear()
+        self.state.outputs.clear()
         self.state.done.clear()
 
     async def close(self) -> None:
