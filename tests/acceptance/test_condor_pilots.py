@@ -169,6 +169,37 @@ def test_a_pilot_that_policy_holds_is_removed_and_counts_as_a_failure_with_the_r
         site.wait_until(lambda: not site.jobs())
 
 
+def test_pilots_come_from_a_schedd_elsewhere_that_sees_nothing_of_the_spool(pool: Pool) -> None:
+    """Orders travel through the schedd; who dies finds them again; all leave the queue."""
+    said, flag = pool.shared / "remote", pool.shared / "remote-flag"
+    with PilotSite(pool, name="remote", more='idle = "1s"', is_remote=True) as site:
+        held = [site.spool.submit(hold, n, str(flag), str(said)) for n in range(6)]
+        site.wait_until(lambda: len(begun(said)) == 6)
+        jobs = sorted(site.jobs())
+        assert len(jobs) == 3
+        site.daemon.kill()
+        flag.touch()
+        later = [site.spool.submit(note, n, str(said)) for n in range(6, 40)]
+        site.daemon.start()
+        assert [each.result(60) for each in held] == list(range(6))
+        assert [each.result(60) for each in later] == [n * n for n in range(6, 40)]
+        assert sorted(begun(said)) == list(range(40)), "each ran once"
+        assert {job for job in site.jobs()} <= set(jobs), "no other was submitted"
+        site.wait_until(lambda: not site.jobs())
+        assert not list((site.folder / "orders").iterdir())
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root")
+def test_the_last_words_of_a_pilot_come_from_a_schedd_elsewhere_too() -> None:
+    with (
+        Pool(hosts=1, is_without_python=True) as pool,
+        PilotSite(pool, name="words", most=1, is_remote=True) as site,
+    ):
+        site.spool.submit(note, 1, str(pool.shared / "said"))
+        site.wait_until(lambda: "no Python from 3.9 on" in site.why(1))
+        site.wait_until(lambda: not site.jobs())
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="needs root")
 def test_pilots_bring_their_python_to_hosts_that_have_none() -> None:
     with (

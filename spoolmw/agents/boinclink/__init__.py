@@ -1,0 +1,1 @@
+"""The link process of an agent of kind `boinc`: the project that stock BOINC clients attach to."""
