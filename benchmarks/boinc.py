@@ -92,7 +92,7 @@ class _Campus:
     async def _host(
         self, host: FakeHost, ends_at: float, period_s: float, *, works: bool
     ) -> None:
-        at = time.monotonic() + random.random() * period_s  # noqa: S311  # spreads load
+        at = time.monotonic() + random.random() * period_s  # spreads load
         while at < ends_at and not self._is_over.is_set():
             await asyncio.sleep(max(0.0, at - time.monotonic()))
             at += period_s
