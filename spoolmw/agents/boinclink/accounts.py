@@ -74,7 +74,7 @@ def add(folder: Path, name: str, owner: str = "") -> Account:
 
 
 def revoke(folder: Path, name: str) -> Account:
-    """From now on its key is no good; what its hosts were sent they may still return.
+    """From now on its key is no good, and what its hosts have is lost.
 
     Doing so again changes nothing. Raises BadAccount, OSError.
     """
@@ -117,6 +117,8 @@ class Accounts:
         self._seen = -1
         self._by_digest: dict[bytes, Account] = {}
         self._by_name: dict[str, Account] = {}
+        self._revoked: set[str] = set()
+        self._fresh: list[Account] = []
 
     def look(self) -> None:
         """See whether the folder changed. Costs one system call when it did not."""
@@ -132,6 +134,14 @@ class Accounts:
         accounts = all_of(self._folder)
         self._by_digest = {_digest(each.key): each for each in accounts}
         self._by_name = {each.name: each for each in accounts}
+        gone = [each for each in accounts if each.revoked and each.name not in self._revoked]
+        self._fresh += gone
+        self._revoked.update(each.name for each in gone)
+
+    def newly_revoked(self) -> list[Account]:
+        """Those that were not when one asked before."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def of_key(self, key: str) -> Account | None:
         """Whose key this is, if it is good. How long that takes says nothing of the keys there are."""
