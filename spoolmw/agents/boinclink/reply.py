@@ -104,6 +104,8 @@ def write(reply: Reply) -> bytes:
     raise NotImplementedError
 
 
-def refusal(project: Project, text: str, *, delay_s: float, acks: tuple[str, ...] = ()) -> bytes:
+def refusal(
+    project: Project, text: str, *, delay_s: float, acks: tuple[str, ...] = ()
+) -> bytes:
     """A body that shows people `text` and keeps the client away for `delay_s`."""
     raise NotImplementedError
