@@ -12,7 +12,7 @@ import mmap
 import os
 import re
 import time
-from typing import Optional
+from typing import NamedTuple, Optional
 
 #: What the server gives and takes; the names under which a slot has it.
 ORDER = "order.json"
@@ -26,14 +26,22 @@ TEMPORARY = "boinc_temporary_exit"
 ABOUT = "init_data.xml"
 
 LOCK_S = 35.0  #: an earlier copy hears that its client is dead after 30 s
-ABORTED = 194  #: the exit code of what the client does not want any more
 _CHANNEL_BYTES = 1024
 _NAMES = (
     *("process_control_request", "process_control_reply", "graphics_request"),
     *("graphics_reply", "heartbeat", "app_status", "trickle_up", "trickle_down"),
 )
-_LINK = re.compile(rb"\A\s*<soft_link>([^<\n]{1,4000})</soft_link>\s*\Z")
+#: An input of a task's that looks like one names hardly a file of the project's.
+_LINK = re.compile(rb"\A\s*<soft_link>((\.\./)+projects/[^<\n]{1,4000})</soft_link>\s*\Z")
 _MOST_LINK_BYTES = 5000
+_MOST_ABOUT_BYTES = 4 << 20
+
+
+class About(NamedTuple):
+    """What a client says of the work in a slot."""
+
+    cpu_s: float  #: processor time that earlier starts took, until the last checkpoint
+    client_pid: int
 
 
 class Channels:
@@ -75,12 +83,13 @@ def locked(slot: str, wait_s: float = LOCK_S) -> Optional[int]:
     """
     fd = os.open(f"{slot}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
     until = time.monotonic() + wait_s
+    parent = os.getppid()
     while True:
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return fd
         except OSError:
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or os.getppid() != parent:
                 os.close(fd)
                 return None
         time.sleep(0.2)
@@ -108,12 +117,21 @@ def finish(slot: str) -> None:
     _put(f"{slot}/{FINISHED}", "0\n")
 
 
-def cpu_before(slot: str) -> float:
-    """The processor time in seconds that earlier starts took, as the client counts it."""
-    with contextlib.suppress(OSError, ValueError), open(f"{slot}/{ABOUT}", "rb") as file:
-        found = re.search(rb"<wu_cpu_time>([^<]{1,40})</wu_cpu_time>", file.read(1 << 20))
-        if found:
-            return max(0.0, float(found[1]))
+def about(slot: str) -> About:
+    """What the client says of the work in the slot; what it does not say is 0."""
+    try:
+        with open(f"{slot}/{ABOUT}", "rb") as file:
+            text = file.read(_MOST_ABOUT_BYTES)
+    except OSError:
+        return About(0.0, 0)
+    return About(_number(text, b"wu_cpu_time"), int(_number(text, b"client_pid")))
+
+
+def _number(text: bytes, name: bytes) -> float:
+    found = re.search(b"<%s>([^<]{1,40})</%s>" % (name, name), text)
+    with contextlib.suppress(ValueError):
+        number = float(found[1]) if found else 0.0
+        return number if 0.0 < number < 1e15 else 0.0
     return 0.0
 
 
