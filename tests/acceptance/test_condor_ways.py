@@ -20,8 +20,8 @@ pytestmark = needs_pool
 IMPATIENT = """\
 import sys
 if "spoolmw.daemon.main" in sys.orig_argv:
-    from spoolmw.agents import condor
-    condor.SILENT_S = 5.0
+    from spoolmw.agents import engineagent
+    engineagent.SILENT_S = 5.0
 """
 #: Has the link process take a log for a large one that has some ten jobs in it.
 SMALL_LOGS = """\

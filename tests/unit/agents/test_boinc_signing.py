@@ -88,7 +88,7 @@ def test_texts_have_the_form_that_crypt_prog_writes() -> None:
         (KEYS.private_text(), 22),
         ("0\n" + KEYS.sign(MD5), 4),
     ):
-        first, *digits, dot, end = text.split("\n")
+        _, *digits, dot, end = text.split("\n")
         assert (dot, end, len(digits)) == (".", "", lines)
         assert all(len(each) == 64 for each in digits[:-1])
         assert text == text.lower()

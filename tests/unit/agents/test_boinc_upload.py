@@ -152,7 +152,7 @@ PIECES = st.one_of(
             b"\xff",
             b"\0",
         ]
-    ),  # fmt: skip
+    ),
     st.binary(max_size=8),
 )
 
