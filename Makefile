@@ -25,6 +25,7 @@ demo: .venv/.demo ## install, start a daemon on a fresh spool, run real work, sh
 test: .venv/.test ## everything; what CI runs
 	@.ci/packages strace:strace systemd-analyze:systemd mkfs.ext4:e2fsprogs setpriv:util-linux sshd:openssh-server ip:iproute2
 	@.ci/condor
+	@.ci/boinc
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary

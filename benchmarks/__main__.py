@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.array import w7
 from benchmarks.backlog import w4
+from benchmarks.boinc import boinc
 from benchmarks.condor import condor
 from benchmarks.dependencies import w6
 from benchmarks.ground import enter_namespace, ground
@@ -29,6 +30,7 @@ WORKLOADS = {
     "SAVE": save,
     "SSH": ssh,
     "CONDOR": condor,
+    "BOINC": boinc,
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spoolmw.configagents import AGENT_FIELD_NAMES, AgentConfig, Pool, agents_of
+from spoolmw.configagents import AGENT_FIELD_NAMES, AgentConfig, Boinc, Pilots, Pool, agents_of
 from spoolmw.errors import BadConfig
 from spoolmw.format.arrays import MOST_ELEMENTS
 from spoolmw.format.forms import BadForm, Written, read_toml
@@ -235,12 +235,14 @@ def _fields(raw: object, readers: Mapping[str, Reader]) -> dict[str, Any]:
 __all__ = [
     "AgentConfig",
     "Arrays",
+    "Boinc",
     "Config",
     "Daemon",
     "Disk",
     "Hooks",
     "Intake",
     "Log",
+    "Pilots",
     "Pool",
     "Retention",
     "Validation",

@@ -334,13 +334,15 @@ class CarriedAgent(HostAgent):
         """Reports; what nobody waits for is released here, what is lost needs no commit."""
         events = self._ledger.ended(told)
         names = {str(event.attempt) for event in events if hasattr(event, "attempt")}
-        passed_over = [
-            each["attempt"]
-            for each in told
-            if each["attempt"] not in names and self._ledger.is_settled(each["attempt"])
-        ]
+        others = (each["attempt"] for each in told if each["attempt"] not in names)
+        passed_over = list(filter(self._ledger.is_settled, others))
         for name in passed_over:
             taking.discard(f"{self._root}/stage/{name}")
-        lost = [each["attempt"] for each in told if each["outcome"] == "lost"]
+        lost = [each["attempt"] for each in told if _is_gone(each)]
         self._release({*passed_over, *lost})
         return events
+
+
+def _is_gone(told: dict[str, Any]) -> bool:
+    """Whether the attempt was lost, and cannot report after all."""
+    return told["outcome"] == "lost" and bool(told.get("dead", True))

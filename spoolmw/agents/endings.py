@@ -32,7 +32,7 @@ def told(
             started_at=told["started"],
             ended_at=told["ended"],
             counts=get("counts", True),
-            dead=True,  # the runner says so of what has no process left
+            dead=get("dead", True),  # who says nothing of it has seen the last process end
         )
     return Reported(
         at=at,
@@ -53,4 +53,6 @@ def told(
         cpu_s=told["cpu_s"],
         memory_bytes=told["memory_bytes"],
         machine=where[1],
+        owner=get("owner", ""),
+        platform=get("platform", ""),
     )

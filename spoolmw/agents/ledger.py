@@ -21,7 +21,7 @@ from spoolmw.agents.givenup import GivenUp
 from spoolmw.agents.kinds import Kind, kind_of
 from spoolmw.model.agent import Launch, Sighting
 from spoolmw.model.attempt import Blame, Cause
-from spoolmw.model.events import Lost, Reported, Started
+from spoolmw.model.events import Lost, Reported
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.runner.order import Element, lines
 
@@ -169,16 +169,7 @@ class Ledger:
             if launch.judging is not None:
                 continue
             self._average_s = max(self._average_s, _AHEAD_S)
-            events.append(
-                Started(
-                    at=at,
-                    attempt=launch.attempt,
-                    started_at=each["started"],
-                    host=each.get("host", self.host),
-                    slot=each["slot"],
-                    machine=each.get("machine", self.machine),
-                )
-            )
+            events.append(news.started(at, launch.attempt, each, (self.host, self.machine)))
         return events
 
     def waits_again(self, told: Iterable[Mapping[str, Any]]) -> None:
@@ -222,6 +213,8 @@ class Ledger:
                 continue
             where = (each.get("host", self.host), each.get("machine", self.machine))
             event = endings.told(at, launch.attempt, each, where)
+            if isinstance(event, Lost) and not event.dead:
+                self.given_up.take([launch])
             self._reported[launch.attempt] = event
             events.append(event)
             took_s = max(0.0, each["ended"] - each["started"])

@@ -6,10 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from spoolmw.model.attempt import Saved
-from spoolmw.model.events import Checkpointed, Progressed, Resumed
+from spoolmw.model.events import Checkpointed, Progressed, Resumed, Started
 from spoolmw.model.ids import AttemptId
 
 News = Resumed | Checkpointed | Progressed
+
+
+def started(
+    at: float, attempt: AttemptId, told: Mapping[str, Any], where: tuple[str, str]
+) -> Started:
+    """The event that a frame `started` tells of one attempt, which ran in `where` (host, machine)
+    unless it names a place of its own: engines have many."""
+    return Started(
+        at=at,
+        attempt=attempt,
+        started_at=told["started"],
+        host=told.get("host", where[0]),
+        slot=told["slot"],
+        machine=told.get("machine", where[1]),
+        owner=told.get("owner", ""),
+        platform=told.get("platform", ""),
+    )
 
 
 def heard(event: str, at: float, attempt: AttemptId, told: Mapping[str, Any]) -> News:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from spoolmw.config import FIELD_NAMES, AgentConfig, Config
+from spoolmw.config import FIELD_NAMES, AgentConfig, Config, Pilots
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
 from spoolmw.format.units import SIZE_UNITS, TIME_UNITS
@@ -55,7 +55,9 @@ def _tree(config: Config) -> dict[str, Any]:
 
 def _flat(agent: dict[str, Any]) -> dict[str, Any]:
     """An agent's keys as the file has them: those of an engine only where it is one."""
-    pool, pilots = agent.pop("pool"), agent.pop("pilots")
+    pool, pilots, boinc = agent.pop("pool"), agent.pop("pilots"), agent.pop("boinc")
+    if agent["kind"] == "boinc":
+        return {**agent, **boinc, "preferences": dict(boinc["preferences"])}
     if agent["kind"] not in ("condor", "process"):
         return agent
     if agent["kind"] == "process":
@@ -67,13 +69,13 @@ def _flat(agent: dict[str, Any]) -> dict[str, Any]:
 def _lines(config: Config) -> Iterator[str]:
     tree = _tree(config)
     plain = _tree(Config())
-    standard: dict[str, Any] = {}
-    for kind in ("process", "condor"):
-        standard |= _flat(asdict(AgentConfig(name="", kind=kind)))
-    standard["kind"] = AgentConfig(name="").kind
     for section, values in tree.items():
         if section == "agents":
             for name, agent in values.items():
+                standard = _flat(asdict(AgentConfig(name="", kind=agent["kind"])))
+                if agent.get("mode") == "pilot":
+                    standard |= asdict(Pilots())
+                standard["kind"] = AgentConfig(name="").kind
                 yield from _section(f"agents.{name}", agent, standard)
         elif isinstance(values, dict):
             yield from _section(section, values, plain[section])

@@ -34,6 +34,7 @@ class Copied(NamedTuple):
 
     body_bytes: int
     files: bool  #: with a folder of output files
+    trusted: bool  #: whether pickles in it may be decoded
 
 
 class Delivery:
@@ -112,14 +113,16 @@ class Delivery:
             if not stat.S_ISREG(os.lstat(source).st_mode):
                 return None
             shutil.copyfile(source, copy)
-            if read_trailer(copy).get("id") != first.id:
+            trailer = read_trailer(copy)
+            if trailer.get("id") != first.id:
                 self.discard(name)  # its name was free again, and another task took it
                 return None
             has_files = os.path.isdir(files)
             if has_files:
                 shutil.rmtree(f"{copy}.files", ignore_errors=True)
                 _copy_folder(files, f"{copy}.files")
-            return Copied(body_bytes(copy), has_files)
+            trusted = trailer.get("trusted", True) is True
+            return Copied(body_bytes(copy), has_files, trusted)
         except (OSError, BadResultFile) as error:
             if isinstance(error, OSError) and error.errno in SCARCE:
                 raise

@@ -30,7 +30,6 @@ class Latecomers:
         """`newest` has a task as the batch at hand leaves it, which the journal does not know yet."""
         self._journal = gear.journal
         self._delivery = gear.delivery
-        self._trusts = gear.validating.trusts
         self._newest = newest
 
     def take(self, report: Reported, apply: Apply) -> None:
@@ -51,25 +50,22 @@ class Latecomers:
         assert ballot.canonical is not None
         best = ballot.replicas[ballot.canonical]
         assert best.staged is not None
-        writers = (
-            agent_of(best, best.staged.attempt),
-            agent_of(ballot.replicas[came.replica], came.attempt),
-        )
-        if not all(map(self._trusts, writers)):
+        late = ballot.replicas[came.replica]
+        if not (is_trusted(best, best.staged.attempt) and is_trusted(late, came.attempt)):
             return None
         try:
             delivered = read_head(self._delivery.delivered_path(task))
-            late = read_head(self._delivery.staged_path(came))
+            came_late = read_head(self._delivery.staged_path(came))
         except (OSError, BadResultFile):
             return None
         if delivered.get("task") != task.id:
             return None  # its consumer took it away, and another task has its name
-        return compared(delivered, late, exactly=ballot.wish.validator.kind == "exact")
+        return compared(delivered, came_late, exactly=ballot.wish.validator.kind == "exact")
 
 
-def agent_of(replica: Replica, attempt: int) -> str:
-    """Where an attempt that has ended ran; empty when the history has it no more."""
-    return next((ran.agent for ran in replica.history if ran.attempt == attempt), "")
+def is_trusted(replica: Replica, attempt: int) -> bool:
+    """Whether what an ended attempt says of itself is believed; False where the history has it no more."""
+    return next((ran.trusted for ran in replica.history if ran.attempt == attempt), False)
 
 
 def compared(

@@ -18,7 +18,7 @@ from spoolmw.model.agent import Launch
 from spoolmw.model.attempt import Lease, Ran
 from spoolmw.model.effects import Start, StartReplica, Stop
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.model.replica import Replica
+from spoolmw.model.replica import Ballot, Replica
 from spoolmw.model.task import Task, TaskState
 from spoolmw.rules import independence
 from spoolmw.spooldir.layout import active_of
@@ -93,10 +93,7 @@ class Orders:
 def launch_of(task: Task, of: Task | Replica, lease: Lease, terms: Terms) -> Launch:
     """The launch of the attempt of a task, or of one of its replicas, that holds `lease`."""
     avoid = terms.shunned(lease.agent, replica=isinstance(of, Replica))
-    if task.ballot is not None and isinstance(of, Replica):
-        siblings = independence.hosts_to_avoid(task.ballot, of.number)
-        avoid = tuple(sorted({*avoid, *siblings}))
-    return Launch(
+    launch = Launch(
         attempt=of.attempt_id,
         token=lease.token,
         path="active/" + active_of(task),
@@ -105,6 +102,22 @@ def launch_of(task: Task, of: Task | Replica, lease: Lease, terms: Terms) -> Lau
         since=of.since,
         element=task.element,
         avoid=avoid,
+        platform=task.spec.place.platform,
+    )
+    if task.ballot is None or not isinstance(of, Replica):
+        return launch
+    return _apart(launch, task.ballot, of.number)
+
+
+def _apart(launch: Launch, ballot: Ballot, replica: int) -> Launch:
+    """The launch of a replica: where it may not run, for an agent that chooses the host."""
+    siblings = independence.hosts_to_avoid(ballot, replica)
+    return replace(
+        launch,
+        avoid=tuple(sorted({*launch.avoid, *siblings})),
+        platform=launch.platform or independence.wanted_platform(ballot, replica),
+        distinct=ballot.wish.distinct,
+        taken=tuple(sorted(independence.taken(ballot, replica))),
     )
 
 

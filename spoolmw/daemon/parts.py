@@ -46,9 +46,6 @@ from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.watch import Doorbell
 from spoolmw.store.journal import Journal
 
-#: Kinds of agents from whose hosts a pickle may be decoded, in a worker.
-TRUSTED_KINDS = frozenset({"local", "fake", "ssh", "process", "condor"})
-
 
 class Parts:
     """The wired daemon. Making it opens the journal; `start` recovers and starts the threads."""
@@ -119,13 +116,7 @@ class Parts:
         intake.provisions.allow_path = _allows(self.config)
         intake.provisions.max_elements = self.config.intake.max_elements
         intake.on_full = self.room.full
-        trusted = {each.name for each in self.config.agents if each.kind in TRUSTED_KINDS}
-        validating = Validating(
-            self.layout,
-            self.agents,
-            self.table,
-            trusts=lambda name: section_of(name) in trusted,
-        )
+        validating = Validating(self.layout, self.agents, self.table)
         performer = Performer(
             self.layout, self.agents, delivery, self.done_log, self.hooks, dispatch
         )

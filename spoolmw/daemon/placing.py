@@ -60,6 +60,7 @@ class Placing:
             wall=wall_s(),
             spot=spot,
             trusted=task.ballot.wish.adaptive and self._is_trusted(task.ballot, spot),
+            agent_trusted=self._dispatch.rooms[agent].capacity.trusted,
         )
 
     def _spot(self, ballot: Ballot, replica: int, agent: AgentName) -> Spot:

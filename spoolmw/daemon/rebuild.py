@@ -234,6 +234,7 @@ def _delivering(task: Task, staged: Path) -> Task:
             body_bytes=body_bytes(staged),
             digest=ending.digest,
             files=staged.with_name(f"{staged.name}.files").is_dir(),
+            trusted=read_trailer(staged).get("trusted", True) is True,
         ),
     )
 

@@ -198,7 +198,7 @@ class Recovery:
         reactor = self._reactor
         if self._refound is None:
             rooms = reactor.dispatch.rooms.items()
-            sure = all(reactor.validating.trusts(name) for name, _ in rooms)
+            sure = all(room.capacity.trusted for _, room in rooms)
             spots = [(name, room.spot) for name, room in rooms] if sure else []
             self._refound = Refound(self._layout, spots)
         task, reports = self._refound.with_results(task)

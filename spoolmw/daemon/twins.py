@@ -89,4 +89,5 @@ def _event(now: float, first: Task, copied: Copied | None) -> TwinEnded:
         body_bytes=copied.body_bytes,
         digest=digest,
         files=copied.files,
+        trusted=copied.trusted,
     )

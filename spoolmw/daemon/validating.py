@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from spoolmw.agents.contract import Agent
@@ -42,14 +42,10 @@ class Validating:
         layout: Layout,
         agents: Mapping[AgentName, Agent],
         table: Table,
-        *,
-        trusts: Callable[[str], bool],
     ) -> None:
-        """`trusts` says of an agent's name whether pickles from there may be decoded."""
         self._stage = f"{layout.stage}/"
         self._agents = agents
         self._table = table
-        self.trusts = trusts
         self.bounds = Validation()
         self._orders: dict[TaskId, Judge] = {}
         self._under_way: dict[AttemptId, AgentName] = {}
@@ -182,8 +178,7 @@ class Validating:
         staged = replica.staged
         assert staged is not None
         ran = next((r for r in replica.history if r.attempt == staged.attempt), None)
-        trusted = ran is not None and self.trusts(ran.agent)
-        return Candidate(replica.number, staged, trusted)
+        return Candidate(replica.number, staged, trusted=ran is not None and ran.trusted)
 
     def _classes(self, ballot: Ballot, candidates: list[Candidate]) -> tuple[Class, ...] | None:
         if ballot.wish.validator.kind != "exact" or not all(c.trusted for c in candidates):

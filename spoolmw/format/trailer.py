@@ -18,6 +18,9 @@ from spoolmw.model.task import Ending, Tally, Task, TaskState
 
 VERSION = 1
 MAGIC = b"SPOOLMW-RESULT 1\n"
+#: What stands in the trailer of a result that came from a host nobody vouches for, and in what it
+#: tells of an attempt there: who reads it decodes the `safe` codec only. Left out, it is trusted.
+UNTRUSTED = ', "trusted": false'
 
 _OUTCOMES = {
     TaskState.DONE: "success",
@@ -35,6 +38,8 @@ def trailer_line(task: Task) -> bytes:
     spec = task.spec
     # `_value_` is the documented field behind `value`, without a call to a descriptor.
     copy = f', "copy_of": "{ending.copy_of}"' if ending.copy_of else ""
+    if not ending.trusted:
+        copy += UNTRUSTED
     return (
         f'{{"trailer": {VERSION}, "id": "{task.id}", "name": {_quoted(spec.name)}, '
         f'"key": {_text(spec.key)}, "box": {_text(task.box)}, '
@@ -76,7 +81,8 @@ def _attempt(ran: Ran) -> str:
         f'"outcome": "{ran.outcome._value_}", "cause": "{ran.cause._value_}", '
         f'"blame": "{ran.blame._value_}", "message": {_text(ran.message)}{code}, '
         f'"started": {_time(started)}, "ended": {_time(ended)}, "seconds": {seconds:.6f}, '
-        f'"cpu_s": {ran.cpu_s:.6f}, "memory_bytes": {ran.memory_bytes}}}'
+        f'"cpu_s": {ran.cpu_s:.6f}, "memory_bytes": {ran.memory_bytes}'
+        f"{'' if ran.trusted else UNTRUSTED}}}"
     )
 
 

@@ -30,6 +30,9 @@ class Capacity:
     says: str = ""  #: why it has no more room, for people
     stuck: tuple[tuple[str, str], ...] = ()  #: attempts that wait there for ever, and why
     pythons: tuple[str, ...] = ()  #: versions that calls can have there ("3.11"); empty: any
+    trusted: bool = (
+        True  #: whether pickles from there may be decoded, and one host's word counts
+    )
 
 
 @record(frozen=True, slots=True)
@@ -63,6 +66,11 @@ class Launch:
     since: int = 0  #: checkpoints of attempts below this number do not count
     element: Element | None = None  #: which part of an array; `path` is then the array's
     avoid: tuple[str, ...] = ()  #: hosts of the task's other replicas, where an engine chooses
+    platform: str = ""  #: the only one that it may run on, as "linux-x86_64"; empty: any
+    distinct: str = (
+        ""  #: what it may not share with the task's other replicas: "host" or another
+    )
+    taken: tuple[str, ...] = ()  #: voters that they have (rules.independence)
     judging: Judging | None = None  #: compare these results instead of running the task
 
 

@@ -65,6 +65,7 @@ class Lease:
     started_at: float = 0.0  #: wall clock; 0 until the agent says so
     host: str = ""
     slot: str = ""
+    trusted: bool = True  #: its agent was, when it was placed
 
 
 @record(frozen=True, slots=True)
@@ -100,3 +101,4 @@ class Ran:
     cpu_s: float = 0.0
     memory_bytes: int = 0  #: peak resident size
     token: str = ""  #: kept while a late report of this attempt would still count; never shown
+    trusted: bool = True  #: its agent was: a pickle that it left may be decoded

@@ -46,6 +46,8 @@ class Started:
     host: str = ""
     slot: str = ""
     machine: str = ""  #: its id, where the agent learns it only now
+    owner: str = ""  #: whose machine it is, likewise
+    platform: str = ""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,8 @@ class Reported:
     cpu_s: float = 0.0
     memory_bytes: int = 0
     machine: str = ""  #: its id, where the agent learns it only now
+    owner: str = ""  #: whose machine it is, likewise
+    platform: str = ""
     jitter: float = 0.5  #: uniform in [0, 1); the reactor's, so that rules stay pure
 
 
@@ -141,6 +145,7 @@ class TwinEnded:
     body_bytes: int = 0
     digest: str = ""
     files: bool = False
+    trusted: bool = True  #: as its trailer says
 
 
 @record(frozen=True, slots=True, kw_only=True)

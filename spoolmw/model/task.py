@@ -52,6 +52,7 @@ class Ending:
     digest: str = ""  #: hex sha256 of the staged body (header and value)
     files: bool = False  #: a folder `stage/ATTEMPT.files` goes with it
     copy_of: TaskId | None = None  #: the result is a copy of this task's (same key)
+    trusted: bool = True  #: who wrote the staged file is; else nobody ever unpickles it
 
 
 @record(frozen=True, slots=True)

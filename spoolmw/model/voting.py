@@ -21,6 +21,7 @@ class Placed:
     wall: float  #: wall clock of the assignment
     spot: Spot
     trusted: bool = False  #: the host has earned it to run a replica alone (`trust.runs_alone`)
+    agent_trusted: bool = True  #: as the agent's `Capacity` says
 
 
 @record(frozen=True, slots=True, kw_only=True)

@@ -127,7 +127,7 @@ def _place(ballot: Ballot, event: Placed) -> Step:
         for each in ballot.replicas
         if each.number != event.replica and each.state is not ReplicaState.FAILED
     ]
-    alone = ballot.wish.adaptive and event.trusted and not others
+    alone = ballot.wish.adaptive and event.trusted and event.agent_trusted and not others
     ballot = replace(ballot, alone=alone)
     after, effects = one.step(ballot.replicas[event.replica], event, ballot.retry)
     assert after.state is ReplicaState.RUNNING

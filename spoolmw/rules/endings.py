@@ -117,6 +117,7 @@ def of_copy(task: TaskId, event: TwinEnded) -> Ending:
         digest=event.digest,
         files=event.files,
         copy_of=event.first.id,
+        trusted=event.trusted,
     )
 
 

@@ -52,6 +52,7 @@ def with_report(task: Attempted, event: Reported) -> History:
             ended_at=event.ended_at,
             cpu_s=event.cpu_s,
             memory_bytes=event.memory_bytes,
+            trusted=task.lease.trusted if task.lease else True,
         ),
     )
 
@@ -74,6 +75,7 @@ def with_loss(task: Attempted, event: Lost) -> History:
             started_at=event.started_at or lease.started_at,
             ended_at=event.ended_at,
             token="" if event.dead else lease.token,
+            trusted=lease.trusted,
         ),
     )
 
@@ -98,6 +100,7 @@ def with_stop(
             started_at=lease.started_at or lease.assigned_at,
             ended_at=wall,
             token=lease.token,
+            trusted=lease.trusted,
         ),
     )
 

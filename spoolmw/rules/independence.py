@@ -33,7 +33,7 @@ class Apart(NamedTuple):
 
         Where `distinct` is "slot" a machine seats as many of a task's replicas as it has slots.
         """
-        if self.platform and spot.platform != self.platform:
+        if self.platform and spot.platform != self.platform and not _is_open(spot):
             return None
         if self.distinct != "slot":
             return spot if voter(self.distinct, spot) not in self.taken else None
@@ -142,6 +142,11 @@ def why(ballot: Ballot, replica: int) -> str:
     if platform:
         needs += f" of platform {platform}"
     return f"{needs}: tried {', '.join(sorted(tried.values()))}" if tried else needs
+
+
+def _is_open(spot: Spot) -> bool:
+    """Whether it is not known yet where it runs: whoever chooses the machine is told the platform."""
+    return not spot.machine and not spot.platform
 
 
 def _has_left(replica: Replica) -> bool:

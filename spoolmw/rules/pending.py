@@ -36,6 +36,9 @@ class Demand(NamedTuple):
     least_memory_bytes: int
     apart: Apart | None = None  #: of a replica: where its task has no vote yet
     python: str = ""  #: of a call: the minor version that it was pickled with
+    is_guarded: bool = (
+        False  #: several must agree, on what runs nothing: anybody's host will do
+    )
 
     def names(self, agent: AgentName) -> bool:
         """Whether the user allows this agent: any, or by its name, or `lab` for all `lab:...`."""
@@ -64,6 +67,7 @@ def demand_of_replica(task: Task, ballot: Ballot, replica: Replica) -> Demand:
         wants.memory_bytes,
         apart(ballot, replica.number),
         python_of(task),
+        is_guarded=ballot.wish.quorum > 1 and task.spec.run.result != "pickle",
     )
 
 

@@ -4,6 +4,8 @@ Rule 1: strictly in order. Where the first task that an agent could ever run doe
 none behind it may take that agent's room, so one that needs much is not starved by small ones.
 Rule 2: a replica can only use rooms where its task has no vote yet. Where there is none, it
 keeps its place and holds nobody up.
+Rule 3: an agent that is not trusted (whoever has an account has a host there) is given only
+replicas of which two or more must agree, and never one whose value is to be a pickle.
 """
 
 from __future__ import annotations
@@ -86,6 +88,7 @@ class Room:
             and demand.gpus <= has.gpus
             and (not has.memory_bytes or demand.least_memory_bytes <= has.memory_bytes)
             and (not (demand.python and has.pythons) or demand.python in has.pythons)
+            and (has.trusted or demand.is_guarded)
         )
 
     def fits(self, demand: Demand) -> bool:

@@ -34,7 +34,7 @@ from spoolmw.model.events import (
     Started,
     TwinEnded,
 )
-from spoolmw.model.replica import Ballot, Phase
+from spoolmw.model.replica import Ballot, Phase, Replica
 from spoolmw.model.task import FINAL, Ending, Task, TaskState
 from spoolmw.model.voting import (
     Accepted,
@@ -183,6 +183,7 @@ def ending_of(ballot: Ballot) -> Ending | None:
                 body_bytes=best.body_bytes,
                 digest=best.digest,
                 files=best.files,
+                trusted=_is_trusted(best),
             )
         case Phase.GIVEN_UP:
             cause = Cause.VALIDATOR if ballot.fault else Cause.DISAGREEMENT
@@ -197,6 +198,13 @@ def ending_of(ballot: Ballot) -> Ending | None:
             )
         case Phase.OPEN | Phase.JUDGING:
             return None
+
+
+def _is_trusted(replica: Replica) -> bool:
+    """Whether the agent was trusted whose attempt left what the replica returned."""
+    staged = replica.staged
+    assert staged is not None
+    return next((e.trusted for e in replica.history if e.attempt == staged.attempt), False)
 
 
 # What users wish, and what it waits for

@@ -152,6 +152,7 @@ def _place(replica: Replica, event: Placed, retry: Retry) -> Step:
             token=event.token,
             assigned_at=event.wall,
             host=event.spot.host,
+            trusted=event.agent_trusted,
         ),
         spot=event.spot,
     )
@@ -170,9 +171,13 @@ def _begin(replica: Replica, event: Started, retry: Retry) -> Step:
 def _spot(replica: Replica, event: Started | Reported) -> Spot | None:
     """Where the attempt runs, as its agent knows by now."""
     spot = replica.spot
-    if spot is None or not event.machine or event.machine == spot.machine:
-        return spot
-    return replace(spot, machine=event.machine, host=event.host or spot.host)
+    if spot is None:
+        return None
+    told = {"owner": event.owner, "platform": event.platform}
+    if event.machine != spot.machine and event.machine:
+        told |= {"machine": event.machine, "host": event.host}
+    news = {key: value for key, value in told.items() if value}
+    return replace(spot, **news) if news else spot
 
 
 def _resume(replica: Replica, event: Resumed, retry: Retry) -> Step:
@@ -218,6 +223,8 @@ def _report_late(replica: Replica, event: Reported, retry: Retry) -> Step:
         effects = (Stop(replica.lease.agent, replica.attempt_id),)
         why = f"attempt {event.attempt.attempt} reported after all"
         after = _stopped(replica, Cause.SUPERSEDED, Blame.NONE, why)
+    # Its voter is the machine where it ran, not the newest attempt's.
+    after = replace(after, spot=_spot(after, event))
     history = past.with_late_success(after.history, event)
     effects += past.stops(replica.attempt_id, history)
     after = _voted(replace(after, history=history), event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from spoolmw.model.attempt import Lease, Ran
 from spoolmw.model.ids import AgentName
@@ -13,6 +13,11 @@ from spoolmw.rules import independence
 from spoolmw.rules.pending import Demand, demand_of_replica
 from spoolmw.rules.placement import Room, could_run, is_apart
 from spoolmw.rules.ready import ReadyQueue, demand_of
+
+#: What an agent asks for whose hosts are anybody's.
+_NOT_TRUSTED: Final = (
+    "it takes only tasks with [redundancy] quorum = 2 or more, and no pickles as results"
+)
 
 
 class _View(NamedTuple):
@@ -226,6 +231,8 @@ def _offer(room: Room, demand: Demand) -> str:
     has = room.capacity
     if not has.slots:
         return f"can take nothing ({room.trouble or 'it has no slots'})"
+    if not has.trusted and not demand.is_guarded:
+        return f"is not trusted: {_NOT_TRUSTED}"
     parts = [_count(has.slots, "slot")]
     if demand.least_memory_bytes and has.memory_bytes:
         parts.append(f"{_size(has.memory_bytes)} of memory")

@@ -1,6 +1,7 @@
 """Starts what the first argument names: `ARCHIVE runner FD DAEMON`, `ARCHIVE worker SETUP`;
 on a host of a cluster `ARCHIVE attach FOLDER`, `ARCHIVE keeper FOLDER`, `ARCHIVE probe FOLDER`;
-in a batch job `ARCHIVE one [FOLDER [SCRATCH]]`, or `ARCHIVE pilot ORDER` for many tasks.
+in a batch job `ARCHIVE one [FOLDER [SCRATCH]]`, or `ARCHIVE pilot ORDER` for many tasks; in a slot
+of a BOINC client `ARCHIVE boinc`.
 
 Each loads only its own part of the package: a worker starts twice as fast without the others.
 """
@@ -19,10 +20,11 @@ _HOMES = {
     "probe": ".probe",
     "one": ".solo",
     "pilot": ".pilot",
+    "boinc": ".boinc",
 }
 _USAGE = (
     "runner FD DAEMON | worker SETUP | attach FOLDER | keeper FOLDER | probe FOLDER"
-    " | one [FOLDER [SCRATCH]] | pilot ORDER"
+    " | one [FOLDER [SCRATCH]] | pilot ORDER | boinc"
 )
 
 

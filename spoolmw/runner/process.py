@@ -74,8 +74,11 @@ def signal_tree(pid: int, number: int, *, root_too: bool) -> int:
     return len(found)
 
 
-def kill_tree(pid: int, *, root_too: bool) -> None:
-    """Kill all that descend from a process, and the process itself if asked."""
+def stop_tree(pid: int, *, root_too: bool) -> Set[int]:
+    """Let all that descend from a process stand still, and itself if asked; returns whom.
+
+    A process that forks meanwhile is found when it is looked again.
+    """
     if root_too:
         send(pid, signal.SIGSTOP)
     seen: Set[int] = set()
@@ -86,7 +89,12 @@ def kill_tree(pid: int, *, root_too: bool) -> None:
         for each in new:
             send(each, signal.SIGSTOP)
         seen.update(new)
-    for each in seen:
+    return seen
+
+
+def kill_tree(pid: int, *, root_too: bool) -> None:
+    """Kill all that descend from a process, and the process itself if asked."""
+    for each in stop_tree(pid, root_too=root_too):
         send(each, signal.SIGKILL)
     if root_too:
         send(pid, signal.SIGKILL)
@@ -131,6 +139,15 @@ def usage(pid: int) -> Usage:
         memory += resident if position == 0 else max(0, resident - shared)
         cpu += int(fields[11]) + int(fields[12])
     return Usage(memory * _PAGE_BYTES, cpu / _TICKS)
+
+
+def spent(pid: int) -> float:
+    """The processor time in seconds of a tree, with that of its ended processes."""
+    ticks = 0
+    for each in [pid, *descendants(pid)]:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            ticks += sum(map(int, _stat(each)[11:15]))
+    return ticks / _TICKS
 
 
 def carrying(marks: Iterable[bytes], *, inside: str = "") -> Iterator[int]:

@@ -27,6 +27,7 @@ TROUBLE = "trouble.json"  #: in `out/`, where no attempt could be run
 #: Exit codes. 0: there is a report. The launcher has the first of them, the order names its own
 #: for "I saved, start me again".
 NO_PYTHON, DAMAGED, UNUSABLE, BROKEN, TERMINATED = 81, 82, 83, 84, 143
+ABORTED = 194  #: nobody wants the attempt any more; the number is BOINC's
 _MOST_ORDER_BYTES = 64 << 20
 _DEVICES = "CUDA_VISIBLE_DEVICES"  #: what the batch system gave this job
 
@@ -56,7 +57,7 @@ class Errand(NamedTuple):
     token: str
     work: List[Any]  #: of a launch frame: one kind with one packet
     files: List[Come]
-    setup: Dict[str, Any]  #: agent, env, umask, interpreters
+    setup: Dict[str, Any]  #: agent, env, umask, interpreters, values
     inherit: List[str]  #: variables of the batch system's that the task has too
     checkpoint_exit: int  #: 0: the batch system takes no checkpoints
     checkpoint_every_s: float
@@ -73,11 +74,10 @@ class Errand(NamedTuple):
         return task, int(replica)
 
 
-def read(folder: str) -> Errand:
-    """The order in a job's folder. Raises Trouble."""
-    path = f"{folder}/{ORDER}"
+def read(folder: str, path: str = "") -> Errand:
+    """The order in a job's folder, or at another path. Raises Trouble."""
     try:
-        with open(path, "rb") as file:
+        with open(path or f"{folder}/{ORDER}", "rb") as file:
             told = json.loads(file.read(_MOST_ORDER_BYTES))
         if told["format"] != FORMAT:
             raise ValueError(f"its format is {told['format']}, this runner knows {FORMAT}")

@@ -21,6 +21,7 @@ from .interpreter import Interpreters
 from .order import FLAGS, HELLO, LOST, SAVES, WORN
 from .outbox import Outbox
 from .pool import Pool
+from .standstill import Standstill
 from .watch import TERM_GRACE_S, Watch, grace_of
 
 _FLAGS = FLAGS[0][0]
@@ -37,7 +38,10 @@ class Runner:
         self._spool: str = setup["spool"]
         env: Dict[str, str] = setup["env"]
         foreign: bool = setup.get("foreign", False)
-        place = Place(self._spool, archive, env, setup["umask"], setup["agent"], foreign)
+        place = Place(
+            *(self._spool, archive, env, setup["umask"], setup["agent"], foreign),
+            values=setup.get("values", ""),
+        )
         self._pool = Pool(
             place,
             setup["slots"],
@@ -45,6 +49,7 @@ class Runner:
             Interpreters(setup["interpreters"], foreign=foreign),
             self._adopt,
         )
+        self._standstill = Standstill(self._pool)
         self._outbox = Outbox(stream)
         self._watch = Watch(self._pool, self._outbox, self._listen)
         self._wanted = selectors.EVENT_READ
@@ -88,6 +93,9 @@ class Runner:
     def _follow(self) -> None:
         """Do what follows from what happened, and tell of it."""
         now = time.monotonic()
+        if self._standstill.is_on:
+            self._flush()
+            return
         if self._look_at and now >= self._look_at:
             self._look_at = self._watch.look(now)
             self._sweep(wait_s=0.0)
@@ -120,6 +128,8 @@ class Runner:
                 self._stop(told, now)
             elif verb == "slots":
                 self._pool.slots = told["slots"]
+            elif verb == "still":
+                self._keep_still(told, now)
             elif verb == "close":
                 self._close(told, now)
             else:
@@ -244,9 +254,15 @@ class Runner:
                 return
             time.sleep(0.0005)
 
+    def _keep_still(self, told: Dict[str, Any], now: float) -> None:
+        """Let all stand still, or go on."""
+        self._look_at = 0.0
+        (self._standstill.begin if told["on"] else self._standstill.end)(now)
+
     # -- ends
 
     def _stop(self, told: Dict[str, Any], now: float) -> None:
+        self._standstill.end(now)  # what stands hears no TERM
         for name in told["attempts"]:
             attempt = self._pool.known.get(name)
             if attempt is None:
@@ -290,6 +306,7 @@ class Runner:
     def _close(self, told: Dict[str, Any], now: float) -> None:
         """Begin nothing more; what runs may end within the grace, after TERM if `at_once`."""
         grace_s: float = told["grace_s"]
+        self._standstill.end(now)
         self._closing = now + grace_s
         for member in self._pool.busy():
             verdict = member.sent[0].verdict

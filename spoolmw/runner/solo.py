@@ -15,8 +15,6 @@ import contextlib
 import json
 import os
 import selectors
-import signal
-import socket
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
@@ -29,43 +27,15 @@ from . import (
     process,
     results,
     sandbox,
-    snapshot,
     tidy,
     wire,
 )
+from .bell import Bell, Wish
+from .printed import Printed
 from .sandbox import Errand, Trouble
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _AFTER_GRACE_S = 5.0  #: for the runner to end what it has killed
 _KEPT_NEWS = ("resumed", "progress")  #: the last of each goes into the report
-
-
-class Bell:
-    """Rings when the batch system wants the job to end."""
-
-    def __init__(self) -> None:
-        self._ear, self._clapper = socket.socketpair()
-        self._ear.setblocking(False)  # noqa: FBT003
-        self._clapper.setblocking(False)  # noqa: FBT003
-        self._has_rung = False
-        signal.set_wakeup_fd(self._clapper.fileno())
-        for number in _SIGNALS:
-            signal.signal(number, self._ring)
-
-    def fileno(self) -> int:
-        return self._ear.fileno()
-
-    @property
-    def has_rung(self) -> bool:
-        return self._has_rung
-
-    def hush(self) -> None:
-        """It was heard."""
-        with contextlib.suppress(BlockingIOError):
-            self._ear.recv(4096)
-
-    def _ring(self, _number: int, _frame: object) -> None:
-        self._has_rung = True
 
 
 class End(NamedTuple):
@@ -82,6 +52,7 @@ class Solo:
         self._errand = errand
         self._bell = bell
         self._root = root
+        self._printed = Printed(root, errand.attempt) if errand.kind.command else None
         task, replica = errand.replica
         self._owner = checkpoint.Owner(f"{root}/{sandbox.CHECKPOINTS}", task, replica)
         self._began = time.time()
@@ -98,6 +69,8 @@ class Solo:
         self._selector.register(self._runner.pidfd, selectors.EVENT_READ, self._bury)
         self._selector.register(bell, selectors.EVENT_READ, self._heed)
         self._tell({"do": "launch", "work": errand.work})
+        if bell.wish is not Wish.GO:  # it rang before anybody listened
+            self._heed()
 
     @property
     def news(self) -> List[Dict[str, Any]]:
@@ -141,8 +114,18 @@ class Solo:
     # -- the batch system
 
     def _heed(self) -> None:
-        """It wants the job to end: what saves its progress has the time for it."""
+        """What it wants now has changed."""
         self._bell.hush()
+        wish = self._bell.wish
+        if wish is Wish.ABORT:
+            self._end = End(sandbox.ABORTED)
+        elif wish is Wish.END:
+            self._begin_end()
+        else:
+            self._tell({"do": "still", "on": wish is Wish.PAUSE})
+
+    def _begin_end(self) -> None:
+        """What saves its progress has the time for it."""
         if self._end_at is None:
             grace_s = self._errand.grace_s
             self._end_at = time.monotonic() + grace_s + _AFTER_GRACE_S
@@ -184,9 +167,12 @@ class Solo:
                 tidy.prune(self._owner, "")
             elif event in _KEPT_NEWS:
                 self._latest[event] = each
+            if self._printed is not None and event in ("checkpointed", "resumed"):
+                self._printed.note()
+            self._bell.news(event, each)
 
     def _ended(self, report: Dict[str, Any]) -> End:
-        by_us = report["outcome"] == "lost" and self._bell.has_rung
+        by_us = report["outcome"] == "lost" and self._bell.wants_end
         return self._given_up() if by_us else End(0, report)
 
     def _bury(self) -> None:
@@ -202,7 +188,7 @@ class Solo:
         if self._end is not None:
             return
         if (
-            self._bell.has_rung or manner == "SIGTERM"
+            self._bell.wants_end or manner == "SIGTERM"
         ):  # some systems signal all processes of a job
             self._end = self._given_up()
             return
@@ -216,9 +202,8 @@ def loss(errand: Errand, ended: results.Ended, began: float) -> Dict[str, Any]:
     return results.report(errand.attempt, errand.token, ended, (began, time.time()))
 
 
-def run(folder: str, scratch: str, archive: str, bell: Bell) -> int:
-    """Run the attempt that the folder's order names; returns the exit code. Raises Trouble."""
-    errand = sandbox.read(folder)
+def run(errand: Errand, folder: str, scratch: str, archive: str, bell: Bell) -> int:
+    """Run the attempt of the folder's order; returns the exit code. Raises Trouble."""
     if parcel.is_there(folder, errand.attempt, errand.token):
         return 0
     try:
@@ -235,7 +220,7 @@ def run(folder: str, scratch: str, archive: str, bell: Bell) -> int:
 def _run(errand: Errand, folder: str, root: str, archive: str, bell: Bell) -> int:
     news: List[Dict[str, Any]] = []
     why = sandbox.lacking(errand, os.environ)
-    if bell.has_rung:
+    if bell.wants_end:
         end = End(sandbox.TERMINATED)
     elif why:
         end = End(0, loss(errand, results.refused(why), time.time()))
@@ -252,7 +237,7 @@ def _run(errand: Errand, folder: str, root: str, archive: str, bell: Bell) -> in
             )
         _bring(errand, folder, root, end.report, news)
     elif end.code == errand.checkpoint_exit:
-        _hand_over(errand, f"{folder}/{sandbox.CHECKPOINTS}", root)
+        _hand_over(errand, root)
     return end.code
 
 
@@ -277,20 +262,15 @@ def _bring(
             raise sandbox.unusable(error) from error
 
 
-def _hand_over(errand: Errand, place: str, root: str) -> None:
+def _hand_over(errand: Errand, root: str) -> None:
     """Leave in `checkpoints/` whole ones only, and what a command printed: all of it travels."""
-    owner = checkpoint.Owner(place, *errand.replica)
+    owner = checkpoint.Owner(f"{root}/{sandbox.CHECKPOINTS}", *errand.replica)
     with contextlib.suppress(OSError):
         for name in os.listdir(owner.folder):
             if name.startswith("."):
                 outputs.remove(f"{owner.folder}/{name}")
-    if not errand.kind.command:
-        return
-    with contextlib.suppress(OSError):  # then it goes on without
-        outputs.fresh(f"{place}/{sandbox.BEFORE}")
-        for name in snapshot.PRINTED:
-            printed = f"{root}/stage/{errand.attempt}.files/{name}"
-            outputs.copy(printed, f"{place}/{sandbox.BEFORE}/{name}", 0o600)
+    if errand.kind.command:
+        Printed(root, errand.attempt).hand_over()
 
 
 def main(argv: List[str], archive: str) -> int:
@@ -301,7 +281,7 @@ def main(argv: List[str], archive: str) -> int:
     folder = os.path.abspath(argv[0] if argv else ".")
     scratch = os.path.abspath(argv[1]) if len(argv) > 1 and argv[1] else folder
     try:
-        return run(folder, scratch, os.path.abspath(archive), bell)
+        return run(sandbox.read(folder), folder, scratch, os.path.abspath(archive), bell)
     except Trouble as error:
         trouble = error
     except Exception as error:  # noqa: BLE001  whatever it is, who started us must hear of it

@@ -19,15 +19,16 @@ def lease_text(lease: Lease | None) -> str | None:
     """A lease as a JSON list."""
     if lease is None:
         return None
+    more = "" if lease.trusted else ",false"
     return (
         f"[{quoted(lease.agent)},{quoted(lease.token)},{lease.assigned_at!r},"
-        f"{lease.started_at!r},{quoted(lease.host)},{quoted(lease.slot)}]"
+        f"{lease.started_at!r},{quoted(lease.host)},{quoted(lease.slot)}{more}]"
     )
 
 
 def lease_of(text: str) -> Lease:
     """The lease that `lease_text` wrote."""
-    agent, token, assigned_at, started_at, host, slot = json.loads(text)
+    agent, token, assigned_at, started_at, host, slot, *more = json.loads(text)
     return Lease(
         agent=AgentName(agent),
         token=token,
@@ -35,6 +36,7 @@ def lease_of(text: str) -> Lease:
         started_at=started_at,
         host=host,
         slot=slot,
+        trusted=not more,
     )
 
 
@@ -47,13 +49,15 @@ def ending_text(ending: Ending | None) -> str | None:
     return (
         f'["{ending.state._value_}","{ending.cause._value_}","{ending.blame._value_}",'
         f"{quoted(ending.message)},{staged},{ending.body_bytes},{quoted(ending.digest)},"
-        f"{'true' if ending.files else 'false'},{copied}]"
+        f"{'true' if ending.files else 'false'},{copied}{'' if ending.trusted else ',false'}]"
     )
 
 
 def ending_of(text: str) -> Ending:
     """The ending that `ending_text` wrote."""
-    state, cause, blame, message, staged, body_bytes, digest, files, copy_of = json.loads(text)
+    state, cause, blame, message, staged, body_bytes, digest, files, copy_of, *more = (
+        json.loads(text)
+    )
     return Ending(
         state=_STATES[state],
         cause=_CAUSES[cause],
@@ -64,6 +68,7 @@ def ending_of(text: str) -> Ending:
         digest=digest,
         files=files,
         copy_of=copy_of,
+        trusted=not more,
     )
 
 
@@ -94,7 +99,8 @@ def history_text(history: tuple[Ran, ...]) -> str | None:
 
 def _ran_text(ran: Ran) -> str:
     exit_code = "null" if ran.exit_code is None else ran.exit_code
-    more = f',"{ran.token}"' if ran.token else ""
+    more = f',"{ran.token}"' if ran.token or not ran.trusted else ""
+    more += "" if ran.trusted else ",false"
     return (
         f'[{ran.attempt},{quoted(ran.agent)},"{ran.outcome._value_}","{ran.cause._value_}",'
         f'"{ran.blame._value_}",{quoted(ran.message)},{exit_code},{quoted(ran.host)},'
@@ -111,7 +117,7 @@ def history_of(text: str) -> tuple[Ran, ...]:
 def _ran_of(  # noqa: PLR0913, PLR0917  # one argument for each element of the list
     attempt: int, agent: str, outcome: str, cause: str, blame: str, message: str,
     exit_code: int | None, host: str, slot: str, started_at: float, ended_at: float,
-    cpu_s: float, memory_bytes: int, token: str = "",
+    cpu_s: float, memory_bytes: int, token: str = "", trusted: bool = True,  # noqa: FBT001, FBT002
 ) -> Ran:  # fmt: skip
     return Ran(
         attempt=attempt,
@@ -128,4 +134,5 @@ def _ran_of(  # noqa: PLR0913, PLR0917  # one argument for each element of the l
         cpu_s=cpu_s,
         memory_bytes=memory_bytes,
         token=token,
+        trusted=trusted,
     )

@@ -14,6 +14,7 @@ from tests.support.pilots import begun, hold, note
 from tests.support.pool import Pool
 from tests.support.poolpilots import PilotSite
 from tests.support.stepdown import being_root_again
+from tests.support.waiting import wait_until
 
 pytestmark = needs_pool
 
@@ -115,6 +116,42 @@ def test_what_ran_on_a_host_that_dies_runs_again_in_another_pilot(pool: Pool) ->
                 pool.wait_for_hosts()
 
 
+def test_what_froze_with_its_host_runs_in_another_pilot_and_is_not_heard_when_it_thaws(
+    pool: Pool,
+) -> None:
+    """HTCondor notices nothing: what is not heard for `give_up` runs elsewhere."""
+    said, flag = pool.shared / "froze", pool.shared / "froze-flag"
+    with PilotSite(pool, name="froze", more='give_up = "3s"\nidle = "1s"') as site:
+        spool = site.spool.options(retries=0)
+        tasks = [spool.submit(hold, n, str(flag), str(said)) for n in range(4)]
+        site.wait_until(lambda: len(begun(said)) == 4)
+        there = site.hosts()
+        host = next(each for each in pool.hosts if each.name in there.values())
+        gone = {job for job, name in there.items() if name == host.name}
+        with being_root_again():
+            host.freeze()
+        try:
+            site.wait_until(lambda: len(begun(said)) == 4 + 2 * len(gone))
+            flag.touch()
+            assert [each.result(60) for each in tasks] == list(range(4))
+            site.wait_until(lambda: not gone & set(site.jobs()))  # by force
+        finally:
+            with being_root_again():
+                host.thaw()
+        site.wait_until(lambda: not site.jobs())
+        with being_root_again():
+            wait_until(lambda: not host.pids_of("condor_starter"), last=site.told)
+        lost, outcomes = 0, set()
+        for each in tasks:
+            *earlier, last = site.attempts(each.id)
+            lost += len(earlier)
+            outcomes |= {(one["outcome"], one["cause"], one["blame"]) for one in earlier}
+            assert last["outcome"] == "success"
+        assert (lost, outcomes) == (2 * len(gone), {("lost", "connection", "host")})
+        assert len(begun(said)) == 4 + lost
+        assert sorted(set(begun(said))) == list(range(4))
+
+
 def test_pilots_work_on_while_the_schedd_is_dead_and_more_come_when_it_is_back(
     pool: Pool,
 ) -> None:
@@ -166,6 +203,37 @@ def test_a_pilot_that_policy_holds_is_removed_and_counts_as_a_failure_with_the_r
         site.wait_until(
             lambda: "no pilots here; ask" in (why := site.why(1)) and "again" in why
         )
+        site.wait_until(lambda: not site.jobs())
+
+
+def test_pilots_come_from_a_schedd_elsewhere_that_sees_nothing_of_the_spool(pool: Pool) -> None:
+    """Orders travel through the schedd; who dies finds them again; all leave the queue."""
+    said, flag = pool.shared / "remote", pool.shared / "remote-flag"
+    with PilotSite(pool, name="remote", more='idle = "1s"', is_remote=True) as site:
+        held = [site.spool.submit(hold, n, str(flag), str(said)) for n in range(6)]
+        site.wait_until(lambda: len(begun(said)) == 6)
+        jobs = sorted(site.jobs())
+        assert len(jobs) == 3
+        site.daemon.kill()
+        flag.touch()
+        later = [site.spool.submit(note, n, str(said)) for n in range(6, 40)]
+        site.daemon.start()
+        assert [each.result(60) for each in held] == list(range(6))
+        assert [each.result(60) for each in later] == [n * n for n in range(6, 40)]
+        assert sorted(begun(said)) == list(range(40)), "each ran once"
+        assert {job for job in site.jobs()} <= set(jobs), "no other was submitted"
+        site.wait_until(lambda: not site.jobs())
+        assert not list((site.folder / "orders").iterdir())
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root")
+def test_the_last_words_of_a_pilot_come_from_a_schedd_elsewhere_too() -> None:
+    with (
+        Pool(hosts=1, is_without_python=True) as pool,
+        PilotSite(pool, name="words", most=1, is_remote=True) as site,
+    ):
+        site.spool.submit(note, 1, str(pool.shared / "said"))
+        site.wait_until(lambda: "no Python from 3.9 on" in site.why(1))
         site.wait_until(lambda: not site.jobs())
 
 

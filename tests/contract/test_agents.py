@@ -1,21 +1,22 @@
-"""What every agent keeps to, whatever runs behind it. A new kind joins with one line in BENCHES."""
+"""What every agent keeps to, whatever runs behind it. A new kind joins with one line in STAGES."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spoolmw import checkpoint, progress
-from spoolmw.agents.condor import CondorAgent
 from spoolmw.agents.contract import Agent
+from spoolmw.agents.contract import Lasting as Adopting
 from spoolmw.agents.fake import FakeAgent
-from spoolmw.agents.pilot import PilotAgent
+from spoolmw.agents.hostrunner import umask
 from spoolmw.agents.registry import make_agent, make_agents
-from spoolmw.agents.ssh import SshAgent
 from spoolmw.config import AgentConfig
 from spoolmw.config import Pool as PoolConfig
 from spoolmw.configpilots import Pilots
@@ -67,7 +68,11 @@ class Stage:
 
     kind = ""
     lasts = False  #: what runs outlives the agent, for the next one to take up
-    tells = True  #: of what runs, what it prints, saves and says of itself
+    tells = (
+        True  #: what an attempt prints and says of itself while it runs, not only at its end
+    )
+    judges = False  #: it sees the staged results and compares them
+    needs: pytest.MarkDecorator | tuple[()] = ()  #: what this machine must have for it
 
     def __init__(self, root: Path) -> None:
         self.bench = Bench(root)
@@ -103,6 +108,9 @@ class Stage:
     def until_it_saved(self, work: Launch) -> None:
         self.heard.wait(lambda: self.heard.progress_of(work))
 
+    def until_it_told(self, work: Launch) -> None:
+        """Work that saved has told of itself by then."""
+
     def _flag(self, work: Launch) -> Path:
         return self.bench.root / f"flag-of-{work.attempt}"
 
@@ -127,13 +135,32 @@ class Stage:
 
 class LocalStage(Stage):
     kind = "local"
+    judges = True
 
 
-class SshStage(Stage):
+class Lasting(Stage):
+    """An agent whose attempts outlive it."""
+
+    lasts = True
+
+    def settings(self) -> AgentConfig:
+        """The section that the agent is of."""
+        raise NotImplementedError
+
+    def serve(self, *work: Launch) -> None:
+        """Have an agent that finds this work from an earlier one."""
+        made = make_agents(self.settings(), self.bench.root, lambda _name: self.heard)
+        [self.agent] = made.values()
+        assert isinstance(self.agent, Adopting)
+        self.agent.adopt(work)
+        wait_until(lambda: self.agent.capacity().slots, last=lambda: self.heard.events)
+
+
+class SshStage(Lasting):
     """A host of its own, with a real sshd, that sees nothing of the spool."""
 
     kind = "ssh"
-    lasts = True
+    needs = needs_hosts
 
     def __init__(self, root: Path) -> None:
         self.bench = Bench(root)
@@ -144,9 +171,8 @@ class SshStage(Stage):
         self.lab.__enter__()
         self.serve()
 
-    def serve(self, *work: Launch) -> None:
-        """Have an agent that finds this work from an earlier one."""
-        settings = AgentConfig(
+    def settings(self) -> AgentConfig:
+        return AgentConfig(
             name="here",
             kind="ssh",
             slots=2,
@@ -154,24 +180,17 @@ class SshStage(Stage):
             ssh_config=str(self.lab.ssh_config),
             python=(sys.executable,),
         )
-        root = self.bench.root
-        [agent] = make_agents(settings, root, lambda _name: self.heard).values()
-        assert isinstance(agent, SshAgent)
-        agent.adopt(work)
-        self.agent = agent
-        wait_until(lambda: agent.capacity().slots, last=lambda: self.heard.events)
 
     def close(self) -> None:
         super().close()
         self.lab.close()
 
 
-class CondorStage(Stage):
+class PoolStage(Lasting):
     """A real pool, of one machine. The agent is an ordinary user, as HTCondor wants it."""
 
     kind = "condor"
-    lasts = True
-    tells = False
+    needs = needs_pool
 
     def __init__(self, root: Path, pool: Pool) -> None:
         self.pool = pool
@@ -182,24 +201,17 @@ class CondorStage(Stage):
         self.heard = self.bench.heard
         self.serve()
 
-    def serve(self, *work: Launch) -> None:
-        """Have an agent that finds this work from an earlier one."""
-        pool = PoolConfig(
+    def section(self, **keys: Any) -> PoolConfig:
+        """What the agent is told of the pool."""
+        return PoolConfig(
             condor_config=str(self.pool.by_user),
             schedd=self.pool.schedd_name,
-            max_jobs=2,
-            max_idle=2,
             request_memory_bytes=64 << 20,
             request_disk_bytes=1 << 20,
             lease_s=20.0,
             submit=(("keep_claim_idle", "30"),),
+            **keys,
         )
-        settings = AgentConfig(name="here", kind="condor", give_up_s=60.0, pool=pool)
-        [agent] = make_agents(settings, self.bench.root, lambda _name: self.heard).values()
-        assert isinstance(agent, CondorAgent)
-        agent.adopt(work)
-        self.agent = agent
-        wait_until(lambda: agent.capacity().slots, last=lambda: self.heard.events)
 
     def close(self) -> None:
         super().close()
@@ -207,11 +219,44 @@ class CondorStage(Stage):
         self.pool.run("condor_rm", "-all", check=False)
 
 
-class PilotStage(Stage):
+class CondorStage(PoolStage):
+    """One job for each attempt."""
+
+    tells = False
+
+    def settings(self) -> AgentConfig:
+        pool = self.section(max_jobs=2, max_idle=2, checkpoint_every_s=0.2)
+        return AgentConfig(name="here", kind="condor", give_up_s=60.0, pool=pool)
+
+    def until_it_saved(self, work: Launch) -> None:
+        self.heard.checkpoint_of(work)
+
+    def until_it_told(self, work: Launch) -> None:
+        self.let_go(work)
+        self.heard.end_of(work)
+
+
+PILOTS = Pilots(listen="127.0.0.1:0", least=1, most=1, idle_s=2.0, vacate_grace_s=1.0)
+
+
+class CondorPilotStage(PoolStage):
+    """A job that has called."""
+
+    def settings(self) -> AgentConfig:
+        return AgentConfig(
+            name="here",
+            kind="condor",
+            slots=2,
+            python=(sys.executable,),
+            pool=self.section(mode="pilot"),
+            pilots=PILOTS,
+        )
+
+
+class PilotStage(Lasting):
     """A batch job that has called: here a process of this machine."""
 
     kind = "process"
-    lasts = True
 
     def __init__(self, root: Path) -> None:
         self.bench = Bench(root)
@@ -220,21 +265,10 @@ class PilotStage(Stage):
         self.shared.mkdir()
         self.serve()
 
-    def serve(self, *work: Launch) -> None:
-        """Have an agent that finds this work from an earlier one."""
-        settings = AgentConfig(
-            name="here",
-            kind="process",
-            slots=2,
-            python=(sys.executable,),
-            pilots=Pilots(listen="127.0.0.1:0", least=1, most=1, idle_s=2.0),
+    def settings(self) -> AgentConfig:
+        return AgentConfig(
+            name="here", kind="process", slots=2, python=(sys.executable,), pilots=PILOTS
         )
-        root = self.bench.root
-        [agent] = make_agents(settings, root, lambda _name: self.heard).values()
-        assert isinstance(agent, PilotAgent)
-        agent.adopt(work)
-        self.agent = agent
-        wait_until(lambda: agent.capacity().slots, last=lambda: self.heard.events)
 
     def close(self) -> None:
         super().close()
@@ -243,6 +277,7 @@ class PilotStage(Stage):
 
 class FakeStage(Stage):
     kind = "fake"
+    judges = True
 
     def launch(self, *work: Launch) -> None:
         assert isinstance(self.agent, FakeAgent)
@@ -269,14 +304,20 @@ class FakeStage(Stage):
         self.agent.finish(work.attempt)
 
 
-Lasting = SshStage | CondorStage | PilotStage
-
-BENCHES: dict[str, Callable[[Path], Stage]] = {
+#: The names of the suite's agents.
+STAGES: dict[str, type[Stage]] = {
     "fake": FakeStage,
     "local": LocalStage,
-    "ssh": SshStage,
     "pilot": PilotStage,
+    "ssh": SshStage,
+    "condor": CondorStage,
+    "condor-pilot": CondorPilotStage,
 }
+
+
+def those(fit: Callable[[type[Stage]], bool] = lambda _: True) -> list[Any]:
+    """The agents that a property is asked of; the docs say of the others that they lack it."""
+    return [pytest.param(name, marks=made.needs) for name, made in STAGES.items() if fit(made)]
 
 
 @pytest.fixture(scope="module")
@@ -286,67 +327,58 @@ def pool() -> Iterator[Pool]:
         yield made
 
 
-def made_on(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Stage:
-    if kind == "condor":
-        made: Pool = request.getfixturevalue("pool")
-        return CondorStage(give(made.user_folder / tmp_path.name) / "spool", made)
-    return BENCHES[kind](tmp_path / "spool")
-
-
-@pytest.fixture(
-    params=[
-        *("fake", "local", "pilot"),
-        pytest.param("ssh", marks=needs_hosts),
-        pytest.param("condor", marks=needs_pool),
-    ],
-)
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    made = made_on(request.param, request, tmp_path)
+@contextlib.contextmanager
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    made = STAGES[request.param]
+    stage: Stage
+    if issubclass(made, PoolStage):
+        pool: Pool = request.getfixturevalue("pool")
+        stage = made(give(pool.user_folder / tmp_path.name) / "spool", pool)
+    else:
+        stage = made(tmp_path / "spool")
     try:
-        yield made
+        yield stage
     finally:
-        made.close()
+        stage.close()
 
 
-@pytest.fixture
-def telling(stage: Stage) -> Stage:
+@pytest.fixture(params=those())
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    with opened(request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=those(lambda each: each.tells))
+def telling(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     """An agent that tells of what runs."""
-    if not stage.tells:
-        pytest.skip("what an attempt says comes with its result")
-    return stage
+    with opened(request, tmp_path) as made:
+        yield made
 
 
-@pytest.fixture
-def ending(stage: Stage) -> Stage:
+@pytest.fixture(params=those(lambda each: not each.lasts))
+def ending(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     """An agent whose attempts end with it."""
-    if stage.lasts:
-        pytest.skip("its attempts outlive it")
-    return stage
+    with opened(request, tmp_path) as made:
+        yield made
 
 
-@pytest.fixture
-def judging(stage: Stage) -> Stage:
+@pytest.fixture(params=those(lambda each: each.judges))
+def judging(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     """An agent that compares results."""
-    if not stage.agent.judges:
-        pytest.skip("it does not see the staged results")
-    return stage
+    with opened(request, tmp_path) as made:
+        yield made
 
 
-@pytest.fixture(
-    params=[
-        "pilot",
-        pytest.param("ssh", marks=needs_hosts),
-        pytest.param("condor", marks=needs_pool),
-    ],
-)
+@pytest.fixture(params=those(lambda each: each.lasts))
 def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lasting]:
     """An agent whose attempts outlive it."""
-    made = made_on(request.param, request, tmp_path)
-    assert isinstance(made, Lasting)
-    try:
+    with opened(request, tmp_path) as made:
         yield made
-    finally:
-        made.close()
+
+
+def test_it_says_of_itself_what_it_can(stage: Stage) -> None:
+    assert stage.agent.judges == stage.judges
+    assert isinstance(stage.agent, Adopting) == stage.lasts
 
 
 def test_it_has_the_slots_that_were_configured(stage: Stage) -> None:
@@ -385,6 +417,14 @@ def test_a_report_comes_when_its_result_stands_whole_in_stage(stage: Stage) -> N
     assert isinstance(end, Reported)
     assert stage.bench.staged(work).stat().st_size == end.body_bytes
     assert stage.bench.result(work).header["task"] == work.attempt.task
+
+
+def test_what_is_staged_may_be_read_by_whom_the_daemons_umask_lets(stage: Stage) -> None:
+    """It is delivered as it is: the group of a spool must be able to read its results."""
+    work = stage.quick()
+    stage.launch(work)
+    stage.heard.end_of(work)
+    assert stage.bench.staged(work).stat().st_mode & 0o777 == 0o666 & ~umask()
 
 
 def test_launching_the_same_attempt_twice_runs_it_once(stage: Stage) -> None:
@@ -484,18 +524,24 @@ def test_the_next_attempt_of_a_stopped_task_runs(stage: Stage) -> None:
     assert stage.heard.end_of(successor).cause is Cause.FINISHED
 
 
-def test_a_checkpoint_is_told_of_when_it_stands_whole(telling: Stage) -> None:
+def test_a_checkpoint_is_told_of_when_it_stands_whole(stage: Stage) -> None:
+    work = stage.saving()
+    stage.launch(work)
+    stage.until_it_saved(work)
+    told = stage.heard.checkpoint_of(work)
+    owner = stored.Owner(str(stage.bench.root / "checkpoints"), work.attempt.task, 0)
+    folder = stage.bench.checkpoint(work, f"1-{told.sequence}")
+    whole = stored.verify(str(folder), owner)
+    assert (told.size_bytes, told.saved_at) == (whole.size_bytes, whole.saved_at)
+    stage.let_go(work)
+    stage.heard.end_of(work)
+
+
+def test_each_checkpoint_is_told_of_while_the_attempt_runs(telling: Stage) -> None:
     work = telling.saving()
     telling.launch(work)
     telling.until_it_saved(work)
-    told = telling.heard.checkpoint_of(work)
-    owner = stored.Owner(str(telling.bench.root / "checkpoints"), work.attempt.task, 0)
-    whole = stored.verify(str(telling.bench.checkpoint(work, "1-1")), owner)
-    assert (told.sequence, told.size_bytes, told.saved_at) == (
-        1,
-        whole.size_bytes,
-        whole.saved_at,
-    )
+    assert telling.heard.checkpoint_of(work).sequence == 1
     telling.let_go(work)
     telling.heard.end_of(work)
 
@@ -510,50 +556,52 @@ def test_progress_is_told_while_the_attempt_runs(telling: Stage) -> None:
     telling.heard.end_of(work)
 
 
-def test_the_next_attempt_says_what_it_goes_on_from(telling: Stage) -> None:
-    work = telling.saving()
-    telling.launch(work)
-    telling.until_it_saved(work)
-    assert telling.heard.resumption_of(work) is None or isinstance(telling.agent, FakeAgent)
-    telling.agent.stop([work.attempt])
-    successor = telling.again(work)
-    telling.launch(successor)
-    telling.until_it_saved(successor)
-    resumed = telling.heard.resumption_of(successor)
+def test_the_next_attempt_says_what_it_goes_on_from(stage: Stage) -> None:
+    work = stage.saving()
+    stage.launch(work)
+    stage.until_it_saved(work)
+    assert stage.heard.resumption_of(work) is None or isinstance(stage.agent, FakeAgent)
+    stage.agent.stop([work.attempt])
+    successor = stage.again(work)
+    stage.launch(successor)
+    stage.until_it_saved(successor)
+    stage.until_it_told(successor)
+    resumed = stage.heard.resumption_of(successor)
     assert resumed is not None
     assert resumed.saved is not None
     assert resumed.saved.order >= (1, 1)
     assert resumed.message == ""
-    telling.let_go(successor)
-    telling.heard.end_of(successor)
+    stage.let_go(successor)
+    stage.heard.end_of(successor)
 
 
-def test_an_attempt_goes_on_from_no_checkpoint_before_since(telling: Stage) -> None:
-    work = telling.saving()
-    telling.launch(work)
-    telling.until_it_saved(work)
-    telling.agent.stop([work.attempt])
-    successor = telling.again(work, since=2)
-    telling.launch(successor)
-    telling.until_it_saved(successor)
-    resumed = telling.heard.resumption_of(successor)
-    assert resumed is None or resumed.saved is None
-    telling.let_go(successor)
-    telling.heard.end_of(successor)
+def test_an_attempt_goes_on_from_no_checkpoint_before_since(stage: Stage) -> None:
+    work = stage.saving()
+    stage.launch(work)
+    stage.until_it_saved(work)
+    stage.agent.stop([work.attempt])
+    successor = stage.again(work, since=2)
+    stage.launch(successor)
+    stage.until_it_saved(successor)
+    stage.until_it_told(successor)
+    resumed = stage.heard.resumption_of(successor)
+    assert resumed is None or resumed.saved is None or resumed.saved.order > (2, 0)
+    stage.let_go(successor)
+    stage.heard.end_of(successor)
 
 
-def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(telling: Stage) -> None:
-    work = telling.saving()
-    telling.launch(work)
-    telling.until_it_saved(work)
-    telling.agent.stop([work.attempt])
-    told = telling.heard.checkpoints_of(work)
-    if isinstance(telling.agent, FakeAgent):
-        telling.agent.save(work.attempt, 2)
-    other = telling.quick()
-    telling.launch(other)
-    telling.heard.end_of(other)
-    assert telling.heard.checkpoints_of(work) == told
+def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(stage: Stage) -> None:
+    work = stage.saving()
+    stage.launch(work)
+    stage.until_it_saved(work)
+    stage.agent.stop([work.attempt])
+    told = stage.heard.checkpoints_of(work)
+    if isinstance(stage.agent, FakeAgent):
+        stage.agent.save(work.attempt, 2)
+    other = stage.quick()
+    stage.launch(other)
+    stage.heard.end_of(other)
+    assert stage.heard.checkpoints_of(work) == told
 
 
 def test_results_are_compared_and_fall_into_classes(judging: Stage) -> None:

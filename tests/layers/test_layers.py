@@ -23,13 +23,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "format": {"errors", "model", "runner"},
     "rules": {"errors", "model"},
     "configpilots": {"format"},
-    "configagents": {"format", "configpilots"},
+    "configpool": {"format"},
+    "configboinc": {"format", "configpilots"},
+    "configagents": {"format", "configpilots", "configpool", "configboinc"},
     "config": {"errors", "format", "model", "configagents"},
     "spooldir": {"errors", "model", "format", "runner"},
     "store": {"errors", "model", "format", "spooldir"},
     "agents": {"errors", "model", "format", "spooldir", "runner", "config"},
     "client": {"errors", "model", "format", "spooldir", "runner"},
-    "ctl": {"errors", "model", "format", "spooldir", "config", "store", "client"},
+    "ctl": {
+        *("errors", "model", "format", "spooldir", "config", "configboinc", "store", "client"),
+        "agents",  # accounts and keys of clients: files that no daemon is needed for
+    },
     "daemon": {
         *("errors", "model", "format", "rules", "config"),
         *("spooldir", "store", "agents", "runner"),
@@ -45,6 +50,7 @@ HOMES: dict[str, set[str]] = {
     "cloudpickle": {"format", "runner"},
     "paramiko": {"agents"},
     "cryptography": {"agents"},
+    "aiohttp": {"agents"},
     "htcondor2": {"agents"},
     "classad2": {"agents"},
     "click": {"ctl"},
@@ -99,6 +105,14 @@ def test_ctl_knows_of_the_store_only_its_reports() -> None:
         if module.layer == "ctl":
             found = {name for name in own_imports(module) if name.startswith("spoolmw.store")}
             assert found <= {"spoolmw.store", "spoolmw.store.reports"}, module.name
+
+
+def test_ctl_knows_of_agents_only_accounts_and_keys() -> None:
+    known = {f"spoolmw.agents.boinclink.{each}" for each in ("accounts", "brief", "signing")}
+    for module in modules():
+        if module.layer == "ctl":
+            found = {name for name in own_imports(module) if name.startswith("spoolmw.agents")}
+            assert found <= known | {"spoolmw.agents", "spoolmw.agents.boinclink"}, module.name
 
 
 @pytest.mark.parametrize("module", modules(), ids=by_name)

@@ -36,7 +36,7 @@ PORT = 9618  #: of the collector
 SUBMITTER = "tester@test"  #: who a token makes of its holder
 
 #: Removes the pool's folder when who made it is gone, and the members after that.
-_SWEEPER = """\
+SWEEPER = """\
 import os, shutil, sys, time
 sys.stdin.read()
 for _ in range(300):
@@ -74,7 +74,7 @@ class Pool:
         """
         self.folder = Path(tempfile.mkdtemp(prefix="spoolmw-pool-", dir="/tmp"))
         self._sweeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _SWEEPER, str(self.folder)],
+            [sys.executable, "-I", "-S", "-c", SWEEPER, str(self.folder)],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spoolmw.config import AgentConfig, Config, Disk, Hooks, Intake, Retention, parse
+from spoolmw.config import AgentConfig, Boinc, Config, Disk, Hooks, Intake, Retention, parse
 from spoolmw.errors import BadConfig
 
 FULL = b"""\
@@ -308,7 +308,70 @@ def test_what_pilots_of_a_pool_cannot_have_is_refused(old: str, new: str, says: 
     assert says in f"{error.what} {error.why} {error.fix}"
 
 
-def test_keys_of_condor_are_refused_elsewhere() -> None:
+@pytest.mark.parametrize(
+    ("key", "kinds"),
+    [("max_idle = 4", "kind condor has"), ("max_jobs = 4", "kind condor or boinc has")],
+)
+def test_keys_of_condor_are_refused_elsewhere(key: str, kinds: str) -> None:
     with pytest.raises(BadConfig) as error:
-        parse(b"[agents.local]\nmax_jobs = 4\n", SOURCE)
-    assert "only an agent of kind condor" in str(error.value)
+        parse(f"[agents.local]\n{key}\n".encode(), SOURCE)
+    assert f"only an agent of {kinds} this key" in str(error.value)
+
+
+BOINC = """
+[agents.lab]
+kind = "boinc"
+listen = "0.0.0.0:8090"
+url = "http://spool.lab.example:8090/grid/"
+deadline = "6h"
+per_core = 3
+trusted = false
+python = ["/usr/bin/python3.11"]
+
+[agents.lab.preferences]
+run_if_user_active = true
+max_ncpus_pct = 50
+"""
+
+
+def test_an_agent_of_kind_boinc_has_keys_of_its_own() -> None:
+    [agent] = parse(BOINC.encode(), SOURCE).agents
+    assert agent.boinc == Boinc(
+        listen="0.0.0.0:8090",
+        url="http://spool.lab.example:8090/grid/",
+        deadline_s=21_600.0,
+        per_core=3,
+        preferences=(("run_if_user_active", "1"), ("max_ncpus_pct", "50")),
+    )
+    assert agent.python == ("/usr/bin/python3.11",)
+    assert agent.give_up_s == 86_400.0
+    assert not agent.boinc.is_trusted
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("http://spool.lab.example:8090/grid/", "http://localhost:8090/grid/", "a dot"),
+        ("http://spool.lab.example:8090/grid/", "http://10.0.0.1/grid", "does not end in"),
+        ("http://spool.lab.example:8090/grid/", "spool.lab.example/", "http://"),
+        ("http://spool.lab.example:8090/grid/", "http://a.b:99999/", "port"),
+        ("http://spool.lab.example:8090/grid/", "http://a.b/x?y/", "one of"),
+        ("http://spool.lab.example:8090/grid/", "http://a.b/ü/", "a URL was expected"),
+        ("per_core = 3", "slots = 3", "max_waiting"),
+        ("per_core = 3", 'owner = "ann"', "account add"),
+        ("per_core = 3", 'runner_python = "bundle"', "say bundle"),
+        ("per_core = 3", "per_cor = 3", 'did you mean "per_core"'),
+        ("per_core = 3", "schedd = 'x'", "only an agent of kind condor"),
+        ("per_core = 3", 'platforms = ["linux"]', "platform"),
+        ("trusted = false", 'trusted = "no"', "true or false"),
+        ("max_ncpus_pct = 50", "max_cpus_pct = 50", 'did you mean "max_ncpus_pct"'),
+        ("max_ncpus_pct = 50", "max_ncpus_pct = -1", "between"),
+        ("run_if_user_active = true", "run_if_user_active = 1", "true or false"),
+    ],
+)
+def test_what_an_agent_of_kind_boinc_cannot_have_is_refused(
+    old: str, new: str, says: str
+) -> None:
+    error = refusal(BOINC.replace(old, new))
+    assert says in f"{error.what} {error.why} {error.fix}"
+    assert "line" in error.what

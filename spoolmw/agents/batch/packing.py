@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spoolmw.agents.carrier import giving
 from spoolmw.agents.carrier.book import Given
@@ -42,6 +42,7 @@ class Manner:
     env: Mapping[str, str] = field(default_factory=dict)  #: over what is on the host
     umask: int = 0o022
     interpreters: Sequence[str] = ()  #: for calls, tried on the host in this order
+    setup: Mapping[str, Any] = field(default_factory=dict)  #: what else the runner is told
     inherit: Sequence[str] = INHERITED
     shared_files: bool = False  #: the hosts see the spool under the same path
     checkpoint_exit: int = 0  #: the code that says "start me again"; 0: there is none
@@ -108,14 +109,8 @@ class Packer:
 
     def _gather(self, given: Given, folder: Path) -> list[sandbox.Come]:
         """The task's file, its inputs and the values that it takes."""
-        come = [self._bring(given.path, TASK, folder)]
-        header = giving.interesting(f"{self._root}/{given.path}")
-        inputs = (header.get("files") or {}).get("inputs") or ()
-        for digest in dict.fromkeys(each["sha256"] for each in inputs):
-            come.append(self._bring(f"inputs/{digest}", digest, folder, digest))
-        for task in dict.fromkeys(header.get("takes") or ()):
-            come.append(self._bring(f"values/{task}", task, folder))
-        return come
+        needed = needs(self._root, given.path)
+        return [self._bring(each.place, each.name, folder, each.digest) for each in needed]
 
     def _bring(self, place: str, name: str, folder: Path, digest: str = "") -> sandbox.Come:
         path = str(self._root / place)
@@ -155,24 +150,56 @@ class Packer:
         return found.size_bytes
 
     def _order(self, given: Given, packet: str, come: list[sandbox.Come], folder: Path) -> None:
-        manner = self._manner
-        told = {
-            "format": sandbox.FORMAT,
-            "work": [[given.kind, [packet]]],
-            "files": [list(each) for each in come],
-            "setup": {
-                "agent": manner.agent,
-                "env": dict(manner.env),
-                "umask": manner.umask,
-                "interpreters": list(manner.interpreters),
-            },
-            "inherit": list(manner.inherit),
-            "checkpoint_exit": manner.checkpoint_exit,
-            "checkpoint_every_s": manner.checkpoint_every_s,
-            "grace_s": manner.grace_s,
-        }
         with open(folder / sandbox.ORDER, "xb", opener=_private) as file:
-            file.write(json.dumps(told, separators=(",", ":")).encode())
+            file.write(order_of(self._manner, given.kind, packet, come))
+
+
+class Needed(NamedTuple):
+    """A file of the spool that an attempt needs."""
+
+    place: str  #: in the spool
+    name: str  #: a plain one, for where it travels to
+    digest: str = ""  #: SHA-256, where the name of the place says it
+
+
+def needs(root: Path, path: str) -> list[Needed]:
+    """What the task with the file `path` needs: that, its inputs, and the values that it takes.
+
+    Raises OSError, reading.Damaged.
+    """
+    header = giving.interesting(f"{root}/{path}")
+    inputs = (header.get("files") or {}).get("inputs") or ()
+    digests = dict.fromkeys(each["sha256"] for each in inputs)
+    tasks = dict.fromkeys(header.get("takes") or ())
+    return [
+        Needed(path, TASK),
+        *(Needed(f"inputs/{digest}", digest, digest) for digest in digests),
+        *(Needed(f"values/{task}", task) for task in tasks),
+    ]
+
+
+def order_of(
+    manner: Manner, kind: Mapping[str, Any], packet: str, come: Sequence[sandbox.Come]
+) -> bytes:
+    """What stands in the order of an attempt."""
+    setup = {
+        "agent": manner.agent,
+        "env": dict(manner.env),
+        "umask": manner.umask,
+        "interpreters": list(manner.interpreters),
+        **manner.setup,
+    }
+    told = {
+        "format": sandbox.FORMAT,
+        "work": [[kind, [packet]]],
+        "files": [list(each) for each in come],
+        "setup": setup,
+        "inherit": list(manner.inherit),
+        "checkpoint_exit": manner.checkpoint_exit,
+        "checkpoint_every_s": manner.checkpoint_every_s,
+        "grace_s": manner.grace_s,
+    }
+    return json.dumps(told, separators=(",", ":")).encode()
 
 
 def _link(source: str, target: str) -> None:

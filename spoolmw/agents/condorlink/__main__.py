@@ -1,32 +1,19 @@
-"""`python -m spoolmw.agents.condorlink PPID FD`: serves one agent, and ends with the daemon."""
+"""`python -m spoolmw.agents.condorlink PPID FD`: serves one agent."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import socket
 import sys
 import warnings
 
+from spoolmw.agents.carrier import serving
 from spoolmw.agents.condorlink.condorlink import CondorLink
-from spoolmw.runner import process, wire
 
 
-def main(argv: list[str]) -> int:
-    """Serve until the socket is closed."""
-    process.die_with_parent(signal.SIGKILL)
-    if os.getppid() != int(argv[0]):
-        return 1  # the daemon died before its death could be watched
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.umask(0o077)
-    warnings.simplefilter("ignore")  # condor_submit's remarks on single lines
-    sock = socket.socket(fileno=int(argv[1]))
-    sock.set_inheritable(False)
-    with sock, contextlib.suppress(wire.Closed):
-        CondorLink(sock).run()
-    return 0
+def _serve(sock: socket.socket) -> None:
+    CondorLink(sock).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    warnings.simplefilter("ignore")  # condor_submit's remarks on single lines
+    sys.exit(serving.main(sys.argv[1:], _serve))

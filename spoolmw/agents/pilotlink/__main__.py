@@ -1,22 +1,17 @@
-"""`python -m spoolmw.agents.pilotlink PPID FD...`: serves a section's seats, one for each socket, and
-ends with the daemon. Pilots go on."""
+"""`python -m spoolmw.agents.pilotlink PPID FD...`: serves a section's seats, one for each socket.
+Pilots outlive it."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import socket
 import sys
 import threading
 from typing import Any
 
+from spoolmw.agents.carrier import serving
 from spoolmw.agents.pilotlink.brief import Section
 from spoolmw.agents.pilotlink.office import SectionOffice
 from spoolmw.agents.pilotlink.seat import SeatLink
-from spoolmw.runner import process, wire
-
-_SWITCH_S = 0.001  #: between threads: small frames shall not wait behind a large body
 
 
 class Door:
@@ -27,7 +22,11 @@ class Door:
         self._lock = threading.Lock()
         self._office: SectionOffice | None = None
 
-    def enter(self, seat: SeatLink, told: dict[str, Any]) -> SectionOffice:
+    def serve(self, sock: socket.socket) -> None:
+        """Serve the seat at the end of this socket. Raises wire.Closed at the end."""
+        SeatLink(sock).run(self._enter)
+
+    def _enter(self, seat: SeatLink, told: dict[str, Any]) -> SectionOffice:
         with self._lock:
             if self._office is None:
                 self._office = SectionOffice(Section(**told), self._count)
@@ -36,31 +35,5 @@ class Door:
         return office
 
 
-def main(argv: list[str]) -> int:
-    """Serve until every socket is closed."""
-    process.die_with_parent(signal.SIGKILL)
-    if os.getppid() != int(argv[0]):
-        return 1  # the daemon died before its death could be watched
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.setswitchinterval(_SWITCH_S)
-    os.umask(0o077)
-    door = Door(len(argv) - 1)
-    threads = [
-        threading.Thread(target=_serve, args=(socket.socket(fileno=int(fd)), door), daemon=True)
-        for fd in argv[1:]
-    ]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    return 0
-
-
-def _serve(sock: socket.socket, door: Door) -> None:
-    sock.set_inheritable(False)
-    with sock, contextlib.suppress(wire.Closed):
-        SeatLink(sock).run(door.enter)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(serving.main(sys.argv[1:], Door(len(sys.argv) - 2).serve))

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from spoolmw.agents.condor import PoolLedger
 from spoolmw.agents.condorsite import environment, spool_id
+from spoolmw.agents.engineagent import EngineLedger
 from spoolmw.agents.registry import make_agents
 from spoolmw.config import AgentConfig, Pool
 from spoolmw.errors import BadConfig
 from spoolmw.model.agent import Launch
 from spoolmw.model.ids import AttemptId, TaskId
-from spoolmw.model.spec import Place, Resources, Spec
+from spoolmw.model.spec import Resources, Spec
 
 POOL = AgentConfig(name="pool", kind="condor")
 
@@ -27,7 +27,7 @@ def refusal(root: Path) -> BadConfig:
 
 
 def a_launch(number: int, **changes: object) -> Launch:
-    spec = Spec(name="t", resources=Resources(cpus=2), place=changes.pop("place", Place()))  # type: ignore[arg-type]
+    spec = Spec(name="t", resources=Resources(cpus=2))
     attempt = AttemptId(TaskId(f"{number:032x}"), 0, 1)
     return Launch(attempt=attempt, token="f" * 32, path="active/t", spec=spec, **changes)  # type: ignore[arg-type]
 
@@ -71,12 +71,12 @@ def test_htcondors_package_is_told_where_the_pool_is() -> None:
 
 
 def test_jobs_are_told_where_they_may_run() -> None:
-    ledger = PoolLedger("")
+    ledger = EngineLedger("")
     groups, _ = ledger.take(
         [
             a_launch(1),
             a_launch(2, avoid=("h1.test",)),
-            a_launch(3, place=Place(platform="linux-aarch64")),
+            a_launch(3, platform="linux-aarch64"),
         ]
     )
     kinds = [kind for kind, _ in groups]
@@ -88,7 +88,7 @@ def test_jobs_are_told_where_they_may_run() -> None:
 
 
 def test_what_waits_for_a_machine_again_does_not_count_as_running() -> None:
-    ledger = PoolLedger("")
+    ledger = EngineLedger("")
     ledger.take([a_launch(1), a_launch(2)])
     names = list(ledger.live())
     where = {"slot": "slot1", "pid": 0, "host": "h1.test", "machine": "condor h1.test"}

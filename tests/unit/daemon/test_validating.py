@@ -41,10 +41,7 @@ class Court:
         self.agent = FakeAgent(LOCAL, root, settings, self.heard)
         self.agents = {LOCAL: self.agent}
         self.table = Table()
-        self.trusted = {"local"}
-        self.validating = Validating(
-            self.layout, self.agents, self.table, trusts=lambda name: name in self.trusted
-        )
+        self.validating = Validating(self.layout, self.agents, self.table)
 
     def asks(
         self, seq: int = 1, wish: Redundancy = CLOSE, values: tuple[Any, ...] = (1, 1)
@@ -184,8 +181,14 @@ def test_a_pickle_among_them_is_left_to_a_worker(court: Court) -> None:
 def test_results_of_an_agent_that_is_not_trusted_are_looked_at_by_a_worker(
     court: Court,
 ) -> None:
-    court.trusted.clear()
-    court.asks(wish=a_wish(), values=(1, 1))
+    wanted = court.asks(wish=a_wish(), values=(1, 1))
+    task = court.task(wanted)
+    assert task.ballot is not None
+    replicas = tuple(
+        replace(each, history=tuple(replace(ran, trusted=False) for ran in each.history))
+        for each in task.ballot.replicas
+    )
+    court.table.put(task, replace(task, ballot=replace(task.ballot, replicas=replicas)))
     court.validating.turn(NOW)
     [launch] = court.agent.launched
     assert launch.judging is not None
@@ -224,7 +227,7 @@ def test_the_death_of_an_agent_is_no_fault_of_the_validator(court: Court) -> Non
 
 
 def test_without_an_agent_that_judges_somebody_is_told(court: Court) -> None:
-    lonely = Validating(court.layout, {}, court.table, trusts=lambda _: True)
+    lonely = Validating(court.layout, {}, court.table)
     wanted = court.asks()
     lonely.order(wanted)
     lonely.turn(NOW)

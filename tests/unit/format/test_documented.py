@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spoolmw import config, configagents
+from spoolmw import config, configagents, configboinc, configpool
 from spoolmw.format.arrayheader import ARRAY
 from spoolmw.format.schema import PLAIN, SECTIONS
 from spoolmw.format.taskfile import read_header
@@ -85,7 +85,13 @@ def test_every_key_of_the_configuration_is_on_its_page() -> None:
 
 def test_every_key_of_a_pool_is_on_the_page_of_the_configuration() -> None:
     text = (DOCS / "configuration.md").read_text().partition('of `kind = "condor"`')[2]
-    for key in configagents._POOL:
+    for key in configpool.POOL:
+        assert f"`{key}`" in text or f"agents.NAME.{key}]" in text, key
+
+
+def test_every_key_of_an_agent_of_kind_boinc_is_on_the_page_of_the_configuration() -> None:
+    text = (DOCS / "configuration.md").read_text().partition('of `kind = "boinc"`')[2]
+    for key in configboinc.BOINC:
         assert f"`{key}`" in text or f"agents.NAME.{key}]" in text, key
 
 

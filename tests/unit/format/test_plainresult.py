@@ -27,16 +27,16 @@ def _body(tmp_path: Any, *, name: str = "f", out: str = "") -> bytes:
     return bytes((tmp_path / "staged").read_bytes())
 
 
-def _whole(body: bytes, *, message: str = "") -> bytes:
+def _whole(body: bytes, *, message: str = "", trusted: bool = True) -> bytes:
     said: Any = lambda word: Some(_value_=word)  # noqa: E731
     ran = Some(
         attempt=1, agent="local", host="h", slot="local-1", outcome=said("success"),
-        cause=said("finished"), blame=said(""), message="", exit_code=None,
+        cause=said("finished"), blame=said(""), message="", exit_code=None, trusted=True,
         started_at=1.7e9, ended_at=1.7e9 + 0.25, cpu_s=0.01, memory_bytes=4096,
     )  # fmt: skip
     ending = Some(
         state=TaskState.DONE, cause=said("finished"), blame=said(""), message=message,
-        digest=hashlib.sha256(body).hexdigest(), copy_of="", staged="x",
+        digest=hashlib.sha256(body).hexdigest(), copy_of="", staged="x", trusted=trusted,
     )  # fmt: skip
     task: Any = Some(
         id=ID, spec=Some(name="f", key=""), box="", result_name="results/f.result",
@@ -94,3 +94,11 @@ def test_a_report_written_by_hand_reads_as_one_of_the_encoder() -> None:
     assert json.loads(results.encoded(report)) == report
     report["exit_code"] = 0
     assert json.loads(results.encoded(report)) == report
+
+
+def test_what_no_trusted_host_wrote_says_so_and_takes_the_strict_way(tmp_path: Any) -> None:
+    data = _whole(_body(tmp_path), trusted=False)
+    assert read_plain(data) is None
+    strict = parse(data, "x")
+    assert strict.trailer is not None
+    assert strict.trailer["trusted"] is False

@@ -11,7 +11,7 @@ from spoolmw.model.effects import Discard, Judge, StartReplica, Stop
 from spoolmw.model.events import Cancelled, Started
 from spoolmw.model.host import Mark
 from spoolmw.model.redundancy import Validator
-from spoolmw.model.replica import Phase
+from spoolmw.model.replica import Phase, Spot
 from spoolmw.model.voting import Accepted, DeadlinePassed, GivenUp, Granted, JudgingFailed
 from spoolmw.rules import independence
 from spoolmw.rules.ballot import JUDGINGS_AT_MOST, owed, step
@@ -407,6 +407,23 @@ def test_a_platform_is_followed_before_its_result_is_there() -> None:
         a_placement(0, spot=a_spot(0, platform="linux-x86_64")),
     )
     assert not independence.may_run(ballot, 1, a_spot(1, platform="linux-aarch64"))
+
+
+def test_whose_platform_nobody_knows_yet_may_take_it_and_is_told_which() -> None:
+    ballot = after(
+        a_ballot(a_wish(alike="platform")),
+        a_placement(0, spot=a_spot(0, platform="linux-x86_64")),
+    )
+    needs = independence.apart(ballot, 1)
+    assert needs.seat(Spot(machine=""), 1) == Spot(machine="")
+    assert needs.seat(a_spot(1, platform="linux-aarch64"), 1) is None
+
+
+def test_at_an_agent_that_is_not_trusted_no_replica_runs_alone() -> None:
+    ballot = a_ballot(a_wish(adaptive=True))
+    event = a_placement(0, trusted=True, agent_trusted=False)
+    assert not after(ballot, event).alone
+    assert after(ballot, replace(event, agent_trusted=True)).alone
 
 
 # After a crash

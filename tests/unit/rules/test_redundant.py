@@ -294,6 +294,20 @@ def test_the_hosts_of_those_that_agree_are_marked_in_the_step_that_decides() -> 
     assert more == ()
 
 
+@pytest.mark.parametrize("trusted", [(True, True), (False, True), (False, False)])
+def test_a_result_is_trusted_as_the_agent_was_that_brought_it(
+    trusted: tuple[bool, bool],
+) -> None:
+    task = QUEUED
+    for number in (0, 1):
+        placed = a_placement(number, agent_trusted=trusted[number])
+        task = after(task, placed, a_success(number))
+    task = after(task, judged(task, a_class(0, 1)))
+    assert ballot_of(task).canonical == 0
+    assert task.ending is not None
+    assert task.ending.trusted is trusted[0]
+
+
 def test_a_missed_deadline_is_a_mark_and_a_replacement() -> None:
     silent, effects = step(ONE_REPORTED, DeadlinePassed(at=NOW, attempt=an_id(1)))
     assert effects == (Score(a_spot(1), Mark.SILENT),)

@@ -13,7 +13,7 @@ from spoolmw.model.attempt import Blame, Cause, Outcome
 from spoolmw.model.effects import Discard, StartReplica, Stop, Trim
 from spoolmw.model.events import Started
 from spoolmw.model.ids import AttemptId
-from spoolmw.model.replica import Replica, ReplicaState, Verdict
+from spoolmw.model.replica import Replica, ReplicaState, Spot, Verdict
 from spoolmw.model.voting import DeadlinePassed, Dropped, FoundUnfit, Placed, Sentenced
 from spoolmw.rules.replica import TRANSITIONS, Event, is_ignored, step, unwanted
 from tests.unit.rules.ballots import (
@@ -147,6 +147,41 @@ def test_an_attempt_that_was_given_up_may_report_and_a_newer_one_is_stopped() ->
     assert (after.state, after.staged) == (S.REPORTED, an_id(attempt=1))
     assert effects == (Stop(LOCAL, an_id(attempt=2)), Discard(an_id(attempt=2)))
     assert [ran.outcome for ran in after.history] == [Outcome.SUCCESS, Outcome.STOPPED]
+
+
+def test_a_late_result_is_the_vote_of_the_machine_where_it_ran() -> None:
+    running = a_running_replica(2, history=(a_given_up_attempt(1),))
+    late = a_success(attempt=1, machine="another", host="pc77", owner="bea", platform="p")
+    after, _ = step(running, late, NO_RETRY)
+    assert after.spot == a_spot(machine="another", host="pc77", owner="bea", platform="p")
+
+
+def test_an_attempt_may_tell_only_when_it_runs_where_and_whose_host_that_is() -> None:
+    waiting = a_running_replica(spot=Spot(machine=""))
+    told = Started(
+        at=NOW,
+        attempt=an_id(),
+        started_at=WALL,
+        host="pc03",
+        machine="boinc lab/3",
+        owner="ann",
+        platform="linux-x86_64",
+    )
+    after, _ = step(waiting, told, NO_RETRY)
+    assert after.spot == Spot(
+        machine="boinc lab/3", host="pc03", owner="ann", platform="linux-x86_64"
+    )
+
+
+def test_an_attempt_remembers_whether_its_agent_was_trusted() -> None:
+    untrusted = a_placement(agent_trusted=False)
+    running, _ = step(a_replica(), untrusted, NO_RETRY)
+    for event in (a_success(), a_loss(), an_error()):
+        after, _ = step(running, event, NO_RETRY)
+        assert [ran.trusted for ran in after.history] == [False]
+    again, _ = step(step(running, a_loss(), NO_RETRY)[0], a_placement(attempt=2), NO_RETRY)
+    late, _ = step(again, a_success(), NO_RETRY)
+    assert [ran.trusted for ran in late.history] == [False, True]
 
 
 def test_what_was_given_up_is_stopped_when_another_attempt_has_the_result() -> None:

@@ -26,6 +26,7 @@ from spoolmw.model.voting import (
 from spoolmw.store.journal import Changed, Journal
 from spoolmw.store.newboot import SHIFTS
 from spoolmw.store.reports import Reports
+from spoolmw.store.texts import ending_of, ending_text
 from tests.unit.rules.ballots import a_class, a_loss, a_placement, a_success, an_id
 from tests.unit.rules.builders import NOW
 from tests.unit.rules.test_redundant import AGREED
@@ -33,6 +34,7 @@ from tests.unit.store.builders import (
     BOOT,
     WALL,
     a_full_ballot,
+    a_ran,
     a_reported_replica,
     a_running_replica,
     a_task,
@@ -95,6 +97,22 @@ class TestRoundTrip:
         for field in fields(Replica):
             found = {getattr(each, field.name) for each in ballot.replicas[:2]}
             assert field.name == "task" or found != {getattr(new, field.name)}, field.name
+
+    def test_what_no_trusted_agent_has_or_left_stays_marked(self, journal: Journal) -> None:
+        task = a_task_with_votes()
+        replica = a_running_replica(task)
+        assert replica.lease is not None
+        history = tuple(
+            replace(ran, trusted=False, token=token)
+            for ran, token in ((a_ran(1), ""), (a_ran(2), "a" * 32))
+        )
+        lease = replace(replica.lease, trusted=False)
+        task = with_replica(task, replace(replica, lease=lease, history=history))
+        task = replace(task, state=TaskState.RUNNING)
+        commit(journal, submitted(task))
+        assert journal.get(task.id) == task
+        ending = an_ending(staged=task.attempt_id, trusted=False)
+        assert ending_of(str(ending_text(ending))) == ending
 
     def test_an_attempt_that_may_yet_report_can_prove_itself_after_a_restart(
         self, journal: Journal

@@ -1,0 +1,147 @@
+"""The application as clients get it: its files, signed, and the number of its version.
+
+Rule: a client never fetches a file of a known name again, nor looks at a version of a known number
+again. So names tell the content, and what is another program has another number, for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from spoolmw.agents import boincapp, pythonbundle
+from spoolmw.agents.boinclink.matching import PLATFORMS
+from spoolmw.agents.boinclink.records import Host
+from spoolmw.agents.boinclink.reply import AppFile, AppVersion
+from spoolmw.agents.boinclink.signing import PRIVATE, KeyPair
+from spoolmw.runner import boincslot
+from spoolmw.spooldir.publish import publish
+
+SECRET = "upload_secret"  # noqa: S105  a file's name
+BUNDLED = "python"  #: the plan class of the application that brings a Python
+_BUNDLE_NAME = re.compile(r"[^A-Za-z0-9_.-]")
+_KEPT = 20  #: files of earlier versions; a client may be about to fetch one
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file of the application that lies in `app/`."""
+
+    name: str
+    nbytes: int
+    md5: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A Python that travels, and the sort of machine that it runs on."""
+
+    file: Published
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    number: int
+    files: tuple[tuple[Published, str], ...]  #: each with what the program calls it
+
+
+class Application:
+    """What clients run."""
+
+    def __init__(self, home: Path, keys: KeyPair, number_of: Callable[[str], int]) -> None:
+        """Publishes the program, if need be. `number_of` gives a version by its digest."""
+        self._folder = home / "app"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._keys = keys
+        self._number_of = number_of
+        self._program = self._put(boincapp.file_name(), boincapp.application())
+        self._plain = self._version(((self._program, ""),))
+        self._bundled: _Version | None = None
+        self._machine = ""
+
+    def pack_bundle(self) -> Bundle:
+        """The file that brings a Python; takes some seconds the first time, in any thread.
+        Raises AgentError, OSError."""
+        made = pythonbundle.publish(self._folder.parent / "python")
+        name = _BUNDLE_NAME.sub("-", made.path.name)
+        return Bundle(self._put(name, made.path.read_bytes()), made.machine)
+
+    def bundle(self, made: Bundle) -> None:
+        """Have the version that brings a Python. Raises RecordsTrouble."""
+        self._bundled = self._version(((self._program, ""), (made.file, boincslot.BUNDLE)))
+        self._machine = made.machine
+
+    def plan_of(self, host: Host, wish: str) -> str:
+        """The plan class that fits a host; `wish` is "auto", "never" or "always"."""
+        if self._bundled is None or wish == "never":
+            return ""
+        if PLATFORMS.get(host.client_platform) != f"linux-{self._machine}":
+            return ""
+        return BUNDLED if wish == "always" or host.needs_bundle else ""
+
+    def version(self, plan: str, host: Host, url: str) -> AppVersion:
+        """The application for this host; `url` is where its files are fetched."""
+        version = self._bundled if plan and self._bundled else self._plain
+        return AppVersion(
+            number=version.number,
+            platform=host.client_platform,
+            plan_class=plan,
+            flops=host.flops if host.flops > 0 else 1e9,
+            files=tuple(
+                AppFile(
+                    name=each.name,
+                    url=f"{url}{each.name}",
+                    md5=each.md5,
+                    nbytes=each.nbytes,
+                    signature=each.signature,
+                    is_main=each is self._program,
+                    open_name=open_name,
+                )
+                for each, open_name in version.files
+            ),
+        )
+
+    def files(self) -> dict[str, Path]:
+        """All that clients may ask for, by name; older versions too."""
+        return {each.name: each for each in self._folder.iterdir() if each.name[0] != "."}
+
+    def tidy(self) -> None:
+        """Remove what is much older."""
+        ages = sorted((each.stat().st_mtime, each) for each in self.files().values())
+        for _, path in ages[: max(0, len(ages) - _KEPT)]:
+            path.unlink(missing_ok=True)
+
+    def _version(self, files: tuple[tuple[Published, str], ...]) -> _Version:
+        told = " ".join(f"{each.name} {each.md5} {name}" for each, name in files)
+        return _Version(self._number_of(hashlib.sha256(told.encode()).hexdigest()), files)
+
+    def _put(self, name: str, data: bytes) -> Published:
+        path = self._folder / name
+        if not path.exists() or path.read_bytes() != data:
+            publish(data, path, tmp=self._folder, mode=0o600)
+        os.utime(path)
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return Published(name, len(data), md5, self._keys.sign(md5))
+
+
+def keys_in(folder: Path) -> KeyPair:
+    """The key that signs the application; made at the first call. Raises OSError, BadKey."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (folder / PRIVATE).exists():
+        KeyPair.generate().save(folder)
+    return KeyPair.load(folder / PRIVATE)
+
+
+def secret_in(folder: Path) -> bytes:
+    """What tokens of uploads are made with; made at the first call. Raises OSError."""
+    path = folder / SECRET
+    if not path.exists():
+        publish(secrets.token_hex(32).encode(), path, tmp=folder, mode=0o600)
+    return bytes.fromhex(path.read_text())

@@ -1,0 +1,216 @@
+"""Answers scheduler requests: what the desk decides is made durable, and then said in a client's words."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from spoolmw.agents.boinclink import reply, request, signing
+from spoolmw.agents.boinclink.callers import TooMany
+from spoolmw.agents.boinclink.desk import Visit
+from spoolmw.agents.boinclink.holdings import Job
+from spoolmw.agents.boinclink.listing import Listed
+from spoolmw.agents.boinclink.project import OUTPUT, Outbox, Project
+from spoolmw.agents.boinclink.records import RecordsTrouble, Row
+from spoolmw.errors import AgentError
+from spoolmw.runner import boincslot
+
+DOWNLOAD, UPLOAD = "download/", "upload/file_upload_handler"
+_STRANGER_S = 60.0  #: before one without a good key calls again
+_FULL_S = 3600.0
+_LEAST_BOUND_S = (
+    30 * 86400.0
+)  #: a client aborts what computes longer; our runner knows the limit
+_UNPACKED_BYTES = 400 << 20  #: of a Python that travels
+_RUNNER_BYTES = 64 << 20
+
+Going = tuple[Row, Listed]
+
+
+class Scheduler:
+    """One project's."""
+
+    def __init__(self, project: Project, outbox: Outbox, land: Callable[[str], None]) -> None:
+        self._project = project
+        self._outbox = outbox
+        self._land = land
+        self._who = reply.Project(url=project.brief.url, name=project.brief.project)
+
+    async def answer(self, body: bytes) -> tuple[bytes, bool]:
+        """The body of the answer, and whether the caller showed a good key. Raises RecordsTrouble."""
+        project, now = self._project, time.time()
+        if project.records.trouble:
+            raise RecordsTrouble(project.records.trouble)
+        asked = request.parse(body)
+        project.accounts.look()
+        account = project.accounts.of_key(asked.authenticator)
+        if account is None:
+            text = "Invalid or missing account key. Attach to this project with a key that is good."
+            return reply.refusal(self._who, text, delay_s=_STRANGER_S), False
+        try:
+            visit = project.desk.visit(asked, account, now)
+        except TooMany as error:
+            return reply.refusal(self._who, str(error), delay_s=_FULL_S), True
+        self._look_at_key(asked, visit)
+        going = await self._again(visit)
+        if self._fits_key(asked):
+            going += await self._send(asked, visit, account.owner, now)
+        self._outbox.put(*visit.told, *(self._landing(each) for each in visit.landed))
+        await project.records.settled()
+        return self._reply(asked, visit, account.name, going), True
+
+    # -- jobs
+
+    async def _send(
+        self, asked: request.Asked, visit: Visit, owner: str, now: float
+    ) -> list[Going]:
+        """Jobs that the host gets now."""
+        desk, holdings = self._project.desk, self._project.holdings
+        jobs = desk.choose(asked, visit, owner, now)
+        going: list[Going] = []
+        try:
+            for job, listed in await self._list(jobs):
+                if job.attempt in holdings.jobs:  # else it was stopped meanwhile
+                    row = desk.send(job, visit.host, listed, now)
+                    visit.told.append(desk.started(row, owner))
+                    going.append((row, listed))
+        finally:
+            for job in jobs:
+                if job.attempt not in holdings.rows and not job.is_told:
+                    holdings.waits_again(job)
+        return going
+
+    async def _list(self, jobs: Sequence[Job]) -> list[tuple[Job, Listed]]:
+        """What each of them needs; what cannot be made is told."""
+        found: list[tuple[Job, Listed]] = []
+        if not jobs:
+            return found
+        loop, lister = asyncio.get_running_loop(), self._project.lister
+        asked = [
+            loop.run_in_executor(self._project.disk, lister.list_up, each.given, each.packet)
+            for each in jobs
+        ]
+        for job, done in zip(
+            jobs, await asyncio.gather(*asked, return_exceptions=True), strict=True
+        ):
+            if isinstance(done, Listed):
+                found.append((job, done))
+            elif isinstance(done, AgentError):
+                self._cannot_be_made(job, done)
+            else:
+                raise done
+        return found
+
+    def _cannot_be_made(self, job: Job, error: AgentError) -> None:
+        """Its files are not there: that is no host's fault."""
+        if job.attempt not in self._project.holdings.jobs:
+            return
+        job.is_told = True
+        now = time.time()
+        what = {
+            "attempt": job.attempt,
+            "token": job.given.token,
+            "started": now,
+            "ended": now,
+            "cpu_s": 0.0,
+            "memory_bytes": 0,
+            "outcome": "lost",
+            "cause": "launch",
+            "blame": "agent",
+            "message": "; ".join(each for each in (error.what, error.why, error.fix) if each),
+            "counts": False,
+        }
+        self._outbox.put(("ended", what))
+
+    async def _again(self, visit: Visit) -> list[Going]:
+        """What the client does not speak of, as it was sent the first time."""
+        found: list[Going] = []
+        loop = asyncio.get_running_loop()
+        for row in visit.again:
+            known = await loop.run_in_executor(
+                self._project.disk, self._project.records.job_of, row.attempt
+            )
+            if known is not None:  # else it is on its way to the disk
+                found.append((row, Listed.of(*known)))
+        return found
+
+    def _landing(self, attempt: str) -> Callable[[], None]:
+        return lambda: self._land(attempt)
+
+    # -- words
+
+    def _look_at_key(self, asked: request.Asked, visit: Visit) -> None:
+        if not self._fits_key(asked):
+            text = (
+                "This project signs its programs with another key than it did when this computer"
+                " was attached. Remove the project here and add it again."
+            )
+            visit.messages.append(("notice", text))
+
+    def _fits_key(self, asked: request.Asked) -> bool:
+        return asked.code_sign_key.split() in ([], self._project.key_text.split())
+
+    def _reply(
+        self, asked: request.Asked, visit: Visit, user: str, going: Sequence[Going]
+    ) -> bytes:
+        project, host = self._project, visit.host
+        plan = project.application.plan_of(host, project.brief.bundle)
+        url = project.brief.url + DOWNLOAD
+        version = project.application.version(plan, host, url) if going else None
+        return reply.write(
+            reply.Reply(
+                project=self._who,
+                host_id=host.id if visit.gave_id else 0,
+                user=user,
+                user_id=1,
+                code_sign_key="" if asked.code_sign_key else project.key_text,
+                messages=tuple(visit.messages),
+                next_rpc_s=project.brief.poll_s,
+                app_versions=(version,) if version else (),
+                jobs=tuple(self._job(each, version) for each in going) if version else (),
+                acks=visit.acks,
+                aborts=tuple(visit.aborts),
+                preferences=project.brief.preferences,
+                acks_trickles=asked.has_trickles,
+            )
+        )
+
+    def _job(self, going: Going, version: reply.AppVersion) -> reply.Job:
+        row, listed = going
+        brief = self._project.brief
+        job = self._project.holdings.jobs.get(row.attempt)
+        kind = job.given.kind if job is not None else {}
+        name = f"{OUTPUT}{row.attempt}"
+        bound_s = max(_LEAST_BOUND_S, 4 * brief.deadline_s, 4 * float(kind.get("time", 0)))
+        disk = max(brief.request_disk_bytes, int(kind.get("output", 0)))
+        travels = _UNPACKED_BYTES if version.plan_class else 0
+        return reply.Job(
+            name=row.attempt,
+            version=version.number,
+            platform=version.platform,
+            plan_class=version.plan_class,
+            inputs=tuple(
+                reply.InputFile(
+                    name=each.name,
+                    url=f"{brief.url}{DOWNLOAD}{each.name}",
+                    md5=each.md5,
+                    nbytes=each.nbytes,
+                    open_name=each.open_name,
+                    is_copied=each.is_copied,
+                )
+                for each in listed.files
+            ),
+            output=reply.OutputFile(
+                name=name,
+                open_name=boincslot.OUTPUT,
+                max_nbytes=row.most_bytes,
+                upload_url=brief.url + UPLOAD,
+                token=signing.upload_token(self._project.secret, name),
+            ),
+            est_fpops=brief.estimate_s * version.flops,
+            bound_fpops=bound_s * version.flops,
+            memory_bytes=int(kind.get("memory", 0)) or brief.request_memory_bytes,
+            disk_bytes=disk + 2 * listed.size_bytes + travels + _RUNNER_BYTES,
+            deadline=row.deadline,
+        )

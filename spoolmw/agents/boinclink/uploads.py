@@ -1,0 +1,137 @@
+"""The files that clients upload: `uploads/ATTEMPT.part` while they come, `uploads/ATTEMPT` when whole.
+
+Rule 1: a file gets its name when its length and its digest are what its client said, and after it
+is durable. So what has its name may be reported.
+Rule 2: one writes; who comes later for the same file ends who was there before.
+
+The methods here read and write the disk: they belong into threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from spoolmw.spooldir.publish import sync_folder
+
+_PART = ".part"
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_PIECE_BYTES = 1 << 20
+RESERVE_BYTES = 64 << 20  #: uploads leave so much room on the disk
+
+
+class NoRoom(OSError):
+    """The disk is full, or nearly so."""
+
+
+class Uploads:
+    """The folder of uploads of one agent."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, attempt: str) -> Path:
+        """Where a whole one lies."""
+        return self._folder / attempt
+
+    def has(self, attempt: str) -> bool:
+        """Whether it is there, whole."""
+        return self.path(attempt).exists()
+
+    def size(self, attempt: str) -> int:
+        """How much of it is there."""
+        for path in (self.path(attempt), self._part(attempt)):
+            with contextlib.suppress(FileNotFoundError):
+                return path.stat().st_size
+        return 0
+
+    def begin(self, attempt: str, offset: int, nbytes: int) -> Coming | None:
+        """Take what comes from `offset` on; None: no such part is there. Raises OSError."""
+        room = os.statvfs(self._folder)
+        if room.f_bavail * room.f_frsize < nbytes - offset + RESERVE_BYTES:
+            raise NoRoom(28, "there is too little room for uploads")
+        return Coming.begin(str(self._part(attempt)), str(self.path(attempt)), offset, nbytes)
+
+    def remove(self, attempt: str) -> None:
+        """Nobody needs it any more."""
+        for path in (self.path(attempt), self._part(attempt)):
+            path.unlink(missing_ok=True)
+
+    def sweep(self, known: Collection[str]) -> None:
+        """Remove what belongs to attempts that nobody knows."""
+        for name in os.listdir(self._folder):
+            if name.removesuffix(_PART) not in known:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._folder / name)
+
+    def _part(self, attempt: str) -> Path:
+        return self._folder / f"{attempt}{_PART}"
+
+
+class Coming:
+    """One file that comes now. One thread at a time."""
+
+    def __init__(self, fd: int, part: str, target: str, nbytes: int) -> None:
+        self._fd = fd
+        self._part = part
+        self._target = target
+        self._nbytes = nbytes
+        self._at = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    @classmethod
+    def begin(cls, part: str, target: str, offset: int, nbytes: int) -> Coming | None:
+        """Open it; what lies beyond `offset` is cut off."""
+        fd = os.open(part, _FLAGS, 0o600)
+        coming = cls(fd, part, target, nbytes)
+        try:
+            if os.fstat(fd).st_size < offset:
+                coming.close()
+                return None
+            os.ftruncate(fd, offset)
+            while coming._at < offset:
+                data = os.pread(fd, min(_PIECE_BYTES, offset - coming._at), coming._at)
+                coming._md5.update(data)
+                coming._at += len(data)
+        except BaseException:
+            coming.close()
+            raise
+        return coming
+
+    @property
+    def left(self) -> int:
+        """So much is still to come."""
+        return self._nbytes - self._at
+
+    def write(self, data: bytes) -> None:
+        """Some more of it; what is beyond its length is no part of it. Raises OSError."""
+        data = data[: self.left]
+        self._md5.update(data)
+        with memoryview(data) as view:
+            done = 0
+            while done < len(view):
+                done += os.pwrite(self._fd, view[done:], self._at + done)
+        self._at += len(data)
+
+    def finish(self, md5: str) -> bool:
+        """Give it its name, durably; False: it is not what was announced. Raises OSError."""
+        try:
+            if self.left or (md5 and self._md5.hexdigest() != md5):
+                os.unlink(self._part)
+                return False
+            os.fsync(self._fd)
+            os.rename(self._part, self._target)
+            sync_folder(os.path.dirname(self._target))
+            return True
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave it as it is; the rest may come later."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,175 @@
+"""kill -9 of what serves the clients, and of the daemon: at each step of a job, and at random.
+
+In the sweep one job goes its way from the spool to a host and back, and at one of its requests
+something is killed: before the request is sent, while it is answered, when the answer was sent but
+did not arrive, after it arrived; for uploads also half-way. Each time the same attempt comes to its end,
+it was made once, and there is one result.
+
+`make crash` (SPOOLMW_CRASH=full) kills the daemon with all that is below it at all points, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.boinchttp import Answer, Cut, Wire
+from tests.support.boincsite import Crowd, Site
+from tests.support.fakeclient import LARGE_BYTES, FakeHost
+from tests.support.fakework import Errand, success
+from tests.support.waiting import wait_until
+
+MODES = ("before", "half", "during", "unheard", "after")
+#: The requests of a job: for work, its order, its task, how much is there, the upload, the report.
+STEPS = 6
+POINTS = [
+    (step, mode) for step in range(STEPS) for mode in MODES if mode != "half" or step == 4
+]
+VICTIMS = {
+    "link": POINTS,
+    "all": POINTS[:: 1 if os.environ.get("SPOOLMW_CRASH") == "full" else 4],
+}
+
+TASKS, HOSTS, KILLS = 60, 6, 12
+
+
+def nothing() -> None:
+    pass
+
+
+def large(errand: Errand) -> Any:
+    """Too large for one request without a question."""
+    return success(errand, errand.name + " " * LARGE_BYTES)
+
+
+class Struck(Wire):
+    """A host's wire. At one of its requests something is killed."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self._site = site
+        self._countdown, self._mode, self._victim = -1, "", ""
+        self.log: list[str] = []
+
+    def arm(self, step: int, mode: str, victim: str) -> None:
+        self._countdown, self._mode, self._victim = step, mode, victim
+        self.log.clear()
+
+    @property
+    def has_struck(self) -> bool:
+        return self._countdown < 0
+
+    async def ask(self, url: str, body: bytes | None = None, **more: Any) -> Answer:
+        self.log.append(f"{url.rpartition('/')[2]} {len(body or b'')}")
+        due = self._countdown == 0
+        self._countdown -= 1
+        if not due:
+            return await super().ask(url, body, **more)
+        return await self._strike(url, body, **more)
+
+    async def _strike(self, url: str, body: bytes | None, **more: Any) -> Answer:
+        if self._mode == "before":
+            await self._kill()
+            return await super().ask(url, body, **more)
+        if self._mode in ("half", "during"):
+            cut = len(body or b"") // 2 if self._mode == "half" else None
+            try:
+                return await super().ask(url, body, cut_after=cut, deaf=True, **more)
+            finally:
+                await self._kill()
+        answer = await super().ask(url, body, **more)
+        await self._kill()
+        if self._mode == "unheard":
+            raise Cut("the answer did not arrive")
+        return answer
+
+    async def _kill(self) -> None:
+        kill = self._site.kill_link if self._victim == "link" else self._site.kill_all
+        await asyncio.to_thread(kill)
+
+
+@pytest.fixture(scope="module")
+def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One host's word is enough, so that one job goes its way alone."""
+    with Site(tmp_path_factory.mktemp("trusting"), more="trusted = true") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def struck(trusting: Site, crowd: Crowd) -> FakeHost:
+    host = trusting.host()
+    host.wire = Struck(trusting)
+    host.making = large
+    crowd.do(until_it_answers(host))
+    return host
+
+
+async def until_it_answers(host: FakeHost) -> None:
+    while True:
+        try:
+            await host.work()
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+@pytest.mark.parametrize(
+    ("victim", "step", "mode"), [(v, s, m) for v, points in VICTIMS.items() for s, m in points]
+)
+def test_killed_at_a_step_the_same_attempt_comes_to_its_end(
+    trusting: Site, crowd: Crowd, struck: FakeHost, victim: str, step: int, mode: str
+) -> None:
+    task = trusting.spool.submit(nothing)
+    wait_until(lambda: trusting.attempts(task.id))  # it waits for a host
+    assert isinstance(struck.wire, Struck)
+    struck.wire.arm(step, mode, victim)
+    struck.ran.clear()
+    crowd.do(struck.live(lambda: task.done() and not struck.state.done, pause_s=0.02))
+    assert struck.wire.has_struck, struck.wire.log
+    assert task.result(30).strip() == "nothing"
+    [attempt] = trusting.attempts(task.id)
+    assert attempt["outcome"] == "success"
+    assert len(struck.ran) == 1
+
+
+def test_nothing_is_lost_or_doubled_when_all_is_killed_at_random(
+    tmp_path: Path, crowd: Crowd
+) -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    with Site(tmp_path) as site:
+        hosts = [site.host() for _ in range(HOSTS)]
+        for each in hosts:
+            each.making = large if chance.random() < 0.3 else each.making
+            crowd.live(each, pause_s=0.1)
+        spool = site.spool.options(quorum=2, limit=8, max_errors=4, validator="exact")
+        tasks = [spool.options(name=f"task{n}").submit(nothing) for n in range(TASKS)]
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0.1, 1.2))  # the moment itself is what varies
+            kill(site, chance.choice(("link", "daemon", "all")))
+        wait_until(lambda: all(each.done() for each in tasks), last=site.daemon.log_text)
+        values = [task.result().strip() for task in tasks]
+        assert values == [f"task{n}" for n in range(TASKS)]
+        made = Counter(name for each in hosts for name in each.ran)
+        assert {name: n for name, n in made.items() if n > 1} == {}
+        wait_until(lambda: not any(each.state.done for each in hosts))
+
+
+def kill(site: Site, victim: str) -> None:
+    if victim == "link":
+        site.kill_link()
+    elif victim == "daemon":
+        site.daemon.kill()
+        site.daemon.start()
+    else:
+        site.kill_all()

@@ -1,0 +1,192 @@
+"""A daemon with an agent of kind boinc, and hosts of both kinds for it: real clients and fake ones."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spoolmw import Spool
+from tests.support.boincclient import Desktop
+from tests.support.daemon import Daemon, end, family
+from tests.support.fakeclient import FakeHost
+from tests.support.waiting import wait_until
+
+T = TypeVar("T")
+
+AGENT = "lab"
+CONFIG = """\
+[intake]
+settle_s = 0.1
+[agents.lab]
+kind = "boinc"
+listen = "127.0.0.1:{port}"
+url = "{url}"
+poll = "{poll}"
+request_memory = "64MiB"
+request_disk = "1MiB"
+estimate = "1m"
+{more}
+{others}
+"""
+
+
+class Site:
+    """A daemon that serves BOINC clients between `with` and its end."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        url: str = "",
+        poll: str = "1s",
+        more: str = "",
+        others: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`more` are further keys of the agent, `others` further agents; `url`: as clients see it."""
+        self.port = free_port()
+        self.url = url or f"http://127.0.0.1:{self.port}/grid/"
+        told = {
+            "port": self.port,
+            "url": self.url,
+            "poll": poll,
+            "more": more,
+            "others": others,
+        }
+        self.daemon = Daemon(home, config=CONFIG.format(**told), env=env)
+        self._keys: dict[str, str] = {}
+        self.spool: Spool
+
+    def __enter__(self) -> Site:
+        try:
+            self.daemon.start()
+            self.spool = Spool(self.daemon.spool)
+            self.wait_until_it_serves()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self.daemon)
+
+    def wait_until_it_serves(self) -> None:
+        def answers() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        wait_until(answers, last=self.daemon.log_text)
+
+    def key(self, owner: str = "ann") -> str:
+        """The key of a person's account, which is made when it is first asked for."""
+        if owner not in self._keys:
+            [told] = self.daemon.ctl_json("boinc", "account", "add", owner)
+            self._keys[owner] = str(told["key"])
+        return self._keys[owner]
+
+    def host(self, name: str = "", *, owner: str = "", **facts: Any) -> FakeHost:
+        """A fake host, of an owner of its own unless one is named."""
+        made = FakeHost(self.url, "", name=name, **facts)
+        made.authenticator = self.key(owner or f"owner-of-{made.name}")
+        return made
+
+    def attach(self, desktop: Desktop, owner: str = "") -> Desktop:
+        """Have a real client know the project, before it starts."""
+        desktop.attach(self.url, self.key(owner or f"owner-of-{desktop.name}"))
+        return desktop
+
+    # -- its processes
+
+    def link_pid(self) -> int:
+        """The process that serves clients; 0: there is none now."""
+        for pid in family(self.daemon.pid):
+            with contextlib.suppress(OSError):
+                if b"boinclink" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return 0
+
+    def kill_link(self) -> None:
+        """kill -9 of it alone; the daemon starts another."""
+        pid = self.link_pid()
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: self.link_pid() != pid, last=self.daemon.log_text)
+
+    def kill_all(self) -> None:
+        """kill -9 of the daemon and all below it, and a new start."""
+        self.daemon.kill_everything()
+        self.daemon.start()
+
+    # -- what it knows
+
+    def show(self, task: str) -> Mapping[str, Any]:
+        [record] = self.daemon.ctl_json("show", task)
+        return record
+
+    def attempts(self, task: str) -> list[dict[str, Any]]:
+        """How a task's attempts ended, or that they run."""
+        found: list[dict[str, Any]] = list(self.show(task)["attempts"])
+        return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Crowd:
+    """A thread with a loop in which fake hosts live, while a test does other things."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fake hosts")
+        self._living: list[concurrent.futures.Future[None]] = []
+        self._end = threading.Event()
+
+    def __enter__(self) -> Crowd:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for each in self._living:
+            with contextlib.suppress(concurrent.futures.CancelledError):
+                each.result(30)
+        self.do(_cancel_others())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def do(self, act: Coroutine[Any, Any, T], *, timeout_s: float = 60.0) -> T:
+        """What comes of it."""
+        return asyncio.run_coroutine_threadsafe(act, self._loop).result(timeout_s)
+
+    def live(self, *hosts: FakeHost, pause_s: float = 0.05) -> None:
+        """From now on these work and report, until the crowd ends."""
+        for each in hosts:
+            living = each.live(self._end.is_set, pause_s=pause_s)
+            self._living.append(asyncio.run_coroutine_threadsafe(living, self._loop))
+
+
+async def _cancel_others() -> None:
+    others = [each for each in asyncio.all_tasks() if each is not asyncio.current_task()]
+    for each in others:
+        each.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def site(home: Path, **options: Any) -> Iterator[Site]:
+    """A running one."""
+    with Site(home, **options) as made:
+        yield made
