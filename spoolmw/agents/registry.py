@@ -25,8 +25,8 @@ BUILT_IN = {
     "ssh": "spoolmw.agents.ssh:SshAgent",
     "condor": "spoolmw.agents.condor:CondorAgent",
     "process": "spoolmw.agents.pilot:PilotAgent",
+    "boinc": "spoolmw.agents.boinc:BoincAgent",
 }
-PLANNED = ("boinc",)
 
 
 def make_agents(
@@ -58,11 +58,8 @@ def _factory(settings: AgentConfig) -> Any:
         module, _, name = BUILT_IN[settings.kind].partition(":")
         return getattr(importlib.import_module(module), name)
     known = sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
-    planned = settings.kind in PLANNED
     raise BadConfig(
         f"[agents.{settings.name}] kind: there is no kind {settings.kind!r}",
-        why="it is not built yet in this version"
-        if planned
-        else f"known are {', '.join(known)}",
+        why=f"known are {', '.join(known)}",
         fix='use kind = "local", or install the package that brings the kind',
     )

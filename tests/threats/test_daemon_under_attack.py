@@ -160,7 +160,7 @@ def test_86_a_journal_from_yesterday_does_not_undo_today(ground: Path) -> None:
         ("[intake]\nsetle_s = 1\n", "settle_s"),
         ("[intake\n", "line 1"),
         ("[agents.local]\nslots = true\n", "slots"),
-        ("[agents.cloud]\nkind = 'boinc'\n", "not built yet"),
+        ("[agents.cloud]\nkind = 'boinc'\n", "no address for clients"),
         ("\x00", "NUL"),
     ],
 )
