@@ -49,7 +49,7 @@ def two_hosts(site: Site) -> tuple[FakeHost, FakeHost]:
 def test_two_hosts_that_agree_make_a_result(site: Site, crowd: Crowd) -> None:
     task = a_task(site)
     names = [do(crowd, host, task) for host in two_hosts(site)]
-    assert task.result(30) == task.name
+    assert site.result(task) == task.name
     assert sorted(names) == sorted(f"{each['attempt']}" for each in site.attempts(task.id))
 
 
@@ -60,7 +60,7 @@ def test_a_host_never_gets_two_replicas_of_a_task(site: Site, crowd: Crowd) -> N
     for _ in range(5):
         assert crowd.do(host.poll()).jobs == []
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
 
 
 def test_neither_do_two_hosts_of_one_owner_where_owners_must_differ(
@@ -72,7 +72,7 @@ def test_neither_do_two_hosts_of_one_owner_where_owners_must_differ(
     for _ in range(5):
         assert crowd.do(second.poll()).jobs == []
     do(crowd, site.host(owner="bob"), task)
-    task.result(30)
+    site.result(task)
 
 
 def test_a_large_output_that_is_cut_off_goes_on_where_it_was(site: Site, crowd: Crowd) -> None:
@@ -90,7 +90,7 @@ def test_a_large_output_that_is_cut_off_goes_on_where_it_was(site: Site, crowd: 
         assert crowd.do(host.stored(job)) == len(output)
         host.finish(job, output)
         crowd.do(host.poll(seconds=0))
-    assert task.result(30) == data
+    assert site.result(task) == data
 
 
 def big_output(crowd: Crowd, host: FakeHost, job: Job) -> bytes:
@@ -107,7 +107,7 @@ def test_downloads_come_in_parts_too(site: Site, crowd: Crowd) -> None:
         assert crowd.do(host.download(file, resumes_at=max(1, len(whole) // 3))) == whole
     crowd.do(host.turn(job))
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
 
 
 def test_what_is_reported_twice_counts_once_and_is_acknowledged(
@@ -122,7 +122,7 @@ def test_what_is_reported_twice_counts_once_and_is_acknowledged(
         host.finish(job, output)
         assert job.name in crowd.do(host.poll(seconds=0)).acks
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
     host.finish(job, output)
     assert job.name in crowd.do(host.poll(seconds=0)).acks
     assert len(site.attempts(task.id)) == 2
@@ -144,7 +144,7 @@ def test_reports_of_unknown_names_are_acknowledged_and_mean_nothing(
     crowd.do(host.turn(job))
     crowd.do(host.poll(seconds=0))
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
 
 
 def test_jobs_that_a_client_forgot_are_sent_again(site: Site, crowd: Crowd) -> None:
@@ -158,7 +158,7 @@ def test_jobs_that_a_client_forgot_are_sent_again(site: Site, crowd: Crowd) -> N
     crowd.do(host.turn(again[0]))
     crowd.do(host.poll(seconds=0))
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
     assert len(site.attempts(task.id)) == 2
 
 
@@ -202,7 +202,7 @@ def test_a_revoked_account_gets_nothing_more(site: Site, crowd: Crowd) -> None:
     wait_until(is_refused)
     for each in two_hosts(site):
         do(crowd, each, task)
-    task.result(30)
+    site.result(task)
 
 
 def test_a_host_that_fails_is_not_to_blame_the_task_for(site: Site, crowd: Crowd) -> None:
@@ -218,7 +218,7 @@ def test_a_host_that_fails_is_not_to_blame_the_task_for(site: Site, crowd: Crowd
     assert job.name in crowd.do(worse.poll(seconds=0)).acks
     for each in two_hosts(site):
         do(crowd, each, task)
-    assert task.result(30) == task.name
+    assert site.result(task) == task.name
 
 
 def test_a_superfluous_replica_is_aborted(site: Site, crowd: Crowd) -> None:
@@ -227,7 +227,7 @@ def test_a_superfluous_replica_is_aborted(site: Site, crowd: Crowd) -> None:
     job = job_of(crowd, late, task)
     for each in two_hosts(site):
         do(crowd, each, task)
-    task.result(30)
+    site.result(task)
 
     def aborted() -> list[str]:
         return crowd.do(late.poll(seconds=0, instances=0)).aborts

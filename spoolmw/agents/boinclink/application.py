@@ -136,7 +136,7 @@ def keys_in(folder: Path) -> KeyPair:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (folder / PRIVATE).exists():
         KeyPair.generate().save(folder)
-    return KeyPair.load(folder / PRIVATE)
+    return KeyPair.load(folder)
 
 
 def secret_in(folder: Path) -> bytes:
