@@ -50,7 +50,8 @@ def test_two_hosts_that_agree_make_a_result(site: Site, crowd: Crowd) -> None:
     task = a_task(site)
     names = [do(crowd, host, task) for host in two_hosts(site)]
     assert site.result(task) == task.name
-    assert sorted(names) == sorted(f"{each['attempt']}" for each in site.attempts(task.id))
+    assert sorted(names) == [f"{task.id}.{replica}.1" for replica in (0, 1)]
+    assert [each["outcome"] for each in site.attempts(task.id)] == ["success", "success"]
 
 
 def test_a_host_never_gets_two_replicas_of_a_task(site: Site, crowd: Crowd) -> None:
@@ -106,6 +107,7 @@ def test_downloads_come_in_parts_too(site: Site, crowd: Crowd) -> None:
         whole = crowd.do(host.download(file))
         assert crowd.do(host.download(file, resumes_at=max(1, len(whole) // 3))) == whole
     crowd.do(host.turn(job))
+    crowd.do(host.poll(seconds=0))
     do(crowd, other, task)
     site.result(task)
 
@@ -191,7 +193,7 @@ def test_a_wrong_key_is_told_to_people_and_keeps_the_client_away(
 def test_a_revoked_account_gets_nothing_more(site: Site, crowd: Crowd) -> None:
     host = site.host(owner="mallory")
     assert crowd.do(host.poll()).messages == []
-    site.daemon.ctl("boinc", "account", "revoke", "mallory")
+    site.revoke("mallory")
     task = a_task(site)
 
     def is_refused() -> bool:

@@ -98,6 +98,10 @@ class Site:
             self._keys[owner] = accounts.add(folder, owner).key
         return self._keys[owner]
 
+    def revoke(self, owner: str) -> None:
+        """A person's key is no good from now on."""
+        accounts.revoke(accounts.folder_of(self.daemon.spool, AGENT), owner)
+
     def host(self, name: str = "", *, owner: str = "", **facts: Any) -> FakeHost:
         """A fake host, of an owner of its own unless one is named."""
         made = FakeHost(self.url, "", name=name, **facts)
