@@ -91,12 +91,15 @@ def test_an_upload_may_come_twice_and_at_the_same_time(lab: Lab) -> None:
         [job] = (await host.poll()).jobs
         data = host.make(job, await host.fetch(job))
         other = lab.host()
-        assert sorted(
-            await asyncio.gather(
-                *(each.upload(job, data) for each in (host, other)), return_exceptions=True
-            ),
-            key=str,
-        )[0] == 0
+        assert (
+            sorted(
+                await asyncio.gather(
+                    *(each.upload(job, data) for each in (host, other)), return_exceptions=True
+                ),
+                key=str,
+            )[0]
+            == 0
+        )
         assert await host.upload(job, data) == 0
         host.finish(job, data)
         await host.poll()
@@ -261,7 +264,9 @@ def test_a_job_that_went_wrong_there_is_lost_with_the_clients_words(
 
     async def serve() -> None:
         [job] = (await host.poll()).jobs
-        host.fail(job, state=state, exit_status=code, stderr="\x01\x1b[31m]]> it broke </result>")
+        host.fail(
+            job, state=state, exit_status=code, stderr="\x01\x1b[31m]]> it broke </result>"
+        )
         assert (await host.poll(seconds=0.0, instances=0.0)).acks == [name]
         await host.close()
 

@@ -186,4 +186,3 @@ def _frames(stream: wire.Stream) -> Iterator[dict[str, Any]]:
     poll.poll()
     for _, payload in stream.receive():
         yield json.loads(payload)
-
