@@ -52,9 +52,7 @@ def _url(agent: AgentConfig) -> Finding:
     try:
         page = _page(url)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        says = (
-            f"{agent.name}: {url} does not answer from here: {error or type(error).__name__}."
-        )
+        says = f"{agent.name}: {url} does not answer from here: {str(error) or type(error).__name__}."
         fix = f"Is the daemon up, and does {url} lead to {listen} (name, firewall, proxy)?"
         return warn(CHECK, says, fix)
     if b"<scheduler>" not in page:
