@@ -242,6 +242,19 @@ def test_numbers_are_finite_and_within_bounds(told: str, cores: int) -> None:
     assert ask(said).host.cores == cores
 
 
+def test_what_ought_not_be_below_nothing_is_not() -> None:
+    said = request(report(ATTEMPT).replace("<exit_status>0", "<exit_status>-1e99"))
+    asked = ask(said.replace("<m_nbytes>", "<m_nbytes>-").replace("<hostid>", "<hostid>-7"))
+    assert (asked.host.memory_bytes, asked.host_id) == (0, 0)
+    assert asked.reports[0].exit_status == -(1 << 31)
+
+
+def test_among_very_many_that_have_no_name_not_all_are_looked_at() -> None:
+    nameless = "<result></result>"
+    assert names(ask(request(nameless * 100, report(ATTEMPT)))) == [ATTEMPT]
+    assert names(ask(request(nameless * 2 * MOST_REPORTS, report(ATTEMPT)))) == []
+
+
 @pytest.mark.parametrize("key", ["", "x", "0" * 2000, "../..", "ABC", KEY + "\n" + KEY])
 def test_what_is_no_key_is_none(key: str) -> None:
     assert ask(request().replace(KEY, key)).authenticator == ""
