@@ -80,6 +80,8 @@ class Lab:
         self._link.kill()
         assert self._ear is not None
         self._ear.join(10)
+        assert self._stream is not None
+        self._stream.close()
         self._dead = self._stream
 
     def again(self) -> None:
@@ -90,6 +92,8 @@ class Lab:
         self._link.close(AGENT)
         if self._ear is not None:
             self._ear.join(10)
+        if self._stream is not None:
+            self._stream.close()
 
     # -- the daemon's part
 
