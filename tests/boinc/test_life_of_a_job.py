@@ -49,8 +49,9 @@ def two_hosts(site: Site) -> tuple[FakeHost, FakeHost]:
 def test_two_hosts_that_agree_make_a_result(site: Site, crowd: Crowd) -> None:
     task = a_task(site)
     names = [do(crowd, host, task) for host in two_hosts(site)]
-    assert task.result(30) == task.name
-    assert sorted(names) == sorted(f"{each['attempt']}" for each in site.attempts(task.id))
+    assert site.result(task) == task.name
+    assert sorted(names) == [f"{task.id}.{replica}.1" for replica in (0, 1)]
+    assert [each["outcome"] for each in site.attempts(task.id)] == ["success", "success"]
 
 
 def test_a_host_never_gets_two_replicas_of_a_task(site: Site, crowd: Crowd) -> None:
@@ -60,7 +61,7 @@ def test_a_host_never_gets_two_replicas_of_a_task(site: Site, crowd: Crowd) -> N
     for _ in range(5):
         assert crowd.do(host.poll()).jobs == []
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
 
 
 def test_neither_do_two_hosts_of_one_owner_where_owners_must_differ(
@@ -72,7 +73,7 @@ def test_neither_do_two_hosts_of_one_owner_where_owners_must_differ(
     for _ in range(5):
         assert crowd.do(second.poll()).jobs == []
     do(crowd, site.host(owner="bob"), task)
-    task.result(30)
+    site.result(task)
 
 
 def test_a_large_output_that_is_cut_off_goes_on_where_it_was(site: Site, crowd: Crowd) -> None:
@@ -90,7 +91,7 @@ def test_a_large_output_that_is_cut_off_goes_on_where_it_was(site: Site, crowd: 
         assert crowd.do(host.stored(job)) == len(output)
         host.finish(job, output)
         crowd.do(host.poll(seconds=0))
-    assert task.result(30) == data
+    assert site.result(task) == data
 
 
 def big_output(crowd: Crowd, host: FakeHost, job: Job) -> bytes:
@@ -106,8 +107,9 @@ def test_downloads_come_in_parts_too(site: Site, crowd: Crowd) -> None:
         whole = crowd.do(host.download(file))
         assert crowd.do(host.download(file, resumes_at=max(1, len(whole) // 3))) == whole
     crowd.do(host.turn(job))
+    crowd.do(host.poll(seconds=0))
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
 
 
 def test_what_is_reported_twice_counts_once_and_is_acknowledged(
@@ -122,7 +124,7 @@ def test_what_is_reported_twice_counts_once_and_is_acknowledged(
         host.finish(job, output)
         assert job.name in crowd.do(host.poll(seconds=0)).acks
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
     host.finish(job, output)
     assert job.name in crowd.do(host.poll(seconds=0)).acks
     assert len(site.attempts(task.id)) == 2
@@ -144,7 +146,7 @@ def test_reports_of_unknown_names_are_acknowledged_and_mean_nothing(
     crowd.do(host.turn(job))
     crowd.do(host.poll(seconds=0))
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
 
 
 def test_jobs_that_a_client_forgot_are_sent_again(site: Site, crowd: Crowd) -> None:
@@ -158,7 +160,7 @@ def test_jobs_that_a_client_forgot_are_sent_again(site: Site, crowd: Crowd) -> N
     crowd.do(host.turn(again[0]))
     crowd.do(host.poll(seconds=0))
     do(crowd, other, task)
-    task.result(30)
+    site.result(task)
     assert len(site.attempts(task.id)) == 2
 
 
@@ -191,7 +193,7 @@ def test_a_wrong_key_is_told_to_people_and_keeps_the_client_away(
 def test_a_revoked_account_gets_nothing_more(site: Site, crowd: Crowd) -> None:
     host = site.host(owner="mallory")
     assert crowd.do(host.poll()).messages == []
-    site.daemon.ctl("boinc", "account", "revoke", "mallory")
+    site.revoke("mallory")
     task = a_task(site)
 
     def is_refused() -> bool:
@@ -202,7 +204,7 @@ def test_a_revoked_account_gets_nothing_more(site: Site, crowd: Crowd) -> None:
     wait_until(is_refused)
     for each in two_hosts(site):
         do(crowd, each, task)
-    task.result(30)
+    site.result(task)
 
 
 def test_a_host_that_fails_is_not_to_blame_the_task_for(site: Site, crowd: Crowd) -> None:
@@ -218,7 +220,7 @@ def test_a_host_that_fails_is_not_to_blame_the_task_for(site: Site, crowd: Crowd
     assert job.name in crowd.do(worse.poll(seconds=0)).acks
     for each in two_hosts(site):
         do(crowd, each, task)
-    assert task.result(30) == task.name
+    assert site.result(task) == task.name
 
 
 def test_a_superfluous_replica_is_aborted(site: Site, crowd: Crowd) -> None:
@@ -227,7 +229,7 @@ def test_a_superfluous_replica_is_aborted(site: Site, crowd: Crowd) -> None:
     job = job_of(crowd, late, task)
     for each in two_hosts(site):
         do(crowd, each, task)
-    task.result(30)
+    site.result(task)
 
     def aborted() -> list[str]:
         return crowd.do(late.poll(seconds=0, instances=0)).aborts

@@ -25,6 +25,15 @@ class Answer:
     body: bytes
 
 
+_open: set[Wire] = set()
+
+
+async def close_all() -> None:
+    """Close what is still connected, in a loop that is about to end."""
+    for each in list(_open):
+        await each.close()
+
+
 class Wire:
     """One client's connection, made when it is needed and kept while the server keeps it."""
 
@@ -80,6 +89,7 @@ class Wire:
                 *at, ssl=self._tls if secure else None, local_addr=self._from, limit=1 << 20
             )
             self._at = at
+            _open.add(self)
         return self._streams
 
     async def _answer(self, reader: asyncio.StreamReader) -> Answer:
@@ -97,6 +107,7 @@ class Wire:
         if self._streams is not None:
             writer = self._streams[1]
             self._streams = None
+            _open.discard(self)
             writer.close()
             with contextlib.suppress(OSError, ssl.SSLError):
                 await writer.wait_closed()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_ONE = re.compile(r"<([a-z0-9_]+)>([^<>]*)</\1>")
+_ONE = re.compile(r"<([a-z0-9_]+)(?: [a-z]+=\"[^\"]*\")*>([^<>]*)</\1>")
 _EMPTY = re.compile(r"<([a-z0-9_]+)/>")
 _OPEN = re.compile(r"<([a-z0-9_]+)(?: [a-z]+=\"[^\"]*\")*>")
 _MOST_LINE = 4096

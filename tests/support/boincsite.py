@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spoolmw import Spool
+from spoolmw.agents.boinclink import accounts
+from spoolmw.client.future import SpoolTask
+from spoolmw.client.submitter import Submitter
 from tests.support.boincclient import Desktop
+from tests.support.boinchttp import close_all
 from tests.support.daemon import Daemon, end, family
 from tests.support.fakeclient import FakeHost
 from tests.support.waiting import wait_until
@@ -34,6 +38,8 @@ request_memory = "64MiB"
 request_disk = "1MiB"
 estimate = "1m"
 {more}
+[agents.local]
+slots = 2
 {others}
 """
 
@@ -63,12 +69,12 @@ class Site:
         }
         self.daemon = Daemon(home, config=CONFIG.format(**told), env=env)
         self._keys: dict[str, str] = {}
-        self.spool: Spool
+        self.spool: Submitter  #: of tasks for the hosts; results are compared here
 
     def __enter__(self) -> Site:
         try:
             self.daemon.start()
-            self.spool = Spool(self.daemon.spool)
+            self.spool = Spool(self.daemon.spool).options(agents=[AGENT])
             self.wait_until_it_serves()
         except BaseException:
             self.__exit__()
@@ -88,9 +94,13 @@ class Site:
     def key(self, owner: str = "ann") -> str:
         """The key of a person's account, which is made when it is first asked for."""
         if owner not in self._keys:
-            [told] = self.daemon.ctl_json("boinc", "account", "add", owner)
-            self._keys[owner] = str(told["key"])
+            folder = accounts.folder_of(self.daemon.spool, AGENT)
+            self._keys[owner] = accounts.add(folder, owner).key
         return self._keys[owner]
+
+    def revoke(self, owner: str) -> None:
+        """A person's key is no good from now on."""
+        accounts.revoke(accounts.folder_of(self.daemon.spool, AGENT), owner)
 
     def host(self, name: str = "", *, owner: str = "", **facts: Any) -> FakeHost:
         """A fake host, of an owner of its own unless one is named."""
@@ -132,6 +142,17 @@ class Site:
         [record] = self.daemon.ctl_json("show", task)
         return record
 
+    def result(self, task: SpoolTask, timeout_s: float = 30.0) -> Any:
+        """The value of a task; what the daemon knows of it where there is none in time."""
+
+        def last() -> str:
+            why = self.daemon.ctl("why", task.id, check=False).stdout
+            shown = self.daemon.ctl("show", task.id, check=False).stdout
+            return f"{why}\n{shown}\n{self.daemon.log_text()[-4000:]}"
+
+        wait_until(task.done, timeout_s=timeout_s, last=last)
+        return task.result()
+
     def attempts(self, task: str) -> list[dict[str, Any]]:
         """How a task's attempts ended, or that they run."""
         found: list[dict[str, Any]] = list(self.show(task)["attempts"])
@@ -163,6 +184,7 @@ class Crowd:
             with contextlib.suppress(concurrent.futures.CancelledError):
                 each.result(30)
         self.do(_cancel_others())
+        self.do(close_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -17,13 +17,12 @@ from aiohttp import web
 
 from spoolmw.agents.boinclink import crowd, listing, pages
 from spoolmw.agents.boinclink.crowd import Crowd, Line
-from spoolmw.agents.boinclink.project import Project
+from spoolmw.agents.boinclink.project import SCHEDULER, Project
 from spoolmw.agents.boinclink.receiving import Receiver
 from spoolmw.agents.boinclink.records import RecordsTrouble
 from spoolmw.agents.boinclink.scheduler import DOWNLOAD, UPLOAD, Scheduler
-from spoolmw.agents.boinclink.standing import Board
+from spoolmw.agents.boinclink.standing import Standing
 
-SCHEDULER = "scheduler"
 _MOST_BODY_BYTES = 4 << 20  #: of a scheduler request
 _MOST_BODIES = 64  #: scheduler requests at one time
 _BODY_S = 60.0
@@ -45,7 +44,7 @@ class Front:
         self._served = project.application.files()
         self._server: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._board = Board(project, f"{project.brief.url}{SCHEDULER}")
+        self._standing = Standing(project)
 
     async def listen(self, host: str, port: int) -> int:
         """Serve there from now on; returns the port. Raises OSError."""
@@ -171,12 +170,16 @@ class Front:
     # -- people
 
     async def _page(self, request: web.BaseRequest) -> web.StreamResponse:
-        html = {"Content-Type": "text/html; charset=utf-8", **pages.HEADERS}
-        return web.Response(body=self._board.page(), headers=html)
+        body = self._standing.page()
+        response = web.Response(body=body, content_type="text/html", charset="utf-8")
+        response.headers.update(pages.HEADERS)
+        return response
 
     async def _tell_status(self, request: web.BaseRequest) -> web.StreamResponse:
-        told = {"Content-Type": "application/json", **pages.HEADERS}
-        return web.Response(body=self._board.status_json(), headers=told)
+        body = self._standing.json()
+        response = web.Response(body=body, content_type="application/json")
+        response.headers.update(pages.HEADERS)
+        return response
 
 
 class _Server(web.Server):
