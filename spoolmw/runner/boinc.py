@@ -130,6 +130,8 @@ def _errand(slot: str) -> Errand:
         files=[
             each._replace(source=boincslot.real(slot, each.source)) for each in errand.files
         ],
+        # Nobody chose what is installed here: an older cloudpickle may not know the call.
+        setup={**errand.setup, "brings": True},
         checkpoint_exit=_SAVED,
         checkpoint_every_s=math.inf,  # a save ends nothing: its slot stays
         grace_s=min(errand.grace_s, _GRACE_S),
