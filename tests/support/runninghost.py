@@ -55,8 +55,9 @@ class RunningHost(FakeHost):
         for name, task in list(self._running.items()):
             if task.done():
                 del self._running[name]
-                task.result()
-            elif name not in jobs and name not in self.state.done:
+                if not task.cancelled():
+                    task.result()  # an error of ours is told
+            elif name not in jobs:
                 task.cancel()
 
     async def _run(self, job: Job) -> None:
@@ -77,7 +78,7 @@ class RunningHost(FakeHost):
             await self._execute(self._lay_out(job, slot), slot)
         data = (slot / job.open_name).read_bytes()
         async with self._busy:
-            if await self.upload(job, data) == 0 and job.name in self.state.jobs:
+            if await self.upload(job, data) == 0:
                 self.finish(job, data)
 
     def _lay_out(self, job: Job, slot: Path) -> Path:
