@@ -42,7 +42,7 @@ class HostLine:
     platform: str = ""
     cores: int = 0
     seen: float = 0.0  #: unix time of its last contact; 0: never
-    valid: int = 0  #: its results that were accepted
+    done: int = 0  #: its results that ended well, ever
     failed: int = 0
 
 
@@ -52,9 +52,9 @@ class Results:
 
     waiting: int = 0  #: for a host
     sent: int = 0  #: and not back
-    uploaded: int = 0  #: and not reported, or not looked at yet
-    done: int = 0
-    lost: int = 0  #: failed, or late
+    uploaded: int = 0  #: and reported, until the daemon has taken them
+    done: int = 0  #: ended well, ever
+    lost: int = 0  #: failed or were never heard of, ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,8 @@ pre { background: var(--box); border: 1px solid var(--line); border-radius: 4px;
 code { background: var(--box); }
 div.wide { overflow-x: auto; }
 table { border-collapse: collapse; }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem 1.2rem .3rem 0; text-align: left; }
+th, td { border-bottom: 1px solid var(--line); padding: .3rem 1.2rem .3rem 0; text-align: left;
+  white-space: nowrap; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 progress { width: 100%; height: 1.2rem; accent-color: var(--bar); }
 """
@@ -213,7 +214,7 @@ def _hosts(status: Status) -> str:
         f"<p>{_count(len(status.hosts), 'host')}, {lately} in contact within the last hour.</p>"
     )
     columns = (("Host", ""), ("Platform", ""), ("Cores", "number"), ("Last contact", ""),
-               ("Valid", "number"), ("Failed", "number"))  # fmt: skip
+               ("Done", "number"), ("Failed", "number"))  # fmt: skip
     rows = (_host_row(each, now) for each in _lately(status.hosts))
     more = len(status.hosts) - MOST_HOSTS
     rest = f"\n<p>and {more} more</p>" if more > 0 else ""
@@ -225,7 +226,7 @@ def _host_row(host: HostLine, now: float) -> Iterator[str]:
     yield _shown(host.platform)
     yield str(host.cores) if host.cores else ""
     yield ago(now - host.seen) if host.seen else "never"
-    yield str(host.valid)
+    yield str(host.done)
     yield str(host.failed)
 
 

@@ -81,7 +81,7 @@ def _status(project: Project, now: float) -> pages.Status:
                 platform=each.platform or each.client_platform,
                 cores=each.cores,
                 seen=each.seen,
-                valid=each.done,
+                done=each.done,
                 failed=each.failed,
             )
             for each in hosts

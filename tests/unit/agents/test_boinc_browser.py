@@ -31,7 +31,7 @@ STATUS = Status(
     now=NOW,
     platforms=("linux-x86_64",),
     hosts=(
-        HostLine(label="desk-07-3", platform="linux-x86_64", cores=4, seen=NOW - 200, valid=31),
+        HostLine(label="desk-07-3", platform="linux-x86_64", cores=4, seen=NOW - 200, done=31),
         HostLine(label=ATTACK, platform="linux-x86_64", cores=8, seen=NOW - 90_000, failed=2),
     ),
     results=Results(waiting=7, sent=3, uploaded=1, done=120, lost=5),

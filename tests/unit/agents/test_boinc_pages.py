@@ -26,7 +26,7 @@ from tests.support.browser import read
 NOW = 1_795_164_846.0
 URL = "http://grid.lab.example:8765/"
 DESK = HostLine(
-    label="desk-07-3", platform="linux-x86_64", cores=4, seen=NOW - 200, valid=31, failed=2
+    label="desk-07-3", platform="linux-x86_64", cores=4, seen=NOW - 200, done=31, failed=2
 )
 STATUS = Status(
     name="Lab grid",
@@ -72,7 +72,7 @@ def test_people_read_how_it_stands() -> None:
     assert shown.rows == [
         ["Waiting", "Sent", "Uploaded", "Done", "Lost"],
         ["7", "3", "1", "120", "5"],
-        ["Host", "Platform", "Cores", "Last contact", "Valid", "Failed"],
+        ["Host", "Platform", "Cores", "Last contact", "Done", "Failed"],
         ["desk-07-3", "linux-x86_64", "4", "3 min ago", "31", "2"],
         ["host-4", "", "", "never", "0", "0"],
     ]
@@ -139,8 +139,8 @@ def test_programs_read_the_same() -> None:
         "hosts_in_all": 2,
         "hosts": [
             {"label": "desk-07-3", "platform": "linux-x86_64", "cores": 4, "seen": NOW - 200,
-             "valid": 31, "failed": 2},
-            {"label": "host-4", "platform": "", "cores": 0, "seen": 0.0, "valid": 0, "failed": 0},
+             "done": 31, "failed": 2},
+            {"label": "host-4", "platform": "", "cores": 0, "seen": 0.0, "done": 0, "failed": 0},
         ],
         "results": {"waiting": 7, "sent": 3, "uploaded": 1, "done": 120, "lost": 5},
         "tasks": {"done": 37, "all": 100},
@@ -163,7 +163,7 @@ def test_times_are_told_in_one_unit(seconds: float, words: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=100), st.integers(-5, 10**12), st.floats(0, 1e12))
 def test_any_host_is_one_row(text: str, number: int, seen: float) -> None:
-    host = HostLine(label=text, platform=text, cores=number, seen=seen, valid=number)
+    host = HostLine(label=text, platform=text, cores=number, seen=seen, done=number)
     status = replace(STATUS, name=text, hosts=(host,))
     shown = read(page(status).decode())
     assert len(shown.rows) == 4
