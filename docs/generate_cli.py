@@ -73,7 +73,8 @@ def _text(command: click.Command) -> str:
 
 def _usage(command: click.Command) -> Iterator[str]:
     if isinstance(command, click.Group):
-        yield "[set ...]"
+        subs = command.list_commands(click.Context(command))
+        yield f"[{' | '.join(subs)}] ..."
         return
     if any(isinstance(param, click.Option) for param in command.params):
         yield "[OPTIONS]"

@@ -11,20 +11,23 @@ Rule 2: whose host it is, which machine and which platform, is known when a job 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from spoolmw.agents.boinclink.brief import Brief
-from spoolmw.agents.contract import Sink
+from spoolmw.agents.contract import AgentEvent, Sink
 from spoolmw.agents.engineagent import Bounds, EngineAgent, EngineLedger
 from spoolmw.agents.hostrunner import umask
 from spoolmw.agents.kinds import Kind
 from spoolmw.config import AgentConfig
 from spoolmw.errors import BadConfig
-from spoolmw.model.agent import Capacity, Launch
+from spoolmw.model.agent import Capacity, HostSeen, Launch
 from spoolmw.model.ids import AgentName
+
+_log = logging.getLogger("spoolmw")
 
 #: What the link needs besides, and what it is for.
 _PACKAGES = {
@@ -63,18 +66,48 @@ class BoincAgent(EngineAgent):
         bounds = Bounds(wish.max_jobs, wish.max_waiting, "max_waiting")
         super().__init__(name, root, settings, sink, bounds=bounds)
         self._ledger = BoincLedger("")
+        self._hosts: list[HostSeen] = []
 
     def capacity(self) -> Capacity:
         return Capacity(
             slots=self._room(),
             running=self._ledger.running(),
             says=self._says(),
+            stuck=self._stuck_ones(),
             trusted=self._settings.boinc.is_trusted,
         )
+
+    def hosts(self) -> Sequence[HostSeen]:
+        """Those that called in the last days, the newest first."""
+        return self._hosts
+
+    def _understand(self, told: dict[str, Any]) -> list[AgentEvent]:
+        if told["event"] == "hosts":
+            is_trusted = self._settings.boinc.is_trusted
+            self._hosts = [_seen(each, is_trusted=is_trusted) for each in told["hosts"]]
+        elif told["event"] == "log":
+            _log.warning("agent says agent=%s %s", self.name, told["text"])
+        return super()._understand(told)
 
     def _brief(self) -> dict[str, Any]:
         self._begin_to_listen()
         return brief_of(self._settings, self._root).told()
+
+
+def _seen(told: dict[str, Any], *, is_trusted: bool) -> HostSeen:
+    return HostSeen(
+        host=told["host"],
+        machine=told["machine"],
+        account=told["account"],
+        owner=told["owner"],
+        platform=told["platform"],
+        cores=told["cores"],
+        memory_bytes=told["memory"],
+        seen_at=told["seen"],
+        has=told["has"],
+        rests_until=told["rests_until"],
+        trusted=is_trusted,
+    )
 
 
 def brief_of(settings: AgentConfig, root: Path) -> Brief:

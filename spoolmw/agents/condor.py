@@ -42,7 +42,6 @@ class CondorAgent(EngineAgent):
         bounds = Bounds(pool.max_jobs, pool.max_idle, "max_idle")
         env = environment(settings, os.environ)
         super().__init__(name, root, settings, sink, bounds=bounds, env=env)
-        self._stuck: dict[str, str] = {}  #: attempts that fit no machine of the pool, and why
         self._spool_id = spool_id(self._root, name)
 
     def capacity(self) -> Capacity:
@@ -54,19 +53,13 @@ class CondorAgent(EngineAgent):
             platform=pool.platform,
             running=self._ledger.running(),
             says=self._says(),
-            stuck=tuple(sorted(self._stuck.items())),
+            stuck=self._stuck_ones(),
         )
 
     def _brief(self) -> dict[str, Any]:
         self._begin_to_listen()
         setup = setup_of(self._settings)
         return wants(self._settings, self._root, self._spool_id, setup).told()
-
-    def _took(self, told: dict[str, Any]) -> bool:
-        if told["event"] != "misfits":
-            return False
-        self._stuck = told["attempts"]
-        return True
 
 
 def setup_of(settings: AgentConfig) -> dict[str, Any]:

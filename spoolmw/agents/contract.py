@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
-from spoolmw.model.agent import Capacity, CapacityChanged, Launch, Sighting, Validated
+from spoolmw.model.agent import Capacity, CapacityChanged, HostSeen, Launch, Sighting, Validated
 from spoolmw.model.events import Checkpointed, Lost, Progressed, Reported, Resumed, Started
 from spoolmw.model.ids import AgentName, AttemptId
 
@@ -66,6 +66,14 @@ class Lasting(Protocol):
         """Begin to serve. `work` ran here when an earlier daemon ended: what became of it is
         told as of any launch. `given_up` was called lost meanwhile: should it report after all,
         that is told too. What else still runs here is ended."""
+
+
+@runtime_checkable
+class Attended(Protocol):
+    """An agent to which hosts come by themselves."""
+
+    def hosts(self) -> Sequence[HostSeen]:
+        """Those that called lately, the newest first."""
 
 
 @runtime_checkable

@@ -69,6 +69,7 @@ class EngineAgent(CarriedAgent):
         self._bounds = bounds
         self._slots = bounds.jobs
         self._told_room: Capacity | None = None
+        self._stuck: dict[str, str] = {}  #: attempts that fit no machine it has, and why
         self._heard_at = time.monotonic()
         self._is_silent = False
 
@@ -86,6 +87,10 @@ class EngineAgent(CarriedAgent):
         if self._why_down:
             return 0
         return min(self._slots, self._ledger.running_cpus() + self._bounds.waiting)
+
+    def _stuck_ones(self) -> tuple[tuple[str, str], ...]:
+        """For `Capacity.stuck`."""
+        return tuple(sorted(self._stuck.items()))
 
     def _says(self) -> str:
         """What the engine has, and which of its bounds it has reached."""
@@ -120,10 +125,15 @@ class EngineAgent(CarriedAgent):
     def _understand(self, told: dict[str, Any]) -> list[AgentEvent]:
         self._heard_at = time.monotonic()
         events: list[AgentEvent] = []
-        if told["event"] == "waiting":
-            self._ledger.waits_again(told["attempts"])
-        elif told["event"] != "beat" and not self._took(told):
-            events = super()._understand(told)
+        match told["event"]:
+            case "waiting":
+                self._ledger.waits_again(told["attempts"])
+            case "misfits":
+                self._stuck = told["attempts"]
+            case "beat":
+                pass
+            case _:
+                events = super()._understand(told)
         room = self.capacity()
         if any(isinstance(each, CapacityChanged) for each in events):
             self._told_room = room
@@ -131,7 +141,3 @@ class EngineAgent(CarriedAgent):
             self._told_room = room
             events.append(CapacityChanged(agent=self.name, capacity=room))
         return events
-
-    def _took(self, told: dict[str, Any]) -> bool:
-        """Whether it was an event of this kind of engine alone, which is then taken in."""
-        return False

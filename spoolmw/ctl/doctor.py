@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.text import Text
 
 from spoolmw.config import Config
-from spoolmw.ctl import machine_checks, spool_checks
+from spoolmw.ctl import boinc_checks, machine_checks, spool_checks
 from spoolmw.ctl.findings import Finding, bad, ok
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
@@ -29,8 +29,9 @@ STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 def doctor_verb(session: Session) -> int:
     """Check the installation and say what to mend.
 
-    Looks at spool, disk, journal, daemon, Pythons, limits, clock and service. Each finding
-    is ok, warn or bad, with what to do. Exit code 1 when one is bad. Nothing is changed.
+    Looks at spool, disk, journal, daemon, BOINC's projects, Pythons, limits, clock and service.
+    Each finding is ok, warn or bad, with what to do. Exit code 1 when one is bad. Nothing is
+    changed.
     """
     worst = 0
     for finding in examine(session):
@@ -65,6 +66,7 @@ def _of_the_spool(session: Session, layout: Layout, config: Config | None) -> It
     yield from spool_checks.check_journal(session)
     yield from spool_checks.check_daemon(session)
     yield from spool_checks.check_rejected(layout)
+    yield from boinc_checks.check_boinc(layout, config)
 
 
 def _config(session: Session) -> tuple[Config | None, Finding]:

@@ -49,6 +49,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "prune": "prune",
         "fsck": "repair",
         "rebuild": "repair",
+        "boinc": "boinc",
         "config": "settings",
         "doctor": "doctor",
         "completion": "completion",

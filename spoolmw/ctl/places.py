@@ -13,6 +13,7 @@ from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import Verb, shared_options, verb
 from spoolmw.ctl.words import duration, size
+from spoolmw.errors import NotServed
 
 AGENTS = (
     Column("AGENT"),
@@ -39,6 +40,14 @@ HOSTS = (
     Column("ERRORS", right=True),
     Column("IN A ROW", right=True),
     Column("SAYS"),
+)
+#: Of hosts that come to an agent by themselves, before what else there is to say.
+CAME = (
+    Column("OWNER"),
+    Column("PLATFORM"),
+    Column("CONTACT", right=True),
+    Column("HAS", right=True),
+    Column("TRUST"),
 )
 
 
@@ -123,10 +132,13 @@ def hosts_verb(session: Session) -> None:
     """Show what each host has done, and what it is known for.
 
     VALID, INVALID and ERRORS count results of replicas that were compared; IN A ROW are the
-    valid ones since the last fault. Works while the daemon is down.
+    valid ones since the last fault. Of hosts that come to an agent by themselves (BOINC clients)
+    the daemon knows also the owner, when they called last, how many attempts are there, and
+    whether they are trusted. Works while it is down, without these.
     """
     with session.reports() as reports:
         hosts = _with_records(reports.stats(), reports.hosts())
+    hosts = _with_callers(hosts, _callers(session))
     if session.screen.json:
         for host in hosts:
             session.screen.record(host)
@@ -134,7 +146,11 @@ def hosts_verb(session: Session) -> None:
     if not hosts:
         session.screen.say("No attempt has ended yet.")
         return
-    session.screen.table(HOSTS, [_host_row(host) for host in hosts])
+    if not any(host["came"] for host in hosts):
+        session.screen.table(HOSTS, [_host_row(host) for host in hosts])
+        return
+    rows = [(*_host_row(host)[:-1], *_came_row(host), _host_row(host)[-1]) for host in hosts]
+    session.screen.table((*HOSTS[:-1], *CAME, HOSTS[-1]), rows)
 
 
 def _with_records(
@@ -151,6 +167,40 @@ def _with_records(
         for each, is_first in known
         if not (is_first and each["name"] in seen)  # two machines may have one name
     ]
+
+
+def _callers(session: Session) -> list[dict[str, Any]]:
+    """The hosts that came by themselves, as the daemon knows them; none while it is down."""
+    try:
+        told: list[dict[str, Any]] = session.control().request("hosts")["hosts"]
+    except NotServed:
+        return []
+    return told
+
+
+def _with_callers(
+    hosts: list[dict[str, Any]], callers: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Each host with what is known of it that `came`; one that did nothing yet stands behind."""
+    left = {(each["agent"], each["host"]): each for each in callers}
+    known = [{**each, "came": left.pop((each["agent"], each["host"]), None)} for each in hosts]
+    nothing = dict.fromkeys(("attempts", "succeeded", "failed", "lost", "stopped"), 0)
+    return known + [
+        {"agent": agent, "host": host, **nothing, "record": None, "came": each}
+        for (agent, host), each in left.items()
+    ]
+
+
+def _came_row(host: Mapping[str, Any]) -> tuple[str, ...]:
+    came = host["came"]
+    if came is None:
+        return ("",) * len(CAME)
+    now = time.time()
+    trust = "yes" if came["trusted"] else "no"
+    if came["rests_until"] > now:
+        trust += f", rests {duration(came['rests_until'] - now)}"
+    ago = f"{duration(max(0.0, now - came['seen_at']))} ago"
+    return came["owner"], came["platform"], ago, str(came["has"]), trust
 
 
 def host_says(record: Mapping[str, Any], now: float) -> str:

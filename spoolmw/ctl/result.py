@@ -90,12 +90,16 @@ def _copy_out(session: Session, data: bytes) -> None:
 
 def _value(delivery: Delivery, *, unpickle: bool) -> tuple[bool, Any]:
     """Whether the value could be read, and the value."""
-    codec = delivery.file.header.get("codec") or ""
-    if codec == "safe" or (codec == "pickle" and unpickle):
-        return True, load_value(
-            delivery.file.header, bytes(delivery.file.value), trusted=unpickle
-        )
+    header, trusted = delivery.file.header, unpickle and _is_trusted(delivery)
+    codec = header.get("codec") or ""
+    if codec == "safe" or (codec == "pickle" and trusted):
+        return True, load_value(header, bytes(delivery.file.value), trusted=trusted)
     return False, None
+
+
+def _is_trusted(delivery: Delivery) -> bool:
+    """Whether the daemon says that its agent is; a pickle from another one is never loaded."""
+    return (delivery.file.trailer or {}).get("trusted", True) is True
 
 
 def _record(task: Mapping[str, Any], delivery: Delivery, *, unpickle: bool) -> dict[str, Any]:
@@ -165,6 +169,8 @@ def _value_text(delivery: Delivery, *, unpickle: bool) -> str:
     known, value = _value(delivery, unpickle=unpickle)
     if not known:
         told = size(header.get("bytes") or 0)
+        if not _is_trusted(delivery):
+            return f"a pickle of {told} from a host that is not trusted: nobody loads it"
         return f"a pickle of {told}; --unpickle loads it, if you trust who made it"
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text):,} characters)"

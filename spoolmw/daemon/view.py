@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from spoolmw import __version__
+from spoolmw.agents.contract import Agent, Attended
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.model.agent import Capacity
 from spoolmw.model.ids import AgentName
@@ -58,6 +60,16 @@ def agent(reactor: Reactor, name: AgentName, kinds: Mapping[str, str]) -> Row:
         "reason": _reason(room),
         "host": room.capacity.host,
     }
+
+
+def hosts(agents: Mapping[AgentName, Agent]) -> list[Row]:
+    """The hosts that came to agents by themselves, as far as they called lately."""
+    return [
+        {"agent": name, **asdict(each)}
+        for name, agent in agents.items()
+        if isinstance(agent, Attended)
+        for each in agent.hosts()
+    ]
 
 
 def _reason(room: Room) -> str:

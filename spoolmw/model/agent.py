@@ -89,6 +89,23 @@ class Sighting:
 
 
 @record(frozen=True, slots=True, kw_only=True)
+class HostSeen:
+    """A host that comes to an agent by itself, as it was when it was last heard of."""
+
+    host: str
+    machine: str
+    account: str  #: by which it came
+    owner: str
+    platform: str  #: as "linux-x86_64"
+    cores: int
+    memory_bytes: int
+    seen_at: float  #: wall clock
+    has: int  #: attempts that are there
+    rests_until: float  #: wall clock; it is given nothing before, for what it did; 0: it may
+    trusted: bool  #: pickles from it are decoded
+
+
+@record(frozen=True, slots=True, kw_only=True)
 class Validated:
     """A validation ended; `answer` says what it came to."""
 

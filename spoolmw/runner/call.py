@@ -18,6 +18,14 @@ from .order import Element
 from .results import Ended
 
 _PROTOCOL = 5
+#: A wish of the agent's, not of the task's: nobody unpickles what comes from its hosts. So a value
+#: travels in the safe codec or not at all, and an exception as text only.
+GUARDED = "guarded"
+
+_WHY_GUARDED = (
+    "this agent's hosts are volunteers', from which only values of the safe codec are taken: "
+    "return such a one, or name other agents in [place] agents"
+)
 
 Body = Union[bytes, bytearray]
 Load = Callable[[Body], Any]
@@ -43,7 +51,7 @@ class Packed(NamedTuple):
 
 
 def run(packed: Packed, wish: str, around: Around) -> Ended:
-    """Run a call; the value is encoded as `wish` says ("auto", "safe", "pickle")."""
+    """Run a call; the value is encoded as `wish` says ("auto", "safe", "pickle", GUARDED)."""
     try:
         function, args, kwargs = packed.load()
     except arguments.Gone as error:
@@ -54,7 +62,10 @@ def run(packed: Packed, wish: str, around: Around) -> Ended:
         with around:
             value = function(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001  the task's exception is its result
-        return _raised(error, memory_limited=around.memory_limited)
+        ended = _raised(error, memory_limited=around.memory_limited)
+        if wish == GUARDED:
+            ended.codec, ended.value = "", ()
+        return ended
     return encode(value, wish)
 
 
@@ -62,7 +73,7 @@ def encode(value: Any, wish: str) -> Ended:
     """A success with this value, or a failure that says why the value cannot travel."""
     ended = Ended()
     try:
-        if wish == "safe":
+        if wish in ("safe", GUARDED):
             ended.codec, ended.value = "safe", safe.parts(value)
             return ended
         pieces = safe.parts_if_unchanged(value) if wish == "auto" else None
@@ -71,6 +82,8 @@ def encode(value: Any, wish: str) -> Ended:
         else:
             ended.codec, ended.value = "safe", pieces
     except BaseException as error:  # noqa: BLE001  the value's own __reduce__ may raise anything
+        if wish == GUARDED:
+            return results.failed("codec", f"{error}; {_WHY_GUARDED}")
         kind = type(value).__name__
         return results.failed(
             "codec",

@@ -29,6 +29,7 @@ class Place(NamedTuple):
     umask: int
     agent: str  #: workers are named after it
     inline: bool = False  #: small results are wanted inside their reports
+    values: str = ""  #: "safe": no pickles are wanted from here
 
 
 class Death(NamedTuple):
@@ -74,6 +75,7 @@ class Member:
                 "parent": os.getpid(),
                 "umask": place.umask,
                 "inline": place.inline,
+                "values": place.values,
             }
         ).decode()
         return os.posix_spawn(

@@ -57,7 +57,7 @@ class Errand(NamedTuple):
     token: str
     work: List[Any]  #: of a launch frame: one kind with one packet
     files: List[Come]
-    setup: Dict[str, Any]  #: agent, env, umask, interpreters
+    setup: Dict[str, Any]  #: agent, env, umask, interpreters, values
     inherit: List[str]  #: variables of the batch system's that the task has too
     checkpoint_exit: int  #: 0: the batch system takes no checkpoints
     checkpoint_every_s: float

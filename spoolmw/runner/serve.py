@@ -38,7 +38,10 @@ class Runner:
         self._spool: str = setup["spool"]
         env: Dict[str, str] = setup["env"]
         foreign: bool = setup.get("foreign", False)
-        place = Place(self._spool, archive, env, setup["umask"], setup["agent"], foreign)
+        place = Place(
+            *(self._spool, archive, env, setup["umask"], setup["agent"], foreign),
+            values=setup.get("values", ""),
+        )
         self._pool = Pool(
             place,
             setup["slots"],

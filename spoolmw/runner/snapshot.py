@@ -89,7 +89,7 @@ class Keeper:
         if found is not None:
             with limits.Lifted():
                 self._put_back(found)
-                self._print_again()
+                self._print_again(found)
         if found is not None or notes:
             self._ground.send(news.resumed(self._told.attempt, found, notes))
         self._saved = self._look()
@@ -124,6 +124,7 @@ class Keeper:
         looks = self._look()
         if looks == self._saved or not looks:
             return False
+        printed = [outputs.printed([path]) for path in self._printed()]
         number = self._sequence + 1
         try:
             with limits.Lifted(), Draft(self._owner, (self._attempt, number), KIND) as draft:
@@ -131,7 +132,7 @@ class Keeper:
                     draft.copy(self._source(name), name)
                 if running and self._look() != looks:
                     raise _Changed
-                made = draft.seal()
+                made = draft.seal(printed=printed)
         except _Changed:
             return False
         except OSError as error:
@@ -193,12 +194,21 @@ class Keeper:
             when = each.get("modified_ns", 0)
             os.utime(target, ns=(when, when))
 
-    def _print_again(self) -> None:
-        """What this attempt had printed when a batch system took it off its machine."""
-        files = os.path.dirname(self._ground.stderr)
-        for name in PRINTED:
+    def _print_again(self, found: Checkpoint) -> None:
+        """What had been printed at this checkpoint, and was kept when its job ended."""
+        told = found.manifest.get("printed")
+        lengths = told if isinstance(told, list) else [None] * len(PRINTED)
+        for path, length in zip(self._printed(), lengths):
+            folder, _, name = path.rpartition("/")
             with contextlib.suppress(FileNotFoundError):
-                outputs.copy(f"{files}{BEFORE}/{name}", f"{files}/{name}", 0o666)
+                outputs.copy(f"{folder}{BEFORE}/{name}", path, 0o666)
+                if type(length) is int and 0 <= length < os.stat(path).st_size:
+                    os.truncate(path, length)  # the rest will be printed once more
+
+    def _printed(self) -> List[str]:
+        """The files that it prints to."""
+        folder = os.path.dirname(self._ground.stderr)
+        return [f"{folder}/{name}" for name in PRINTED]
 
 
 class _Changed(Exception):

@@ -27,11 +27,11 @@ from . import (
     process,
     results,
     sandbox,
-    snapshot,
     tidy,
     wire,
 )
 from .bell import Bell, Wish
+from .printed import Printed
 from .sandbox import Errand, Trouble
 
 _AFTER_GRACE_S = 5.0  #: for the runner to end what it has killed
@@ -52,6 +52,7 @@ class Solo:
         self._errand = errand
         self._bell = bell
         self._root = root
+        self._printed = Printed(root, errand.attempt) if errand.kind.command else None
         task, replica = errand.replica
         self._owner = checkpoint.Owner(f"{root}/{sandbox.CHECKPOINTS}", task, replica)
         self._began = time.time()
@@ -166,6 +167,8 @@ class Solo:
                 tidy.prune(self._owner, "")
             elif event in _KEPT_NEWS:
                 self._latest[event] = each
+            if self._printed is not None and event in ("checkpointed", "resumed"):
+                self._printed.note()
             self._bell.news(event, each)
 
     def _ended(self, report: Dict[str, Any]) -> End:
@@ -234,7 +237,7 @@ def _run(errand: Errand, folder: str, root: str, archive: str, bell: Bell) -> in
             )
         _bring(errand, folder, root, end.report, news)
     elif end.code == errand.checkpoint_exit:
-        _hand_over(errand, f"{folder}/{sandbox.CHECKPOINTS}", root)
+        _hand_over(errand, root)
     return end.code
 
 
@@ -259,20 +262,15 @@ def _bring(
             raise sandbox.unusable(error) from error
 
 
-def _hand_over(errand: Errand, place: str, root: str) -> None:
+def _hand_over(errand: Errand, root: str) -> None:
     """Leave in `checkpoints/` whole ones only, and what a command printed: all of it travels."""
-    owner = checkpoint.Owner(place, *errand.replica)
+    owner = checkpoint.Owner(f"{root}/{sandbox.CHECKPOINTS}", *errand.replica)
     with contextlib.suppress(OSError):
         for name in os.listdir(owner.folder):
             if name.startswith("."):
                 outputs.remove(f"{owner.folder}/{name}")
-    if not errand.kind.command:
-        return
-    with contextlib.suppress(OSError):  # then it goes on without
-        outputs.fresh(f"{place}/{sandbox.BEFORE}")
-        for name in snapshot.PRINTED:
-            printed = f"{root}/stage/{errand.attempt}.files/{name}"
-            outputs.copy(printed, f"{place}/{sandbox.BEFORE}/{name}", 0o600)
+    if errand.kind.command:
+        Printed(root, errand.attempt).hand_over()
 
 
 def main(argv: List[str], archive: str) -> int:

@@ -53,6 +53,7 @@ class Setup(NamedTuple):
     parent: int
     umask: int
     inline: bool = False  #: small results go with their reports, not into `stage/`
+    values: str = ""  #: "safe": nobody unpickles what comes from here (`call.GUARDED`)
 
 
 class Worker:
@@ -66,6 +67,7 @@ class Worker:
         self._values = setup.spool + "/values"
         self._name = setup.name
         self._inline = setup.inline
+        self._is_guarded = setup.values == "safe"
         scratch = f"{setup.spool}/tmp/scratch/{setup.name}"
         self._places = command.Places(
             scratch,
@@ -180,7 +182,8 @@ class Worker:
         if "takes" in header:
             taken = arguments.Arguments(self._values, header["takes"])
             packed = packed._replace(unpack=taken.load)
-        ended = call.run(packed, run.get("result") or "auto", limits.Around(told))
+        wish = call.GUARDED if self._is_guarded else run.get("result") or "auto"
+        ended = call.run(packed, wish, limits.Around(told))
         if os.getpid() != self._pid:
             _end_as_a_fork()
         desk.clear()

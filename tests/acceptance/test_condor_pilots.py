@@ -14,6 +14,7 @@ from tests.support.pilots import begun, hold, note
 from tests.support.pool import Pool
 from tests.support.poolpilots import PilotSite
 from tests.support.stepdown import being_root_again
+from tests.support.waiting import wait_until
 
 pytestmark = needs_pool
 
@@ -113,6 +114,42 @@ def test_what_ran_on_a_host_that_dies_runs_again_in_another_pilot(pool: Pool) ->
             with being_root_again():
                 host.start()
                 pool.wait_for_hosts()
+
+
+def test_what_froze_with_its_host_runs_in_another_pilot_and_is_not_heard_when_it_thaws(
+    pool: Pool,
+) -> None:
+    """HTCondor notices nothing: what is not heard for `give_up` runs elsewhere."""
+    said, flag = pool.shared / "froze", pool.shared / "froze-flag"
+    with PilotSite(pool, name="froze", more='give_up = "3s"\nidle = "1s"') as site:
+        spool = site.spool.options(retries=0)
+        tasks = [spool.submit(hold, n, str(flag), str(said)) for n in range(4)]
+        site.wait_until(lambda: len(begun(said)) == 4)
+        there = site.hosts()
+        host = next(each for each in pool.hosts if each.name in there.values())
+        gone = {job for job, name in there.items() if name == host.name}
+        with being_root_again():
+            host.freeze()
+        try:
+            site.wait_until(lambda: len(begun(said)) == 4 + 2 * len(gone))
+            flag.touch()
+            assert [each.result(60) for each in tasks] == list(range(4))
+            site.wait_until(lambda: not gone & set(site.jobs()))  # by force
+        finally:
+            with being_root_again():
+                host.thaw()
+        site.wait_until(lambda: not site.jobs())
+        with being_root_again():
+            wait_until(lambda: not host.pids_of("condor_starter"), last=site.told)
+        lost, outcomes = 0, set()
+        for each in tasks:
+            *earlier, last = site.attempts(each.id)
+            lost += len(earlier)
+            outcomes |= {(one["outcome"], one["cause"], one["blame"]) for one in earlier}
+            assert last["outcome"] == "success"
+        assert (lost, outcomes) == (2 * len(gone), {("lost", "connection", "host")})
+        assert len(begun(said)) == 4 + lost
+        assert sorted(set(begun(said))) == list(range(4))
 
 
 def test_pilots_work_on_while_the_schedd_is_dead_and_more_come_when_it_is_back(

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.condor import needs_pool
 from tests.support.condorsite import Site
 from tests.support.daemon import ROOT, trailer
@@ -56,6 +58,34 @@ def test_a_schedd_elsewhere_gets_and_gives_files_with_a_token() -> None:
         assert held.task.result(timeout=60) == "host1"
         assert len(held.starts()) == 1
         wait_until(lambda: not site.queue("ClusterId"))
+
+
+@pytest.mark.parametrize(
+    ("history", "said"), [("$(SPOOL)/history", "removed"), ("", "left the pool's queue")]
+)
+def test_a_spooled_job_that_left_the_queue_with_its_result_costs_its_task_no_retry(
+    history: str, said: str
+) -> None:
+    """Somebody forced it out while nobody looked; without a history the schedd cannot even say so."""
+    with (
+        Pool(hosts=1, more=f"HISTORY = {history}\n") as pool,
+        Site(pool, is_remote=True) as site,
+    ):
+        held = site.hold(agents=["pool"], retries=0)
+        held.until_it_runs()
+        job = held.job()
+        site.daemon.kill()
+        held.let_go()
+        wait_until(lambda: site.queue("JobStatus") == [["4"]])
+        site.run("condor_rm", job)
+        site.run("condor_rm", "-forcex", job)
+        wait_until(lambda: not site.queue("ClusterId"))
+        site.daemon.start()
+        assert held.task.result(timeout=60) == "host1"
+        first, second = held.attempts()
+        assert (first["outcome"], first["blame"]) == ("lost", "agent")
+        assert said in str(first["message"])
+        assert second["outcome"] == "success"
 
 
 def test_jobs_use_the_spool_itself_where_all_see_it() -> None:

@@ -266,3 +266,27 @@ def test_a_system_without_checkpoints_is_told_of_none(
     job.start()
     wait_until(lambda: len(steps_in(note)) > 3)
     assert job.vacate() == TERMINATED
+
+
+def test_what_a_vacated_command_had_printed_is_there_in_the_end(
+    bench: Bench, system: BatchSystem
+) -> None:
+    """Each line once: what it printed after its last save is printed again by its next start."""
+    script = (
+        "n=$(cat state 2>/dev/null || echo 0); n=$((n+1)); echo line $n; echo $n >state;"
+        " [ $n -lt 60 ] || exit 0; sleep 0.05; exit 85"
+    )
+    wish = {"every_s": 3600.0, "files": ("state",)}
+    work = bench.command("/bin/sh", "-c", script, checkpoint=wish)
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=600.0)
+    for _ in range(2):
+        before = saved(job)
+        job.start()
+        wait_until(lambda seen=before: saved(job) and saved(job) != seen)
+        assert job.vacate() == EXIT
+        job.keep_checkpoints()
+        job.arrive()
+    assert job.run() == 0
+    job.collect()
+    printed = bench.files(work)["stdout"].decode().splitlines()
+    assert printed == [f"line {number}" for number in range(1, 61)]

@@ -170,7 +170,7 @@ def test_an_output_that_is_larger_than_the_memory_that_the_program_may_use(
     slot = host.slot(work)
     slot.start()
     peak = 0
-    while slot._child is not None and slot._child.poll() is None:
+    while slot.poll() is None:
         for line in _status_of(slot.pid):
             if line.startswith("VmHWM:"):
                 peak = max(peak, int(line.split()[1]))

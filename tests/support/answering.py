@@ -130,6 +130,7 @@ class AnsweringMachine:
         *,
         result_name: str = "",
         state: TaskState | None = None,
+        trusted: bool = True,
     ) -> Path:
         """Write a result as worker and daemon do."""
         task_id = TaskId(parsed.id)
@@ -146,6 +147,7 @@ class AnsweringMachine:
             body_bytes=length,
             digest=digest,
             files=ended.files is not None,
+            trusted=trusted,
         )
         ran = Ran(
             attempt=1,

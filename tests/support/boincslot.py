@@ -112,6 +112,11 @@ class Slot:
         assert self._child is not None
         return self._child.pid
 
+    def poll(self) -> int | None:
+        """The exit code of the program; None: it runs."""
+        assert self._child is not None
+        return self._child.poll()
+
     def end(self, timeout_s: float = 60.0) -> int:
         """Wait for the program's end; the exit code."""
         assert self._child is not None

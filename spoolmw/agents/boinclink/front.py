@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
 from spoolmw.agents.boinclink import crowd, listing, pages
 from spoolmw.agents.boinclink.crowd import Crowd, Line
-from spoolmw.agents.boinclink.project import Project
+from spoolmw.agents.boinclink.project import SCHEDULER, Project
 from spoolmw.agents.boinclink.receiving import Receiver
-from spoolmw.agents.boinclink.records import SENT, RecordsTrouble
+from spoolmw.agents.boinclink.records import RecordsTrouble
 from spoolmw.agents.boinclink.scheduler import DOWNLOAD, UPLOAD, Scheduler
+from spoolmw.agents.boinclink.standing import Standing
 
-SCHEDULER = "scheduler"
 _MOST_BODY_BYTES = 4 << 20  #: of a scheduler request
 _MOST_BODIES = 64  #: scheduler requests at one time
 _BODY_S = 60.0
 _LEAST_RATE = 1000.0  #: bytes per second, of a download
 _PATIENCE_S = 120.0
-_HOUR_S = 3600.0
 _RETRY = {"Retry-After": "30"}
 _log = logging.getLogger(__name__)
 
@@ -48,8 +44,7 @@ class Front:
         self._served = project.application.files()
         self._server: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._status: dict[str, Any] = {}
-        self._status_at = 0.0
+        self._standing = Standing(project)
 
     async def listen(self, host: str, port: int) -> int:
         """Serve there from now on; returns the port. Raises OSError."""
@@ -175,31 +170,16 @@ class Front:
     # -- people
 
     async def _page(self, request: web.BaseRequest) -> web.StreamResponse:
-        brief = self._project.brief
-        body = pages.page(
-            *(brief.project, brief.url, f"{brief.url}{SCHEDULER}"), self._standing()
-        )
-        return web.Response(body=body, content_type="text/html", charset="utf-8")
+        body = self._standing.page()
+        response = web.Response(body=body, content_type="text/html", charset="utf-8")
+        response.headers.update(pages.HEADERS)
+        return response
 
     async def _tell_status(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = json.dumps({"project": self._project.brief.project, **self._standing()})
-        return web.Response(body=body.encode(), content_type="application/json")
-
-    def _standing(self) -> dict[str, Any]:
-        """Counted anew once a second at most: everybody may ask."""
-        now = time.time()
-        if now - self._status_at > 1.0:
-            hosts, holdings = self._project.callers.hosts.values(), self._project.holdings
-            self._status_at = now
-            self._status = {
-                "hosts": len(hosts),
-                "hosts_lately": sum(now - each.seen < _HOUR_S for each in hosts),
-                "waiting": len(holdings.lines),
-                "sent": sum(each.state == SENT for each in holdings.rows.values()),
-                "done": sum(each.done for each in hosts),
-                "connections": len(self._crowd),
-            }
-        return self._status
+        body = self._standing.json()
+        response = web.Response(body=body, content_type="application/json")
+        response.headers.update(pages.HEADERS)
+        return response
 
 
 class _Server(web.Server):

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from spoolmw.agents.boinclink import reports
+from spoolmw.agents.boinclink import reports, standing
 from spoolmw.agents.boinclink.front import Front
 from spoolmw.agents.boinclink.holdings import Job
 from spoolmw.agents.boinclink.landing import Landed
@@ -30,7 +30,6 @@ SESSION = 1  #: there is one, from listening to the end of this process
 _TICK_S = 2.0
 _TELL_S = 15.0  #: between two looks at what fits nobody, and at the hosts
 _AGAIN_S = 5.0  #: before what found no room is tried again
-_MOST_HOSTS = 5000  #: of whom the daemon is told
 
 
 class Office:
@@ -237,30 +236,11 @@ class Office:
         """What fits nobody, and who is there, if that is news."""
         project = self._project
         now = time.time()
-        hosts = list(project.callers.hosts.values())
-        lately = [each for each in hosts if now - each.seen < 7 * 86400]
-        misfits = project.holdings.lines.misfits(lately)
+        misfits = project.holdings.lines.misfits(standing.lately(project, now))
         if misfits != self._told_misfits:
             self._told_misfits = misfits
             self._post.tell({"event": "misfits", "attempts": misfits})
-        newest = sorted(lately, key=lambda each: each.seen, reverse=True)[:_MOST_HOSTS]
-        told = [
-            {
-                "host": each.label,
-                "machine": project.desk.machine_of(each.id),
-                "account": each.account,
-                "owner": project.accounts.owner_of(each.account),
-                "platform": each.platform or each.client_platform,
-                "cores": each.cores,
-                "memory": each.memory_bytes,
-                "seen": int(each.seen),
-                "has": project.holdings.count_at(each.id),
-                "done": each.done,
-                "failed": each.failed,
-                "rests_until": int(each.rests_until),
-            }
-            for each in newest
-        ]
+        told = standing.hosts_told(project, now)
         if told != self._told_hosts:
             self._told_hosts = told
             self._post.tell({"event": "hosts", "hosts": told})

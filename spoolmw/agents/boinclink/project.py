@@ -23,6 +23,7 @@ from spoolmw.agents.boinclink.matching import Bounds, Lines
 from spoolmw.agents.boinclink.records import Records, RecordsTrouble, Row
 from spoolmw.agents.boinclink.uploads import Uploads
 
+SCHEDULER = "scheduler"  #: the last part of its URL
 OUTPUT = "out_"  #: how the name of an attempt's output begins
 _AGAIN_S = 1.0
 OWN_PYTHON = "{}.{}".format(*sys.version_info[:2])

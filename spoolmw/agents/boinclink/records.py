@@ -146,6 +146,7 @@ class Records:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._is_busy = False
         self._is_due = False
+        self._is_closing = False
         self.trouble = ""  #: why the last commit failed
 
     def hosts(self) -> Iterator[Host]:
@@ -235,13 +236,13 @@ class Records:
 
     async def close(self) -> None:
         """Write what is left, if that can be, and close."""
-        self._begin_soon()
-        with contextlib.suppress(RecordsTrouble):
-            await self.settled()
+        self._is_closing = True
+        while self._is_busy:
+            await asyncio.sleep(0.01)
+        rest = [*self._queue, *self._lazy.values()]
+        with contextlib.suppress(sqlite3.Error):
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, rest)
         self._thread.shutdown(wait=True)
-        if not self._is_busy and (self._queue or self._lazy):
-            with contextlib.suppress(sqlite3.Error):
-                self._commit([*self._queue, *self._lazy.values()])
         self._read.close()
         self._write.close()
 
@@ -263,7 +264,7 @@ class Records:
 
     def _begin(self) -> None:
         self._is_due = False
-        if self._is_busy or not (self._queue or self._lazy):
+        if self._is_busy or self._is_closing or not (self._queue or self._lazy):
             return
         self._is_busy = True
         lazy, self._lazy = self._lazy, {}

@@ -42,12 +42,12 @@ class Scheduler:
         project, now = self._project, time.time()
         if project.records.trouble:
             raise RecordsTrouble(project.records.trouble)
-        asked = request.parse(body)
         project.accounts.look()
-        account = project.accounts.of_key(asked.authenticator)
+        account = project.accounts.of_key(request.key_of(body))
         if account is None:
             text = "Invalid or missing account key. Attach to this project with a key that is good."
             return reply.refusal(self._who, text, delay_s=_STRANGER_S), False
+        asked = request.parse(body)
         try:
             visit = project.desk.visit(asked, account, now)
         except TooMany as error:

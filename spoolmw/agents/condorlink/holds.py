@@ -12,7 +12,7 @@ from typing import NamedTuple
 SPOOLING = 16  #: its input files are on their way to the schedd: nothing is wrong with it
 _USER = 1
 _RESOURCES = 34
-_MEMORY, _DISK = 102, 104  #: subcodes of 34
+_POLICIES = (3, 21, 26)  #: whoever wrote these says in words what was too much
 _DURATIONS = (46, 47)
 _MOST_TEXT = 300  #: characters of HTCondor's own words
 
@@ -93,21 +93,38 @@ _TABLE: Mapping[int, _Meaning] = {
 }
 _UNKNOWN = _Meaning("held", "agent", "HTCondor held it", _POLICY)
 
-_MEMORY_MEANS = _Meaning(
-    *("memory", "task", "it needed more memory than it had asked for"),
-    "ask for more with [resources] memory, or [retry] memory",
-)
-_DISK_MEANS = _Meaning(
-    *("output", "agent", "it needed more disk than its job had asked for"),
-    "raise request_disk of the agent",
-)
+#: By the word that HTCondor has for a resource, and the subcode of its own policies: what too much
+#: of it means.
+_TOO_MUCH: Mapping[str, tuple[int, _Meaning]] = {
+    "cpu": (
+        101,
+        _Meaning(
+            *("held", "task", "it used more cores than it had asked for"),
+            "ask for more with [resources] cpus",
+        ),
+    ),
+    "memory": (
+        102,
+        _Meaning(
+            *("memory", "task", "it needed more memory than it had asked for"),
+            "ask for more with [resources] memory, or [retry] memory",
+        ),
+    ),
+    "disk": (
+        104,
+        _Meaning(
+            *("output", "agent", "it needed more disk than its job had asked for"),
+            "raise request_disk of the agent",
+        ),
+    ),
+}
 
 
 def meaning(code: int, subcode: int, reason: str, *, time_s: float = 0.0) -> Held:
     """What a hold means; `time_s` is the task's own limit, 0 for none."""
     means = _TABLE.get(code, _UNKNOWN)
-    if code == _RESOURCES:
-        means = _of_resource(subcode, reason, means)
+    if code == _RESOURCES or code in _POLICIES:
+        means = _of_resource(code, subcode, reason.lower()) or means
     if code in _DURATIONS and time_s:
         means = _Meaning(
             *("timeout", "task", f"it ran longer than its limit of {time_s:g} s"),
@@ -122,14 +139,18 @@ def meaning(code: int, subcode: int, reason: str, *, time_s: float = 0.0) -> Hel
     return Held(means.cause, means.blame, "; ".join(words))
 
 
-def _of_resource(subcode: int, reason: str, means: _Meaning) -> _Meaning:
-    """Older versions give no subcode; their words name the resource."""
-    said = reason.lower()
-    if subcode == _MEMORY or (subcode != _DISK and "memory" in said):
-        return _MEMORY_MEANS
-    if subcode == _DISK or "disk" in said:
-        return _DISK_MEANS
-    return means
+def _of_resource(code: int, subcode: int, said: str) -> _Meaning | None:
+    """Older versions give no subcode; their words name the resource. A policy may have any
+    subcode, so its words must name it too."""
+    known = {number for number, _ in _TOO_MUCH.values()}
+    for word, (number, means) in _TOO_MUCH.items():
+        if code in _POLICIES:
+            is_meant = word in said and (subcode == number or "exceed" in said)
+        else:
+            is_meant = subcode == number or (subcode not in known and word in said)
+        if is_meant:
+            return means
+    return None
 
 
 def is_held_for_nothing(code: int) -> bool:

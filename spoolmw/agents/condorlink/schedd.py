@@ -35,6 +35,7 @@ _WANTED = [
     *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason"),
     *(describe.ATTEMPT, describe.TOKEN),
 ]
+_KEEPS_NONE = "undefined in remote configuration"  #: a schedd says so that keeps no history
 #: What HTCondor's package raises.
 _ERRORS = (
     *(htcondor2.HTCondorException, classad2.ClassAdException),
@@ -143,13 +144,20 @@ class Schedd:
         )
 
     def history(self, attempts: Sequence[str]) -> list[Seen]:
-        """Of jobs that left the queue what is known. Raises ScheddTrouble."""
+        """Of jobs that left the queue what is known: nothing, where its administrator has it keep
+        no history. Raises ScheddTrouble."""
         found: list[Seen] = []
         for part in _parts(attempts):
             names = ",".join(part)
             wanted = f"{self._ours} && stringListMember({describe.ATTEMPT}, {describe.quoted(names)})"
             ask = self._asking(wanted, len(part))
-            found += [each for each in map(_seen, self._try("tells no history", ask)) if each]
+            try:
+                ads = self._try("tells no history", ask)
+            except ScheddTrouble as trouble:
+                if _KEEPS_NONE in str(trouble):
+                    return []
+                raise
+            found += [each for each in map(_seen, ads) if each]
         return found
 
     def _asking(self, wanted: str, count: int) -> Callable[[], Any]:

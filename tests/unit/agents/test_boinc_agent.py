@@ -15,8 +15,10 @@ import pytest
 
 from spoolmw.agents.boinc import BoincAgent, BoincLedger, brief_of
 from spoolmw.agents.boinclink.brief import Brief
+from spoolmw.agents.contract import Attended
 from spoolmw.agents.registry import make_agents
 from spoolmw.config import AgentConfig, Boinc
+from spoolmw.daemon import view
 from spoolmw.errors import BadConfig
 from spoolmw.model.agent import Launch
 from spoolmw.model.attempt import Blame, Cause, Outcome
@@ -187,3 +189,33 @@ def test_what_may_report_after_all_is_not_released(tmp_path: Path) -> None:
         agent._ledger.take([a_launch()])
         agent._ended([SILENT])
     assert released == []
+
+
+def test_who_called_is_known_to_the_daemon(tmp_path: Path) -> None:
+    told = {
+        "host": "pc03-3",
+        "machine": "boinc lab/3",
+        "account": "room3",
+        "owner": "ann",
+        "platform": "linux-x86_64",
+        "cores": 4,
+        "memory": 8_000_000_000,
+        "seen": 1_700_000_000,
+        "has": 2,
+        "done": 7,
+        "failed": 0,
+        "rests_until": 0,
+    }
+    with made(LAB, tmp_path) as agent:
+        assert isinstance(agent, Attended)
+        assert view.hosts({agent.name: agent}) == []
+        agent._hear([{"event": "hosts", "hosts": [told]}])
+        [row] = view.hosts({agent.name: agent})
+    assert (row["agent"], row["host"], row["owner"]) == ("lab", "pc03-3", "ann")
+    assert (row["seen_at"], row["has"], row["trusted"]) == (1_700_000_000, 2, False)
+
+
+def test_what_fits_no_host_is_said_of_the_attempt(tmp_path: Path) -> None:
+    with made(LAB, tmp_path) as agent:
+        agent._hear([{"event": "misfits", "attempts": {str(ATTEMPT): "no host has 9 cores"}}])
+        assert agent.capacity().stuck == ((str(ATTEMPT), "no host has 9 cores"),)

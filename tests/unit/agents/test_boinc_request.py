@@ -18,6 +18,7 @@ from spoolmw.agents.boinclink.request import (
     HostFacts,
     Output,
     Report,
+    key_of,
     name_or_nothing,
     parse,
 )
@@ -258,6 +259,13 @@ def test_among_very_many_that_have_no_name_not_all_are_looked_at() -> None:
 @pytest.mark.parametrize("key", ["", "x", "0" * 2000, "../..", "ABC", KEY + "\n" + KEY])
 def test_what_is_no_key_is_none(key: str) -> None:
     assert ask(request().replace(KEY, key)).authenticator == ""
+    assert key_of(request().replace(KEY, key).encode()) == ""
+
+
+def test_a_key_is_read_without_the_rest() -> None:
+    assert key_of(request().encode()) == KEY
+    assert key_of(b"<authenticator>\n ab \n</authenticator>" + b"<" * 100) == "ab"
+    assert key_of(b" " * 10_000 + request().encode()) == ""
 
 
 def test_a_host_cannot_paint_on_terminals() -> None:

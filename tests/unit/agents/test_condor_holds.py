@@ -34,6 +34,25 @@ def test_memory_that_was_not_asked_for_is_the_tasks_matter() -> None:
         assert "[resources] memory" in held.message
 
 
+@pytest.mark.parametrize("code", [3, 21, 26])
+def test_a_policy_against_too_much_memory_is_known_by_its_words(code: int) -> None:
+    """`use policy : hold_if_memory_exceeded`, or what an administrator wrote instead of it."""
+    for subcode, words in (
+        (102, "Error from slot1_1@host1.test: memory usage exceeded request_memory"),
+        (7, "Your job exceeded its memory"),
+    ):
+        held = holds.meaning(code, subcode, words)
+        assert (held.cause, held.blame) == ("memory", "task")
+    for subcode, words in ((102, "not here"), (7, "no memory is left in the group's quota")):
+        assert holds.meaning(code, subcode, words).blame == "agent"
+
+
+def test_more_cores_than_were_asked_for_are_the_tasks_matter() -> None:
+    held = holds.meaning(21, 101, "CPU usage exceeded request_cpus")
+    assert (held.cause, held.blame) == ("held", "task")
+    assert "[resources] cpus" in held.message
+
+
 def test_disk_that_was_not_asked_for_is_the_agents() -> None:
     held = holds.meaning(34, 104, "disk usage exceeded request_disk")
     assert (held.cause, held.blame) == ("output", "agent")

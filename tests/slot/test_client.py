@@ -1,0 +1,365 @@
+"""What a BOINC client wants of a program that runs: suspended, resumed, quit, aborted, and a client
+that dies. With real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from spoolmw.model.agent import Launch
+from spoolmw.runner import boincslot
+from tests.batch.test_one import locally
+from tests.batch.test_saving import a_walk, steps_in, wander
+from tests.support.attempts import Bench
+from tests.support.batchjob import alive
+from tests.support.boincslot import Host, Slot
+from tests.support.waiting import wait_until
+
+ABORTED = 194
+
+
+def saved(slot: Slot) -> list[str]:
+    """The checkpoints in the slot."""
+    task, replica, _ = slot.work.attempt
+    folder = slot.folder / "checkpoints" / task / str(replica)
+    return sorted(each.name for each in folder.iterdir()) if folder.exists() else []
+
+
+def states(slot: Slot) -> dict[int, str]:
+    """The processes of a slot besides the program itself, and whether they stand (T) or not."""
+    found = {}
+    for pid in alive(slot.folder):
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+        except OSError:
+            continue
+        found[pid] = text.split()[0]
+    return found
+
+
+def stand_still(slot: Slot) -> list[int]:
+    return [pid for pid, state in states(slot).items() if state == "T"]
+
+
+def lines_in(path: Path) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def ticker(note: Path, steps: int) -> str:
+    """A script with children of its own, in sessions of their own too."""
+    return (
+        f"setsid sh -c 'while :; do sleep 0.02; done' & "
+        f"i=0; while [ $i -lt {steps} ]; do i=$((i+1)); echo $i >>{note}; sleep 0.02; done"
+    )
+
+
+# -- suspend and resume
+
+
+def test_a_suspended_tree_stands_still_and_goes_on(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    slot = host.slot(bench.command("/bin/sh", "-c", ticker(note, 60)))
+    slot.start()
+    wait_until(lambda: lines_in(note) > 5)
+    slot.say("<suspend/>")
+    wait_until(lambda: len(stand_still(slot)) >= 4)
+    done = lines_in(note)
+    time.sleep(0.5)
+    assert lines_in(note) == done
+    slot.say("<resume/>")
+    wait_until(lambda: lines_in(note) > done)
+    assert slot.end() == 0
+    assert slot.collect().report["outcome"] == "success"
+    assert lines_in(note) == 60
+
+
+def test_suspended_again_and_again_it_comes_to_its_end(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    """A client that may use a part of the processor does so each second."""
+    note = tmp_path / "note"
+    slot = host.slot(bench.command("/bin/sh", "-c", ticker(note, 60)))
+    slot.start()
+    while slot.poll() is None:
+        for each in ("<suspend/>", "<resume/>"):
+            wait_until(lambda: slot.is_heard() or slot.poll() is not None)
+            if slot.poll() is None:
+                slot.say(each)
+    assert slot.end() == 0
+    assert slot.collect().report["outcome"] == "success"
+
+
+def test_time_that_it_stood_still_does_not_count(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    work = bench.command("/bin/sh", "-c", f"touch {mark}; sleep 1; echo done", time_s=3.0)
+    slot = host.slot(work)
+    slot.start()
+    wait_until(mark.exists)
+    slot.say("<suspend/>")
+    wait_until(lambda: stand_still(slot))
+    time.sleep(3.5)
+    slot.say("<resume/>")
+    assert slot.end() == 0
+    assert slot.collect().report["outcome"] == "success"
+
+
+def test_time_that_it_ran_counts(bench: Bench, host: Host, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    work = bench.command("/bin/sh", "-c", f"touch {mark}; sleep 60", time_s=1.0)
+    slot = host.slot(work)
+    slot.start()
+    wait_until(mark.exists)
+    slot.say("<suspend/>")
+    wait_until(lambda: stand_still(slot))
+    slot.say("<resume/>")
+    assert slot.end() == 0
+    assert slot.collect().report["cause"] == "timeout"
+
+
+def test_suspended_before_it_began(bench: Bench, host: Host, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    slot = host.slot(bench.command("/bin/sh", "-c", f"echo x >{note}"))
+    slot.start()
+    slot.say("<suspend/>")
+    wait_until(slot.is_heard)
+    time.sleep(1.0)
+    slot.say("<resume/>")
+    assert slot.end() == 0
+    assert slot.collect().report["outcome"] == "success"
+
+
+# -- quit
+
+
+def test_quit_and_started_again_it_goes_on_and_the_value_is_the_same(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    gate, note = tmp_path / "gate", tmp_path / "note"
+    work = bench.call(wander, 5, str(note), 0.0, str(gate), checkpoint={"every_s": 3600.0})
+    slot = host.slot(work)
+    slot.start()
+    wait_until(lambda: len(steps_in(note)) == 4)
+    assert saved(slot) == []
+    slot.say("<quit/>")
+    assert slot.end() == 0
+    assert not slot.is_finished
+    assert len(saved(slot)) == 1, "it saved because it was to end"
+    assert alive(slot.folder) == []
+    gate.touch()
+    assert slot.run() == 0
+    collected = slot.collect()
+    assert steps_in(note) == [1, 2, 3, 4, 5]
+    assert dict(collected.news)["resumed"][0]["saved"][:2] == [1, 1]
+    same = a_walk(bench, tmp_path / "other", steps=5)
+    assert bytes(bench.result(work).value) == locally(bench, same)
+
+
+def test_what_saves_nothing_is_ended_by_quit_and_begins_anew(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    script = f"setsid sleep 99 & [ -e {mark} ] && exit 0; touch {mark}; sleep 99"
+    slot = host.slot(bench.command("/bin/sh", "-c", script))
+    slot.start()
+    wait_until(mark.exists)
+    before = time.monotonic()
+    slot.say("<quit/>")
+    assert slot.end() == 0
+    assert time.monotonic() - before < 5
+    assert not slot.is_finished
+    assert alive(slot.folder) == []
+    assert slot.run() == 0
+    assert slot.collect().report["outcome"] == "success"
+
+
+def test_quit_while_it_stands_still_it_saves(bench: Bench, host: Host, tmp_path: Path) -> None:
+    gate, note = tmp_path / "gate", tmp_path / "note"
+    work = bench.call(wander, 5, str(note), 0.0, str(gate), checkpoint={"every_s": 3600.0})
+    slot = host.slot(work)
+    slot.start()
+    wait_until(lambda: len(steps_in(note)) == 4)
+    slot.say("<suspend/>")
+    wait_until(lambda: stand_still(slot))
+    slot.say("<quit/>")
+    assert slot.end() == 0
+    assert not slot.is_finished
+    assert len(saved(slot)) == 1
+
+
+def test_a_signal_is_as_good_as_quit(bench: Bench, host: Host, tmp_path: Path) -> None:
+    """systemd ends all processes of a service so."""
+    note = tmp_path / "note"
+    slot = host.slot(a_walk(bench, note, steps=10_000, pause_s=0.05))
+    slot.start()
+    wait_until(lambda: len(steps_in(note)) >= 2)
+    for pid in sorted(alive(slot.folder), reverse=True):
+        os.kill(pid, signal.SIGTERM)
+    assert slot.end() == 0
+    assert not slot.is_finished
+    assert alive(slot.folder) == []
+
+
+def a_counter(bench: Bench, steps: int) -> Launch:
+    """A command that saves each step, and prints what must not be lost or come twice."""
+    script = (
+        "n=$(cat state 2>/dev/null || echo 0); n=$((n+1)); echo line $n; echo $n >state;"
+        f" [ $n -lt {steps} ] || exit 0; sleep 0.05; exit 85"
+    )
+    return bench.command(
+        "/bin/sh", "-c", script, checkpoint={"every_s": 3600.0, "files": ("state",)}
+    )
+
+
+def printed(bench: Bench, slot: Slot) -> list[str]:
+    slot.collect()
+    return bench.files(slot.work)["stdout"].decode().splitlines()
+
+
+@pytest.mark.parametrize("number", [0, signal.SIGKILL])
+def test_a_command_that_was_ended_thrice_has_printed_each_line_once(
+    bench: Bench, host: Host, number: int
+) -> None:
+    slot = host.slot(a_counter(bench, 100))
+    for _ in range(3):
+        slot.start()
+        wait_until(lambda: slot.status().get("checkpoint_cpu_time"))
+        if number:
+            os.kill(slot.pid, number)
+        else:
+            slot.say("<quit/>")
+        assert slot.end() == -number
+        assert not slot.is_finished
+        wait_until(lambda: alive(slot.folder) == [])
+    assert slot.run() == 0
+    assert printed(bench, slot) == [f"line {number}" for number in range(1, 101)]
+
+
+def test_each_save_is_told_to_the_client(bench: Bench, host: Host, tmp_path: Path) -> None:
+    slot = host.slot(a_walk(bench, tmp_path / "note", steps=10_000, pause_s=0.05))
+    slot.start(cpu_s=5.0)
+    first = wait_until(lambda: slot.status().get("checkpoint_cpu_time", 0.0) > 5.0)
+    assert first
+    slot.say("<abort/>")
+    slot.end()
+
+
+# -- abort
+
+
+@pytest.mark.parametrize("is_suspended", [False, True])
+def test_aborted_it_ends_at_once_with_all_below_it(
+    bench: Bench, host: Host, tmp_path: Path, is_suspended: bool
+) -> None:
+    note = tmp_path / "note"
+    script = f"trap '' TERM; {ticker(note, 100_000)}"
+    slot = host.slot(bench.command("/bin/sh", "-c", script))
+    slot.start()
+    wait_until(lambda: lines_in(note) > 2)
+    if is_suspended:
+        slot.say("<suspend/>")
+        wait_until(lambda: stand_still(slot))
+    before = time.monotonic()
+    slot.say("<abort/>")
+    assert slot.end() == ABORTED
+    assert time.monotonic() - before < 3
+    assert alive(slot.folder) == []
+    assert not slot.is_finished
+
+
+# -- a client that dies
+
+
+@pytest.mark.parametrize("is_suspended", [False, True])
+def test_a_client_that_is_killed_takes_its_programs_along(
+    bench: Bench, host: Host, tmp_path: Path, is_suspended: bool
+) -> None:
+    note = tmp_path / "note"
+    work = a_walk(bench, note, steps=40, pause_s=0.05)
+    slot = host.slot(work)
+    slot.start_under_a_client()
+    wait_until(lambda: len(steps_in(note)) >= 5)
+    if is_suspended:
+        slot.say("<suspend/>")
+        wait_until(lambda: stand_still(slot))
+    slot.kill_client()
+    before = time.monotonic()
+    wait_until(lambda: alive(slot.folder) == [])
+    assert time.monotonic() - before < 10
+    assert not slot.is_finished
+    assert "its client is dead" in slot.said
+    taken = len(steps_in(note))
+    assert slot.run() == 0
+    assert slot.collect().report["outcome"] == "success"
+    again = [each for each in steps_in(note)[taken:] if each <= taken]
+    assert len(again) <= 1
+
+
+def test_a_client_that_comes_back_at_once_waits_for_the_copy_that_still_ends(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    note, gate = tmp_path / "note", tmp_path / "gate"
+    work = bench.call(wander, 5, str(note), 0.0, str(gate), checkpoint={"every_s": 3600.0})
+    slot = host.slot(work)
+    slot.start_under_a_client()
+    wait_until(lambda: len(steps_in(note)) == 4)
+    slot.kill_client()
+    slot.start()
+    wait_until(lambda: saved(slot))
+    gate.touch()
+    assert slot.end() == 0
+    assert slot.collect().report["outcome"] == "success"
+    assert steps_in(note) == [1, 2, 3, 4, 5], "never two at once, nothing twice"
+
+
+def test_the_program_is_killed_and_leaves_nothing_running(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    slot = host.slot(bench.command("/bin/sh", "-c", ticker(note, 100)))
+    slot.start()
+    wait_until(lambda: lines_in(note) > 2)
+    slot.say("<suspend/>")
+    wait_until(lambda: stand_still(slot))
+    os.kill(slot.pid, signal.SIGKILL)
+    slot.end()
+    wait_until(lambda: alive(slot.folder) == [])
+    assert list(slot.folder.glob("work-*")), "nobody was there to remove it"
+    assert slot.run() == 0
+    assert not list(slot.folder.glob("work-*"))
+    assert slot.collect().report["outcome"] == "success"
+
+
+def test_a_client_that_is_silent_is_taken_for_dead_and_a_second_copy_does_not_begin(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    """The first program cannot tell that this process is its client: it listens to the heartbeat."""
+    note = tmp_path / "note"
+    slot = host.slot(a_walk(bench, note, steps=100_000, pause_s=0.2))
+    slot.start(is_child=False)
+    first = slot.pid
+    wait_until(lambda: len(steps_in(note)) >= 2)
+    before = time.monotonic()
+    second = slot.another()
+    while second.poll() is None and time.monotonic() - before < 60:
+        slot.beat()
+        time.sleep(0.2)
+    assert time.monotonic() - before >= 35
+    assert second.returncode == 0
+    assert not slot.is_finished
+    text = (slot.folder / boincslot.TEMPORARY).read_text()
+    assert text.splitlines() == ["60", "another copy works in this slot"]
+    assert Path(f"/proc/{first}").exists()
+    silent = time.monotonic()
+    assert slot.end() == 0
+    assert 25 < time.monotonic() - silent < 45
+    assert "silent" in slot.said
+    assert not slot.is_finished
+    assert saved(slot)
