@@ -15,8 +15,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from spoolmw.agents.boinclink import crowd, listing, pages
-from spoolmw.agents.boinclink.crowd import Crowd, Line
+from spoolmw.agents.boinclink import listing, pages
+from spoolmw.agents.boinclink.crowd import Crowd, Line, caller_of
 from spoolmw.agents.boinclink.project import SCHEDULER, Project
 from spoolmw.agents.boinclink.receiving import Receiver
 from spoolmw.agents.boinclink.records import RecordsTrouble
@@ -35,11 +35,13 @@ _log = logging.getLogger(__name__)
 class Front:
     """One project's server."""
 
-    def __init__(self, project: Project, scheduler: Scheduler) -> None:
+    def __init__(
+        self, project: Project, scheduler: Scheduler, crowd: Crowd | None = None
+    ) -> None:
         self._project = project
         self._scheduler = scheduler
         self._receiver = Receiver(project)
-        self._crowd = Crowd()
+        self._crowd = Crowd() if crowd is None else crowd
         self._bodies = asyncio.Semaphore(_MOST_BODIES)
         self._served = project.application.files()
         self._server: asyncio.Server | None = None
@@ -109,7 +111,7 @@ class Front:
     # -- clients
 
     async def _schedule(self, request: web.BaseRequest) -> web.StreamResponse:
-        address = crowd.caller_of(request)
+        address = caller_of(request)
         if not self._crowd.may_ask(address):
             return _hang_up(_text(429, "Too many calls without a good key.", _RETRY))
         if (request.content_length or 0) > _MOST_BODY_BYTES:
