@@ -89,9 +89,7 @@ def test_garbage_gets_an_answer_and_ends_nothing(lab: Lab) -> None:
         for path in ("x", "download/", "scheduler", "upload/", "../status.json"):
             assert (await host.wire.ask(f"{base}{path}")).status == 404
         assert (
-            await host.wire.ask(
-                f"{base}scheduler", b"x", headers={"Content-Encoding": "gzip"}
-            )
+            await host.wire.ask(f"{base}scheduler", b"x", headers={"Content-Encoding": "gzip"})
         ).status == 415
         await host.poll(seconds=0.0, instances=0.0)
         await host.close()
