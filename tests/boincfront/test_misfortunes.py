@@ -102,9 +102,13 @@ def test_who_guesses_keys_is_sent_away_for_a_while(own: Lab) -> None:
     host.authenticator = "1" * 32
 
     async def serve() -> None:
-        with pytest.raises(Refused, match="429"):
-            for _ in range(100):
+        refused = 0
+        for _ in range(100):
+            try:
                 await host.poll()
+            except Refused:
+                refused += 1
+        assert 10 < refused < 90
         with pytest.raises(Refused, match="429"):
             await good.poll()  # the same address
         for each in (host, good):
