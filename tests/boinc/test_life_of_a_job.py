@@ -23,21 +23,21 @@ def a_task(site: Site, **options: object) -> SpoolTask:
     return site.spool.options(**told).submit(nothing)  # type: ignore[arg-type]
 
 
-def job_of(crowd: Crowd, host: FakeHost, task: SpoolTask) -> Job:
+def job_of(site: Site, crowd: Crowd, host: FakeHost, task: SpoolTask) -> Job:
     """The host asks until it has a job of this task."""
 
     def found() -> list[Job]:
         crowd.do(host.poll())
         return [job for name, job in host.state.jobs.items() if name.startswith(task.id)]
 
-    return wait_until(found)[0]
+    return wait_until(found, timeout_s=30, last=lambda: site.about(task))[0]
 
 
-def do(crowd: Crowd, host: FakeHost, task: SpoolTask) -> str:
+def do(site: Site, crowd: Crowd, host: FakeHost, task: SpoolTask) -> str:
     """The host gets a job of the task, makes it, uploads and reports; the job's name."""
-    job = job_of(crowd, host, task)
+    job = job_of(site, crowd, host, task)
     crowd.do(host.turn(job))
-    crowd.do(host.poll(seconds=0, instances=0))
+    crowd.do(host.poll(seconds=0))
     assert job.name in host.reported
     return job.name
 
@@ -48,7 +48,7 @@ def two_hosts(site: Site) -> tuple[FakeHost, FakeHost]:
 
 def test_two_hosts_that_agree_make_a_result(site: Site, crowd: Crowd) -> None:
     task = a_task(site)
-    names = [do(crowd, host, task) for host in two_hosts(site)]
+    names = [do(site, crowd, host, task) for host in two_hosts(site)]
     assert site.result(task) == task.name
     assert sorted(names) == [f"{task.id}.{replica}.1" for replica in (0, 1)]
     assert [each["outcome"] for each in site.attempts(task.id)] == ["success", "success"]
@@ -57,10 +57,10 @@ def test_two_hosts_that_agree_make_a_result(site: Site, crowd: Crowd) -> None:
 def test_a_host_never_gets_two_replicas_of_a_task(site: Site, crowd: Crowd) -> None:
     task = a_task(site)
     host, other = two_hosts(site)
-    do(crowd, host, task)
+    do(site, crowd, host, task)
     for _ in range(5):
         assert crowd.do(host.poll()).jobs == []
-    do(crowd, other, task)
+    do(site, crowd, other, task)
     site.result(task)
 
 
@@ -69,10 +69,10 @@ def test_neither_do_two_hosts_of_one_owner_where_owners_must_differ(
 ) -> None:
     task = a_task(site, distinct="owner")
     first, second = site.host(owner="eve"), site.host(owner="eve")
-    do(crowd, first, task)
+    do(site, crowd, first, task)
     for _ in range(5):
         assert crowd.do(second.poll()).jobs == []
-    do(crowd, site.host(owner="bob"), task)
+    do(site, crowd, site.host(owner="bob"), task)
     site.result(task)
 
 
@@ -81,7 +81,7 @@ def test_a_large_output_that_is_cut_off_goes_on_where_it_was(site: Site, crowd: 
     data = os.urandom(300_000)
     for host in two_hosts(site):
         host.making = lambda errand: success(errand, data)
-        job = job_of(crowd, host, task)
+        job = job_of(site, crowd, host, task)
         output = big_output(crowd, host, job)
         with pytest.raises(Cut):
             crowd.do(host.upload(job, output, cut_after=200_000))
@@ -102,13 +102,13 @@ def big_output(crowd: Crowd, host: FakeHost, job: Job) -> bytes:
 def test_downloads_come_in_parts_too(site: Site, crowd: Crowd) -> None:
     task = a_task(site)
     host, other = two_hosts(site)
-    job = job_of(crowd, host, task)
+    job = job_of(site, crowd, host, task)
     for file in job.files:
         whole = crowd.do(host.download(file))
         assert crowd.do(host.download(file, resumes_at=max(1, len(whole) // 3))) == whole
     crowd.do(host.turn(job))
     crowd.do(host.poll(seconds=0))
-    do(crowd, other, task)
+    do(site, crowd, other, task)
     site.result(task)
 
 
@@ -117,13 +117,13 @@ def test_what_is_reported_twice_counts_once_and_is_acknowledged(
 ) -> None:
     task = a_task(site)
     host, other = two_hosts(site)
-    job = job_of(crowd, host, task)
+    job = job_of(site, crowd, host, task)
     output = big_output(crowd, host, job)
     assert crowd.do(host.upload(job, output)) == 0
     for _ in range(3):
         host.finish(job, output)
         assert job.name in crowd.do(host.poll(seconds=0)).acks
-    do(crowd, other, task)
+    do(site, crowd, other, task)
     site.result(task)
     host.finish(job, output)
     assert job.name in crowd.do(host.poll(seconds=0)).acks
@@ -135,8 +135,8 @@ def test_reports_of_unknown_names_are_acknowledged_and_mean_nothing(
 ) -> None:
     task = a_task(site)
     host, other = two_hosts(site)
-    job = job_of(crowd, host, task)
-    crowd.do(other.poll(seconds=0, instances=0))
+    job = job_of(site, crowd, host, task)
+    crowd.do(other.poll(seconds=0))
     other.state.jobs.clear()
     other.state.jobs[job.name] = job
     other.finish(job, b"not mine")
@@ -145,21 +145,21 @@ def test_reports_of_unknown_names_are_acknowledged_and_mean_nothing(
     assert {job.name, "never_was_there"} <= set(acks)
     crowd.do(host.turn(job))
     crowd.do(host.poll(seconds=0))
-    do(crowd, other, task)
+    do(site, crowd, other, task)
     site.result(task)
 
 
 def test_jobs_that_a_client_forgot_are_sent_again(site: Site, crowd: Crowd) -> None:
     task = a_task(site)
     host, other = two_hosts(site)
-    job = job_of(crowd, host, task)
+    job = job_of(site, crowd, host, task)
     host.reset()
     again = crowd.do(host.poll(seconds=0)).jobs
     assert [each.name for each in again] == [job.name]
     assert again[0].token == job.token
     crowd.do(host.turn(again[0]))
     crowd.do(host.poll(seconds=0))
-    do(crowd, other, task)
+    do(site, crowd, other, task)
     site.result(task)
     assert len(site.attempts(task.id)) == 2
 
@@ -203,7 +203,7 @@ def test_a_revoked_account_gets_nothing_more(site: Site, crowd: Crowd) -> None:
 
     wait_until(is_refused)
     for each in two_hosts(site):
-        do(crowd, each, task)
+        do(site, crowd, each, task)
     site.result(task)
 
 
@@ -211,28 +211,28 @@ def test_a_host_that_fails_is_not_to_blame_the_task_for(site: Site, crowd: Crowd
     """A client's own errors (a download that is damaged, an abort by hand) are losses."""
     task = a_task(site)
     bad = site.host()
-    job = job_of(crowd, bad, task)
+    job = job_of(site, crowd, bad, task)
     bad.fail(job, state=FETCH_FAILED, exit_status=-186, stderr="\x01\x1b ]]> MD5 check failed")
     assert job.name in crowd.do(bad.poll(seconds=0)).acks
     worse = site.host()
-    job = job_of(crowd, worse, task)
+    job = job_of(site, crowd, worse, task)
     worse.fail(job, state=FAILED, exit_status=1)
     assert job.name in crowd.do(worse.poll(seconds=0)).acks
     for each in two_hosts(site):
-        do(crowd, each, task)
+        do(site, crowd, each, task)
     assert site.result(task) == task.name
 
 
 def test_a_superfluous_replica_is_aborted(site: Site, crowd: Crowd) -> None:
     task = a_task(site, target=3)
     late = site.host()
-    job = job_of(crowd, late, task)
+    job = job_of(site, crowd, late, task)
     for each in two_hosts(site):
-        do(crowd, each, task)
+        do(site, crowd, each, task)
     site.result(task)
 
     def aborted() -> list[str]:
-        return crowd.do(late.poll(seconds=0, instances=0)).aborts
+        return crowd.do(late.poll(seconds=0)).aborts
 
     assert wait_until(aborted) == [job.name]
     crowd.do(late.poll(seconds=0))

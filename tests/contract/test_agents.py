@@ -28,6 +28,7 @@ from spoolmw.model.events import Lost, Reported
 from spoolmw.model.replica import Class
 from spoolmw.model.voting import Judged, JudgingFailed
 from spoolmw.runner import checkpoint as stored
+from tests.keeper.work import hold
 from tests.support.attempts import Bench
 from tests.support.boincsite import Crowd, free_port
 from tests.support.condor import give, needs_pool, user
@@ -41,17 +42,6 @@ from tests.support.waiting import wait_until
 
 def nothing() -> None:
     return None
-
-
-def hold(flag: str, said: str = "") -> str:
-    """Run until the file `flag` is there, then return who ended it."""
-    print(said, flush=True)
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if Path(flag).exists():
-            return "let go"
-        time.sleep(0.005)
-    return "too late"
 
 
 def save_and_hold(flag: str) -> str:
@@ -92,7 +82,7 @@ class Stage:
     def long(self) -> Launch:
         """Work that runs until `let_go`."""
         flag = self.shared / f"flag-{time.monotonic_ns()}"
-        work = self.bench.call(hold, str(flag), "it runs")
+        work = self.bench.call(hold, str(flag))
         self._flag(work).symlink_to(flag)
         return work
 

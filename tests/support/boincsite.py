@@ -144,14 +144,13 @@ class Site:
 
     def result(self, task: SpoolTask, timeout_s: float = 30.0) -> Any:
         """The value of a task; what the daemon knows of it where there is none in time."""
-
-        def last() -> str:
-            why = self.daemon.ctl("why", task.id, check=False).stdout
-            shown = self.daemon.ctl("show", task.id, check=False).stdout
-            return f"{why}\n{shown}\n{self.daemon.log_text()[-4000:]}"
-
-        wait_until(task.done, timeout_s=timeout_s, last=last)
+        wait_until(task.done, timeout_s=timeout_s, last=lambda: self.about(task))
         return task.result()
+
+    def about(self, task: SpoolTask) -> str:
+        """What the daemon knows of a task, and what it said last."""
+        told = [self.daemon.ctl(verb, task.id, check=False).stdout for verb in ("why", "show")]
+        return "\n".join(("", *told, self.daemon.log_text()[-4000:]))
 
     def attempts(self, task: str) -> list[dict[str, Any]]:
         """How a task's attempts ended, or that they run."""

@@ -161,15 +161,18 @@ class FakeHost:
         assert len(line) < 256, "the client reads lines of 255 characters"
         self.scheduler = found[0].strip()
 
-    async def poll(self, *, seconds: float = 1e5, instances: float = 1.0, **fate: Any) -> Reply:
-        """One scheduler request: reports what is done, and asks for so much work.
+    async def poll(
+        self, *, seconds: float = 1e5, instances: float | None = None, **fate: Any
+    ) -> Reply:
+        """One scheduler request: reports what is done, and asks for so much work (0: for none).
 
         `fate` is of `Wire.ask`. Raises Cut, OSError or Refused: then it has the same jobs as before.
         """
         if not self.scheduler:
             await self.attach()
         told = list(self.state.done)
-        body = boincask.request(self, seconds=seconds, instances=instances)
+        idle = float(seconds > 0) if instances is None else instances
+        body = boincask.request(self, seconds=seconds, instances=idle)
         self.state.seqno += self.state.host_id > 0  # also where no answer comes
         answer = await self.wire.ask(self.scheduler, body, **fate)
         if answer.status != 200:
@@ -356,9 +359,9 @@ class FakeHost:
         else:
             raise Refused(f"upload: status {status}")
 
-    async def work(self, *, seconds: float = 1e5, instances: float = 1.0) -> Reply:
+    async def work(self) -> Reply:
         """Ask once, and do all that there is to do; what cannot be had now is tried next time."""
-        reply = await self.poll(seconds=seconds, instances=instances)
+        reply = await self.poll()
         for job in list(self.state.jobs.values()):
             await self.turn(job)
         return reply
