@@ -227,7 +227,7 @@ def _says(account: Account, now: float) -> str:
 
 
 def _ago(at: float, now: float) -> str:
-    return f"{duration(max(0.0, now - at))} ago"
+    return f"{duration(now - at)} ago" if now - at >= 1 else "just now"
 
 
 def _write(target: Path, url: str, key: str) -> Path:
