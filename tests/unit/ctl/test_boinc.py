@@ -64,6 +64,14 @@ def test_a_new_account_is_told_with_its_key_and_how_to_attach(ctl: Ctl) -> None:
     assert ctl("account", "add", "ann", code=1).stderr.startswith("there is an account ann")
 
 
+@pytest.mark.parametrize("owner", ["an owner", "x\ny", "a" * 65, "../ann"])
+def test_an_owner_has_a_plain_name(ctl: Ctl, owner: str) -> None:
+    assert (
+        "no name of an owner" in ctl("account", "add", "ann", "--owner", owner, code=1).stderr
+    )
+    assert ctl.told("account", "ls") == []
+
+
 def test_its_key_is_shown_again_to_who_asks_for_it_only(ctl: Ctl) -> None:
     [made] = ctl.told("account", "add", "ann")
     assert made["key"] not in ctl("account", "ls").stdout
