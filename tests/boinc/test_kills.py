@@ -129,7 +129,7 @@ def test_killed_at_a_step_the_same_attempt_comes_to_its_end(
     trusting: Site, crowd: Crowd, struck: FakeHost, victim: str, step: int, mode: str
 ) -> None:
     task = trusting.spool.submit(nothing)
-    wait_until(lambda: trusting.attempts(task.id))  # it waits for a host
+    trusting.wait_for_waiting()
     assert isinstance(struck.wire, Struck)
     struck.wire.arm(step, mode, victim)
     struck.ran.clear()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import json
 import os
 import signal
 import socket
 import threading
+import time
+import urllib.request
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,6 +140,21 @@ class Site:
         self.daemon.start()
 
     # -- what it knows
+
+    def standing(self) -> Mapping[str, Any]:
+        """What the status page counts."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/grid/status.json") as told:
+            return dict(json.load(told))
+
+    def wait_for_waiting(self, count: int = 1) -> None:
+        """So many jobs wait for a host, now and not at the last count."""
+        since = time.time()
+
+        def wait() -> bool:
+            told = self.standing()
+            return told["now"] > since and told["results"]["waiting"] >= count
+
+        wait_until(wait, last=self.daemon.log_text)
 
     def show(self, task: str) -> Mapping[str, Any]:
         [record] = self.daemon.ctl_json("show", task)
