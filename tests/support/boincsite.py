@@ -132,7 +132,7 @@ class Site:
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: self.link_pid() != pid, last=self.daemon.log_text)
+            wait_until(lambda: not _is_alive(pid), last=self.daemon.log_text)
 
     def kill_all(self) -> None:
         """kill -9 of the daemon and all below it, and a new start."""
@@ -174,6 +174,13 @@ class Site:
         """How a task's attempts ended, or that they run."""
         found: list[dict[str, Any]] = list(self.show(task)["attempts"])
         return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def free_port() -> int:
