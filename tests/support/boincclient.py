@@ -201,9 +201,9 @@ class Desktop:
         wait_until(lambda: not self._warden or not self._warden.pids_of(_client()))
 
     def start_client_again(self) -> None:
-        """Once the client is gone, and what it ran perhaps not."""
-        self.kill()
-        self.start()
+        """After `kill_client`: what it ran may be there still."""
+        assert self._warden is not None
+        self._warden.start_again()
 
     def quit(self) -> None:
         """Shut the client down in order: programs save and end."""
