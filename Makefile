@@ -24,6 +24,7 @@ demo: .venv/.demo ## install, start a daemon on a fresh spool, run real work, sh
 
 test: .venv/.test ## everything; what CI runs
 	@.ci/packages strace:strace systemd-analyze:systemd mkfs.ext4:e2fsprogs setpriv:util-linux sshd:openssh-server ip:iproute2
+	@.ci/packages chromium:chromium
 	@.ci/condor
 	@.ci/boinc
 	@$(BIN)/ruff format --check --quiet .

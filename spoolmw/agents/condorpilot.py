@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from spoolmw.agents.condorsite import environment, spool_id
-from spoolmw.agents.contract import Sink
 from spoolmw.agents.pilot import PilotAgent
 from spoolmw.config import AgentConfig
-from spoolmw.model.ids import AgentName
 
 
 class CondorPilotAgent(PilotAgent):
@@ -21,13 +19,11 @@ class CondorPilotAgent(PilotAgent):
     engine = "condor"
 
     @classmethod
-    def family(
-        cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
-    ) -> Sequence[PilotAgent]:
-        """The agents of a section, one for each pilot that there may be. Raises BadConfig."""
-        each = settings.pool.request_memory_bytes  # a pilot has no more than its job asks for
+    def completed(cls, settings: AgentConfig) -> AgentConfig:
+        """A pilot has no more memory than its job asks for."""
+        each = settings.pool.request_memory_bytes
         memory = settings.memory_bytes or each * (settings.slots or 1)
-        return super().family(replace(settings, memory_bytes=memory), root, sink_of)
+        return replace(settings, memory_bytes=memory)
 
     @classmethod
     def environment_of(cls, settings: AgentConfig) -> Mapping[str, str]:

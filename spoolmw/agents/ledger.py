@@ -321,7 +321,7 @@ class Ledger:
         return Sighting(
             attempt=launch.attempt,
             running=True,
-            host=self.host,
+            host=told.get("host", self.host),
             slot=told["slot"],
             pid=told["pid"],
             started_at=told["started"],

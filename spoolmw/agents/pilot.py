@@ -42,6 +42,7 @@ class PilotAgent(CarriedAgent):
         cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
     ) -> Sequence[PilotAgent]:
         """The agents of a section, one for each pilot that there may be. Raises BadConfig."""
+        settings = cls.completed(settings)
         section = cls.section_of(settings, root)
         numbers = range(1, section.most + 1)
         link = Link([str(each) for each in numbers], _LINK, cls.environment_of(settings))
@@ -50,6 +51,11 @@ class PilotAgent(CarriedAgent):
             name = AgentName(f"{settings.name}:{number}")
             made.append(cls(name, number, link, section, settings, sink_of(name)))
         return made
+
+    @classmethod
+    def completed(cls, settings: AgentConfig) -> AgentConfig:
+        """The section, with what follows from its engine's keys."""
+        return settings
 
     @classmethod
     def section_of(cls, settings: AgentConfig, root: Path) -> Section:

@@ -27,18 +27,26 @@ _MOST_PAGE = 64 << 10
 
 def check_boinc(layout: Layout, config: Config | None) -> Iterator[Finding]:
     """Each agent of kind boinc; nothing where there is none."""
-    for agent in config.agents if config is not None else ():
+    if config is None:
+        return
+    for agent in config.agents:
         if agent.kind == "boinc":
-            yield from _check(layout, agent)
+            yield from _check(layout, config, agent)
 
 
-def _check(layout: Layout, agent: AgentConfig) -> Iterator[Finding]:
+def _check(layout: Layout, config: Config, agent: AgentConfig) -> Iterator[Finding]:
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         says = f"{agent.name}: the package {missing[0]} is not installed."
         yield bad(CHECK, says, "pip install 'spoolmw[boinc]'")
     yield _url(agent)
     yield from _files(layout, agent)
     yield _accounts(layout, agent)
+    if not agent.boinc.is_trusted and all(each.kind != "local" for each in config.agents):
+        yield warn(
+            CHECK,
+            f"{agent.name}: what its hosts return must be compared, and nobody here does that.",
+            "Write [agents.local] too, if only with slots = 1.",
+        )
 
 
 def _url(agent: AgentConfig) -> Finding:

@@ -172,7 +172,7 @@ def _with_records(
 def _callers(session: Session) -> list[dict[str, Any]]:
     """The hosts that came by themselves, as the daemon knows them; none while it is down."""
     try:
-        told: list[dict[str, Any]] = session.control().request("hosts")["hosts"]
+        told: list[dict[str, Any]] = session.control().request("callers")["hosts"]
     except NotServed:
         return []
     return told

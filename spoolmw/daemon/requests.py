@@ -29,7 +29,7 @@ from spoolmw.errors import AgentError, JournalCorrupt, SpoolmwError
 from spoolmw.model.ids import AgentName
 from spoolmw.model.task import FINAL, Task, TaskState
 
-READS = frozenset({"status", "agents", "hosts", "why", "tail", "progress"})
+READS = frozenset({"status", "agents", "callers", "why", "tail", "progress"})
 
 
 class NotAllowed(SpoolmwError):
@@ -59,7 +59,7 @@ class Requests:
         self._verbs: dict[str, Callable[[Args, Peer], object]] = {
             "status": lambda _args, _peer: view.status(reactor, daemon.kinds),
             "agents": lambda _args, _peer: {"agents": view.agents(reactor, daemon.kinds)},
-            "hosts": lambda _args, _peer: {"hosts": view.hosts(daemon.agents)},
+            "callers": lambda _args, _peer: {"hosts": view.callers(daemon.agents)},
             "why": self._why,
             "tail": self._tail,
             "cancel": changes.cancel,

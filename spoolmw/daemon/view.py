@@ -62,7 +62,7 @@ def agent(reactor: Reactor, name: AgentName, kinds: Mapping[str, str]) -> Row:
     }
 
 
-def hosts(agents: Mapping[AgentName, Agent]) -> list[Row]:
+def callers(agents: Mapping[AgentName, Agent]) -> list[Row]:
     """The hosts that came to agents by themselves, as far as they called lately."""
     return [
         {"agent": name, **asdict(each)}

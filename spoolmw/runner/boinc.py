@@ -30,7 +30,6 @@ _TELL_S = 1.0  #: between two words of ours
 #: Without a sign of life for so long it is dead; its own heart beats once a second.
 _SILENT_S = 30.0
 _GRACE_S = 20.0  #: to save and end; clients wait 60 s, the next copy LOCK_S
-_SAVED = 85  #: in place of a batch system's exit code that says "I saved, start me again"
 _BUSY_S = 60  #: before the client tries again in a slot where another copy is
 #: What a start that was killed leaves beside what counts.
 _LEFT = re.compile(r"(work-|\.out-|unpacking\.).*")
@@ -130,8 +129,9 @@ def _errand(slot: str) -> Errand:
         files=[
             each._replace(source=boincslot.real(slot, each.source)) for each in errand.files
         ],
-        checkpoint_exit=_SAVED,
-        checkpoint_every_s=math.inf,  # a save ends nothing: its slot stays
+        # Nobody chose what is installed here: an older cloudpickle may not know the call.
+        setup={**errand.setup, "brings": True},
+        checkpoint_exit=0,  # a save ends nothing: its slot stays
         grace_s=min(errand.grace_s, _GRACE_S),
     )
 

@@ -30,6 +30,7 @@ class Place(NamedTuple):
     agent: str  #: workers are named after it
     inline: bool = False  #: small results are wanted inside their reports
     values: str = ""  #: "safe": no pickles are wanted from here
+    brings: bool = False  #: workers take the archive's cloudpickle, whatever they have
 
 
 class Death(NamedTuple):
@@ -76,6 +77,7 @@ class Member:
                 "umask": place.umask,
                 "inline": place.inline,
                 "values": place.values,
+                "brings": place.brings,
             }
         ).decode()
         return os.posix_spawn(

@@ -100,6 +100,7 @@ def setup_of(
         "env": env,
         "umask": int(told["umask"]) if told.get("umask") is not None else 0o022,
         "values": str(told.get("values") or ""),
+        "brings": bool(told.get("brings")),
         "foreign": True,
     }
 

@@ -41,6 +41,7 @@ class Runner:
         place = Place(
             *(self._spool, archive, env, setup["umask"], setup["agent"], foreign),
             values=setup.get("values", ""),
+            brings=setup.get("brings", False),
         )
         self._pool = Pool(
             place,
@@ -129,7 +130,8 @@ class Runner:
             elif verb == "slots":
                 self._pool.slots = told["slots"]
             elif verb == "still":
-                self._keep_still(told, now)
+                self._look_at = 0.0
+                self._standstill.obey(now, on=told["on"])
             elif verb == "close":
                 self._close(told, now)
             else:
@@ -253,11 +255,6 @@ class Runner:
             if not strays or time.monotonic() >= until:
                 return
             time.sleep(0.0005)
-
-    def _keep_still(self, told: Dict[str, Any], now: float) -> None:
-        """Let all stand still, or go on."""
-        self._look_at = 0.0
-        (self._standstill.begin if told["on"] else self._standstill.end)(now)
 
     # -- ends
 

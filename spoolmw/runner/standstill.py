@@ -24,8 +24,14 @@ class Standstill:
     def is_on(self) -> bool:
         return self._since is not None
 
-    def begin(self, now: float) -> None:
-        """Stop them; that they stand already is no error."""
+    def obey(self, now: float, *, on: bool) -> None:
+        """Stop them, or let them go on; what is so already is no error."""
+        if on:
+            self._begin(now)
+        else:
+            self.end(now)
+
+    def _begin(self, now: float) -> None:
         if self._since is None:
             self._since = now
             for member in self._pool.crew.values():

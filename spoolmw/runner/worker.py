@@ -11,6 +11,7 @@ import binascii
 import contextlib
 import gc
 import hashlib
+import importlib
 import json
 import mmap
 import os
@@ -54,6 +55,7 @@ class Setup(NamedTuple):
     umask: int
     inline: bool = False  #: small results go with their reports, not into `stage/`
     values: str = ""  #: "safe": nobody unpickles what comes from here (`call.GUARDED`)
+    brings: bool = False  #: the archive's cloudpickle goes before one that is installed here
 
 
 class Worker:
@@ -271,6 +273,8 @@ def main(argv: List[str], archive: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # from outside, like TERM: no exception
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if setup.brings:
+        importlib.import_module("cloudpickle")  # as long as the archive stands first
     if archive in sys.path:
         sys.path.remove(archive)
     sys.path.append(archive)  # the interpreter's own packages come first

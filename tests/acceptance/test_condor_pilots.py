@@ -8,9 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.test_pilots import STEPS, wander
 from tests.support.condor import IS_ROOT, needs_pool
-from tests.support.pilots import begun, hold, note
+from tests.support.pilots import begun, go_on_elsewhere, hold, note, outlive_the_daemon
 from tests.support.pool import Pool
 from tests.support.poolpilots import PilotSite
 from tests.support.stepdown import being_root_again
@@ -41,20 +40,8 @@ def test_pilots_come_for_work_do_it_and_leave_the_queue(pool: Pool) -> None:
 
 
 def test_a_daemon_that_dies_finds_its_pilots_again_and_nothing_runs_twice(pool: Pool) -> None:
-    said, flag = pool.shared / "again", pool.shared / "again-flag"
     with PilotSite(pool, name="again") as site:
-        held = [site.spool.submit(hold, n, str(flag), str(said)) for n in range(6)]
-        site.wait_until(lambda: len(begun(said)) == 6)
-        jobs = sorted(site.jobs())
-        site.daemon.kill()
-        flag.touch()
-        later = [site.spool.submit(note, n, str(said)) for n in range(6, 20)]
-        site.daemon.start()
-        assert [each.result(60) for each in held] == list(range(6))
-        assert [each.result(60) for each in later] == [n * n for n in range(6, 20)]
-        assert sorted(begun(said)) == list(range(20))
-        assert sorted(site.jobs()) == jobs
-        assert [len(site.attempts(each.id)) for each in (*held, *later)] == [1] * 20
+        outlive_the_daemon(site, pool.shared, site.jobs)
 
 
 def test_a_pilot_that_is_removed_by_hand_costs_its_tasks_no_retry(pool: Pool) -> None:
@@ -77,19 +64,16 @@ def test_a_pilot_that_is_removed_by_hand_costs_its_tasks_no_retry(pool: Pool) ->
 def test_what_is_vacated_goes_on_in_another_pilot_and_its_job_is_not_started_again(
     pool: Pool,
 ) -> None:
-    said = pool.shared / "vacated"
     with PilotSite(pool, name="vacated", most=2, slots=1) as site:
-        spool = site.spool.options(checkpoint_every=1, retries=0)
-        task = spool.submit(wander, STEPS, str(said), 0.1)
-        site.wait_until(lambda: len(begun(said)) > 5)
-        [pilot] = site.jobs()
-        site.run("condor_vacate_job", pilot)
-        assert task.result(60) == wander(STEPS, "", 0.0)
-        first, last = site.attempts(task.id)
-        assert (first["outcome"], first["cause"]) == ("lost", "shutdown")
-        assert last["outcome"] == "success"
-        assert len(begun(said)) <= STEPS + 1, "at most the step at hand was done twice"
-        site.wait_until(lambda: pilot not in site.jobs())
+        evicted: list[str] = []
+
+        def evict() -> None:
+            evicted.extend(site.jobs())
+            site.run("condor_vacate_job", *evicted)
+
+        go_on_elsewhere(site, pool.shared, evict)
+        site.wait_until(lambda: not set(evicted) & set(site.jobs()))
+        [pilot] = evicted
         past = site.run("condor_history", pilot, "-af", "NumJobStarts", "RemoveReason")
         assert past.split()[0] == "1", past
 
@@ -208,20 +192,8 @@ def test_a_pilot_that_policy_holds_is_removed_and_counts_as_a_failure_with_the_r
 
 def test_pilots_come_from_a_schedd_elsewhere_that_sees_nothing_of_the_spool(pool: Pool) -> None:
     """Orders travel through the schedd; who dies finds them again; all leave the queue."""
-    said, flag = pool.shared / "remote", pool.shared / "remote-flag"
-    with PilotSite(pool, name="remote", more='idle = "1s"', is_remote=True) as site:
-        held = [site.spool.submit(hold, n, str(flag), str(said)) for n in range(6)]
-        site.wait_until(lambda: len(begun(said)) == 6)
-        jobs = sorted(site.jobs())
-        assert len(jobs) == 3
-        site.daemon.kill()
-        flag.touch()
-        later = [site.spool.submit(note, n, str(said)) for n in range(6, 40)]
-        site.daemon.start()
-        assert [each.result(60) for each in held] == list(range(6))
-        assert [each.result(60) for each in later] == [n * n for n in range(6, 40)]
-        assert sorted(begun(said)) == list(range(40)), "each ran once"
-        assert {job for job in site.jobs()} <= set(jobs), "no other was submitted"
+    with PilotSite(pool, name="remote", more='idle = "5s"', is_remote=True) as site:
+        outlive_the_daemon(site, pool.shared, site.jobs)
         site.wait_until(lambda: not site.jobs())
         assert not list((site.folder / "orders").iterdir())
 

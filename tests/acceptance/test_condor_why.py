@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.condor import needs_pool
-from tests.support.condorsite import Held, Site
+from tests.support.condorsite import Site
 from tests.support.pool import Pool
+from tests.support.scene import Held
 from tests.support.waiting import wait_until
 
 pytestmark = needs_pool

@@ -8,10 +8,15 @@ import signal
 import time
 from pathlib import Path
 
-from spoolmw import checkpoint
-from tests.support.pilots import Fleet, Proxy, begun, hold, note
-
-STEPS = 40
+from tests.support.pilots import (
+    Fleet,
+    Proxy,
+    begun,
+    go_on_elsewhere,
+    hold,
+    note,
+    outlive_the_daemon,
+)
 
 
 def test_pilots_come_for_work_do_it_and_go(tmp_path: Path) -> None:
@@ -39,21 +44,8 @@ def test_the_least_are_there_without_work(tmp_path: Path) -> None:
 
 
 def test_work_goes_on_while_the_daemon_is_dead_and_nothing_runs_twice(tmp_path: Path) -> None:
-    said = tmp_path / "said"
     with Fleet(tmp_path / "home", more='idle = "60s"\n') as fleet:
-        flag = tmp_path / "flag"
-        held = [fleet.spool.submit(hold, n, str(flag), str(said)) for n in range(6)]
-        fleet.wait_until(lambda: len(begun(said)) == 6)
-        pilots = fleet.pilots()
-        fleet.daemon.kill()
-        flag.touch()
-        later = [fleet.spool.submit(note, n, str(said)) for n in range(6, 20)]
-        fleet.daemon.start()
-        assert [each.result(60) for each in held] == list(range(6))
-        assert [each.result(60) for each in later] == [n * n for n in range(6, 20)]
-        assert sorted(begun(said)) == list(range(20))
-        assert fleet.pilots() == pilots
-        assert [len(fleet.attempts(each.id)) for each in (*held, *later)] == [1] * 20
+        outlive_the_daemon(fleet, tmp_path, fleet.pilots)
 
 
 def test_a_daemon_that_dies_again_and_again_submits_no_pilot_twice(tmp_path: Path) -> None:
@@ -169,32 +161,17 @@ def test_whose_time_is_over_finishes_and_another_comes(tmp_path: Path) -> None:
         assert begun(said) == [1, 2]
 
 
-def wander(steps: int, said: str, pause_s: float) -> float:
-    """A sum of random numbers; each step that is done is noted with the process that did it."""
-    dice, total = random.Random(1), [0.0]
-    for step in checkpoint.steps(range(steps), state={"dice": dice, "total": total}):
-        total[0] += dice.random() * (step + 1)
-        if said:
-            with open(said, "a") as file:
-                file.write(f"{step}\n")
-            time.sleep(pause_s)
-    return total[0]
-
-
 def test_what_is_vacated_goes_on_from_its_checkpoint_in_another_pilot(tmp_path: Path) -> None:
-    said = tmp_path / "said"
     with Fleet(tmp_path / "home", most=2, slots=1) as fleet:
-        spool = fleet.spool.options(checkpoint_every=1, retries=0)
-        task = spool.submit(wander, STEPS, str(said), 0.1)
-        fleet.wait_until(lambda: len(begun(said)) > 5)
-        [pilot] = fleet.pilots()
-        os.kill(pilot, signal.SIGTERM)
-        assert task.result(60) == wander(STEPS, "", 0.0)
-        first, last = fleet.attempts(task.id)
-        assert (first["outcome"], first["cause"]) == ("lost", "shutdown")
-        assert last["outcome"] == "success"
-        assert len(begun(said)) <= STEPS + 1, "at most the step at hand was done twice"
-        assert pilot not in fleet.pilots()
+        evicted: list[int] = []
+
+        def evict() -> None:
+            [pilot] = fleet.pilots()
+            os.kill(pilot, signal.SIGTERM)
+            evicted.append(pilot)
+
+        go_on_elsewhere(fleet, tmp_path, evict)
+        assert not set(evicted) & set(fleet.pilots())
 
 
 def test_replicas_run_in_pilots_on_different_machines(tmp_path: Path) -> None:

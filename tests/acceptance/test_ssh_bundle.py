@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from spoolmw import Spool
 from spoolmw.agents.pythonbundle import NAME
 from tests.support.daemon import Daemon, end
 from tests.support.lab import Host, Lab, needs_hosts
+from tests.support.scene import Scene
 from tests.support.waiting import wait_until
 
 pytestmark = needs_hosts
@@ -73,7 +73,7 @@ def shut_in(host: Host, folder: Path) -> None:
     host.restart_sshd()
 
 
-class Bare:
+class Bare(Scene):
     """A daemon, and one host that has no Python."""
 
     def __init__(self, home: Path, runner_python: str) -> None:
@@ -89,28 +89,19 @@ class Bare:
     def host(self) -> Host:
         return self.lab.hosts[0]
 
-    @property
-    def spool(self) -> Spool:
-        return Spool(self.daemon.spool)
-
-    def __enter__(self) -> Bare:
+    def open(self) -> None:
         self.lab.__enter__()
-        try:
-            shut_in(self.host, self.root)
-            self.daemon.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        shut_in(self.host, self.root)
+        super().open()
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         with contextlib.ExitStack() as stack:
             stack.callback(self.lab.close)
             end(self.daemon)
 
     def agent(self) -> dict[str, object]:
-        [row] = self.daemon.ctl_json("agents")
-        return dict(row)
+        [row] = self.agents().values()
+        return row
 
     def pythons(self) -> list[Path]:
         return sorted(self.host.var_tmp.glob("*/runner/python3.*"))

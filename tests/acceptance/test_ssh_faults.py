@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spoolmw import checkpoint
 from tests.support.grid import Grid, in_haste, where
 from tests.support.lab import Host, needs_hosts
 from tests.support.waiting import wait_until
+from tests.support.wandering import steps_done, wander
 
 pytestmark = needs_hosts
 
@@ -108,18 +107,6 @@ def test_a_slow_host_keeps_no_other_waiting_and_is_no_dead_one(tmp_path: Path) -
         assert [len(attempts(grid, each.id)) for each in many] == [1] * 4
 
 
-def wander(steps: int, note: str, pause_s: float = 0.08) -> float:
-    """A sum of random numbers; each step that is done is noted with where it was done."""
-    dice, total = random.Random(1), [0.0]
-    for step in checkpoint.steps(range(steps), state={"dice": dice, "total": total}):
-        total[0] += dice.random() * (step + 1)
-        if note:
-            with open(note, "a") as file:
-                file.write(f"{step} {os.uname().nodename}\n")
-            time.sleep(pause_s)
-    return total[0]
-
-
 def test_a_checkpointed_task_goes_from_host_to_host_and_home_when_none_is_left(
     tmp_path: Path,
 ) -> None:
@@ -133,22 +120,22 @@ def test_a_checkpointed_task_goes_from_host_to_host_and_home_when_none_is_left(
 
         def places() -> list[str]:
             """Where it went, in order."""
-            been = [line.split()[1] for line in note.read_text().splitlines()]
+            been = [machine for _, machine in steps_done(note)]
             return [each for n, each in enumerate(been) if n == 0 or been[n - 1] != each]
 
         def goes_on(after: int) -> None:
             """It has done ten steps more, at its so many-th place."""
-            wait_until(lambda: note.exists() and len(places()) == after)
-            done = len(note.read_text().splitlines())
-            wait_until(lambda: len(note.read_text().splitlines()) >= done + 10)
+            wait_until(lambda: len(places()) == after)
+            done = len(steps_done(note))
+            wait_until(lambda: len(steps_done(note)) >= done + 10)
 
         for number in (1, 2):
             goes_on(number)
             next(each for each in grid.lab.hosts if each.name == places()[-1]).stop()
         grid.daemon.ctl("resume", "local")
-        assert task.result(timeout=60) == wander(STEPS, "")
+        assert task.result(timeout=60) == wander(STEPS)
         assert set(places()[:2]) == {"pc01", "pc02"}
         assert places()[2:] == [os.uname().nodename]
-        steps = [int(line.split()[0]) for line in note.read_text().splitlines()]
+        steps = [step for step, _ in steps_done(note)]
         assert sorted(set(steps)) == list(range(STEPS))
         assert len(steps) <= STEPS + 6, "at most the steps at hand are done twice"

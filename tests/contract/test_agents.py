@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from spoolmw import checkpoint, progress
+from spoolmw.agents.boinclink import accounts
 from spoolmw.agents.contract import Agent
 from spoolmw.agents.contract import Lasting as Adopting
 from spoolmw.agents.fake import FakeAgent
 from spoolmw.agents.hostrunner import umask
 from spoolmw.agents.registry import make_agent, make_agents
-from spoolmw.config import AgentConfig
+from spoolmw.config import AgentConfig, Boinc
 from spoolmw.config import Pool as PoolConfig
 from spoolmw.configpilots import Pilots
 from spoolmw.errors import AgentError
@@ -27,28 +28,20 @@ from spoolmw.model.events import Lost, Reported
 from spoolmw.model.replica import Class
 from spoolmw.model.voting import Judged, JudgingFailed
 from spoolmw.runner import checkpoint as stored
+from tests.keeper.work import hold
 from tests.support.attempts import Bench
+from tests.support.boincsite import Crowd, free_port
 from tests.support.condor import give, needs_pool, user
 from tests.support.lab import Lab, needs_hosts
 from tests.support.pilots import end_pilots
 from tests.support.pool import Pool, personal
+from tests.support.runninghost import RunningHost
 from tests.support.stepdown import being
 from tests.support.waiting import wait_until
 
 
 def nothing() -> None:
     return None
-
-
-def hold(flag: str, said: str = "") -> str:
-    """Run until the file `flag` is there, then return who ended it."""
-    print(said, flush=True)
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if Path(flag).exists():
-            return "let go"
-        time.sleep(0.005)
-    return "too late"
 
 
 def save_and_hold(flag: str) -> str:
@@ -71,6 +64,7 @@ class Stage:
     tells = (
         True  #: what an attempt prints and says of itself while it runs, not only at its end
     )
+    keeps = True  #: what attempts save outlives their host
     judges = False  #: it sees the staged results and compares them
     needs: pytest.MarkDecorator | tuple[()] = ()  #: what this machine must have for it
 
@@ -88,7 +82,7 @@ class Stage:
     def long(self) -> Launch:
         """Work that runs until `let_go`."""
         flag = self.shared / f"flag-{time.monotonic_ns()}"
-        work = self.bench.call(hold, str(flag), "it runs")
+        work = self.bench.call(hold, str(flag))
         self._flag(work).symlink_to(flag)
         return work
 
@@ -275,6 +269,47 @@ class PilotStage(Lasting):
         end_pilots(self.bench.root)
 
 
+class BoincStage(Lasting):
+    """A desktop that fetches its work, and really runs it."""
+
+    kind = "boinc"
+    tells = False
+    keeps = False
+
+    def __init__(self, root: Path) -> None:
+        self.bench = Bench(root)
+        self.heard = self.bench.heard
+        self.shared = root.parent / "shared"
+        self.shared.mkdir()
+        self._port = free_port()
+        key = accounts.add(accounts.folder_of(root, "here"), "ann").key
+        self.serve()
+        host = RunningHost(self._url, key, root.parent, p_ncpus=4)
+        self._crowd = Crowd()
+        self._crowd.__enter__()
+        self._crowd.live(host)
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/grid/"
+
+    def settings(self) -> AgentConfig:
+        boinc = Boinc(
+            listen=f"127.0.0.1:{self._port}",
+            url=self._url,
+            poll_s=1.0,
+            max_jobs=2,
+            max_waiting=2,
+            request_memory_bytes=64 << 20,
+            request_disk_bytes=1 << 20,
+        )
+        return AgentConfig(name="here", kind="boinc", python=(sys.executable,), boinc=boinc)
+
+    def close(self) -> None:
+        self._crowd.__exit__()
+        super().close()
+
+
 class FakeStage(Stage):
     kind = "fake"
     judges = True
@@ -312,6 +347,7 @@ STAGES: dict[str, type[Stage]] = {
     "ssh": SshStage,
     "condor": CondorStage,
     "condor-pilot": CondorPilotStage,
+    "boinc": BoincStage,
 }
 
 
@@ -355,6 +391,13 @@ def telling(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
         yield made
 
 
+@pytest.fixture(params=those(lambda each: each.keeps))
+def keeping(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """An agent whose attempts go on from what earlier ones saved, wherever these ran."""
+    with opened(request, tmp_path) as made:
+        yield made
+
+
 @pytest.fixture(params=those(lambda each: not each.lasts))
 def ending(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     """An agent whose attempts end with it."""
@@ -389,13 +432,13 @@ def test_it_says_which_machine_it_is_and_of_which_platform(stage: Stage) -> None
     """Two replicas of a task never share a machine, whatever agents reach it. Where an engine
     chooses the machine, it is known when the attempt ran."""
     room = stage.agent.capacity()
-    assert room.machine or isinstance(stage, CondorStage)
-    assert room.platform
+    assert room.machine or isinstance(stage, CondorStage | BoincStage)
     work = stage.quick()
     stage.launch(work)
     end = stage.heard.end_of(work)
     assert isinstance(end, Reported)
     assert end.machine
+    assert room.platform or end.platform
     assert room.machine in (end.machine, "")
 
 
@@ -470,7 +513,7 @@ def test_a_long_attempt_is_seen_running(stage: Stage) -> None:
     [sighting] = stage.agent.sightings()
     assert sighting.attempt == work.attempt
     assert sighting.running
-    assert sighting.slot
+    assert sighting.slot or sighting.host
     stage.let_go(work)
     stage.heard.end_of(work)
     assert list(stage.agent.sightings()) == []
@@ -524,17 +567,17 @@ def test_the_next_attempt_of_a_stopped_task_runs(stage: Stage) -> None:
     assert stage.heard.end_of(successor).cause is Cause.FINISHED
 
 
-def test_a_checkpoint_is_told_of_when_it_stands_whole(stage: Stage) -> None:
-    work = stage.saving()
-    stage.launch(work)
-    stage.until_it_saved(work)
-    told = stage.heard.checkpoint_of(work)
-    owner = stored.Owner(str(stage.bench.root / "checkpoints"), work.attempt.task, 0)
-    folder = stage.bench.checkpoint(work, f"1-{told.sequence}")
+def test_a_checkpoint_is_told_of_when_it_stands_whole(keeping: Stage) -> None:
+    work = keeping.saving()
+    keeping.launch(work)
+    keeping.until_it_saved(work)
+    told = keeping.heard.checkpoint_of(work)
+    owner = stored.Owner(str(keeping.bench.root / "checkpoints"), work.attempt.task, 0)
+    folder = keeping.bench.checkpoint(work, f"1-{told.sequence}")
     whole = stored.verify(str(folder), owner)
     assert (told.size_bytes, told.saved_at) == (whole.size_bytes, whole.saved_at)
-    stage.let_go(work)
-    stage.heard.end_of(work)
+    keeping.let_go(work)
+    keeping.heard.end_of(work)
 
 
 def test_each_checkpoint_is_told_of_while_the_attempt_runs(telling: Stage) -> None:
@@ -556,52 +599,52 @@ def test_progress_is_told_while_the_attempt_runs(telling: Stage) -> None:
     telling.heard.end_of(work)
 
 
-def test_the_next_attempt_says_what_it_goes_on_from(stage: Stage) -> None:
-    work = stage.saving()
-    stage.launch(work)
-    stage.until_it_saved(work)
-    assert stage.heard.resumption_of(work) is None or isinstance(stage.agent, FakeAgent)
-    stage.agent.stop([work.attempt])
-    successor = stage.again(work)
-    stage.launch(successor)
-    stage.until_it_saved(successor)
-    stage.until_it_told(successor)
-    resumed = stage.heard.resumption_of(successor)
+def test_the_next_attempt_says_what_it_goes_on_from(keeping: Stage) -> None:
+    work = keeping.saving()
+    keeping.launch(work)
+    keeping.until_it_saved(work)
+    assert keeping.heard.resumption_of(work) is None or isinstance(keeping.agent, FakeAgent)
+    keeping.agent.stop([work.attempt])
+    successor = keeping.again(work)
+    keeping.launch(successor)
+    keeping.until_it_saved(successor)
+    keeping.until_it_told(successor)
+    resumed = keeping.heard.resumption_of(successor)
     assert resumed is not None
     assert resumed.saved is not None
     assert resumed.saved.order >= (1, 1)
     assert resumed.message == ""
-    stage.let_go(successor)
-    stage.heard.end_of(successor)
+    keeping.let_go(successor)
+    keeping.heard.end_of(successor)
 
 
-def test_an_attempt_goes_on_from_no_checkpoint_before_since(stage: Stage) -> None:
-    work = stage.saving()
-    stage.launch(work)
-    stage.until_it_saved(work)
-    stage.agent.stop([work.attempt])
-    successor = stage.again(work, since=2)
-    stage.launch(successor)
-    stage.until_it_saved(successor)
-    stage.until_it_told(successor)
-    resumed = stage.heard.resumption_of(successor)
+def test_an_attempt_goes_on_from_no_checkpoint_before_since(keeping: Stage) -> None:
+    work = keeping.saving()
+    keeping.launch(work)
+    keeping.until_it_saved(work)
+    keeping.agent.stop([work.attempt])
+    successor = keeping.again(work, since=2)
+    keeping.launch(successor)
+    keeping.until_it_saved(successor)
+    keeping.until_it_told(successor)
+    resumed = keeping.heard.resumption_of(successor)
     assert resumed is None or resumed.saved is None or resumed.saved.order > (2, 0)
-    stage.let_go(successor)
-    stage.heard.end_of(successor)
+    keeping.let_go(successor)
+    keeping.heard.end_of(successor)
 
 
-def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(stage: Stage) -> None:
-    work = stage.saving()
-    stage.launch(work)
-    stage.until_it_saved(work)
-    stage.agent.stop([work.attempt])
-    told = stage.heard.checkpoints_of(work)
-    if isinstance(stage.agent, FakeAgent):
-        stage.agent.save(work.attempt, 2)
-    other = stage.quick()
-    stage.launch(other)
-    stage.heard.end_of(other)
-    assert stage.heard.checkpoints_of(work) == told
+def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(keeping: Stage) -> None:
+    work = keeping.saving()
+    keeping.launch(work)
+    keeping.until_it_saved(work)
+    keeping.agent.stop([work.attempt])
+    told = keeping.heard.checkpoints_of(work)
+    if isinstance(keeping.agent, FakeAgent):
+        keeping.agent.save(work.attempt, 2)
+    other = keeping.quick()
+    keeping.launch(other)
+    keeping.heard.end_of(other)
+    assert keeping.heard.checkpoints_of(work) == told
 
 
 def test_results_are_compared_and_fall_into_classes(judging: Stage) -> None:

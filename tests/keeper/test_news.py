@@ -22,6 +22,16 @@ def tail(line: Line, work: Launch, offset: int = 0, stream: str = "stdout") -> b
     return bytes(told["body"])
 
 
+def saving(
+    host: FarHost, bench: Bench, flag: str = "never", size: int = 10
+) -> tuple[Line, Launch]:
+    """A line to the host, and work that saves there as it begins."""
+    line = host.client()
+    work = bench.call(save_and_hold, str(bench.root / flag), size, checkpoint=EVERY)
+    line.launch(bench.root, work)
+    return line, work
+
+
 def unpacked(told: Told, place: Path) -> checkpoint.Checkpoint:
     """A checkpoint as it would be stored at home; every byte of it checked."""
     [each] = told["attempts"]
@@ -65,9 +75,7 @@ def test_what_a_running_attempt_prints_can_be_read(host: FarHost, bench: Bench) 
 
 
 def test_progress_and_starts_are_told(host: FarHost, bench: Bench) -> None:
-    line = host.client()
-    work = bench.call(save_and_hold, str(bench.root / "never"), checkpoint=EVERY)
-    line.launch(bench.root, work)
+    line, work = saving(host, bench)
     assert line.until("progress")["attempts"][0]["text"] == "number 1"
     assert line.until("started")["attempts"][0]["slot"].startswith("lab:here-")
     assert line.until("usage")["attempts"][0]["attempt"] == str(work.attempt)
@@ -76,9 +84,7 @@ def test_progress_and_starts_are_told(host: FarHost, bench: Bench) -> None:
 def test_a_checkpoint_comes_home_whole_while_the_attempt_runs(
     host: FarHost, bench: Bench, tmp_path: Path
 ) -> None:
-    line = host.client()
-    work = bench.call(save_and_hold, str(bench.root / "never"), 3_000_000, checkpoint=EVERY)
-    line.launch(bench.root, work)
+    line, _ = saving(host, bench, size=3_000_000)
     found = unpacked(line.until("checkpointed"), tmp_path / "kept")
     assert found.order == (1, 1)
     assert found.size_bytes > 3_000_000
@@ -87,9 +93,7 @@ def test_a_checkpoint_comes_home_whole_while_the_attempt_runs(
 def test_the_newest_checkpoint_is_told_to_who_comes_anew(
     host: FarHost, bench: Bench, tmp_path: Path
 ) -> None:
-    line = host.client()
-    work = bench.call(save_and_hold, str(bench.root / "never"), checkpoint=EVERY)
-    line.launch(bench.root, work)
+    line, work = saving(host, bench)
     line.until("checkpointed")
     line.close()
     key = f"{work.attempt.task}/0"
@@ -103,9 +107,7 @@ def test_the_newest_checkpoint_is_told_to_who_comes_anew(
 
 
 def test_a_checkpoint_that_a_disk_has_lost_cuts_nobody_off(host: FarHost, bench: Bench) -> None:
-    line = host.client()
-    work = bench.call(save_and_hold, str(bench.root / "never"), checkpoint=EVERY)
-    line.launch(bench.root, work)
+    line, work = saving(host, bench)
     line.until("checkpointed")
     line.close()
     folder = host.path("checkpoints") / work.attempt.task / "0" / "1-1"
@@ -123,9 +125,7 @@ def test_a_checkpoint_that_a_disk_has_lost_cuts_nobody_off(host: FarHost, bench:
 def test_one_that_came_home_damaged_is_dropped_and_the_one_before_it_told(
     host: FarHost, bench: Bench, tmp_path: Path
 ) -> None:
-    line = host.client()
-    first = bench.call(save_and_hold, str(bench.root / "never"), checkpoint=EVERY)
-    line.launch(bench.root, first)
+    line, first = saving(host, bench)
     found = unpacked(line.until("checkpointed"), tmp_path / "kept")
     key = f"{first.attempt.task}/0"
     newer = host.path("checkpoints") / key / "1-2"
@@ -139,9 +139,7 @@ def test_one_that_came_home_damaged_is_dropped_and_the_one_before_it_told(
 def test_a_checkpoint_survives_the_reboot_that_its_attempt_does_not(
     host: FarHost, bench: Bench, tmp_path: Path
 ) -> None:
-    line = host.client()
-    work = bench.call(save_and_hold, str(bench.root / "never"), checkpoint=EVERY)
-    line.launch(bench.root, work)
+    line, _ = saving(host, bench)
     line.until("checkpointed")
     host.reboot()
     again = host.client()
@@ -154,9 +152,7 @@ def test_a_checkpoint_survives_the_reboot_that_its_attempt_does_not(
 def test_an_attempt_goes_on_from_a_checkpoint_that_was_put(
     host: FarHost, bench: Bench, tmp_path: Path
 ) -> None:
-    line = host.client()
-    first = bench.call(save_and_hold, str(bench.root / "flag"), checkpoint=EVERY)
-    line.launch(bench.root, first)
+    line, first = saving(host, bench, "flag")
     found = unpacked(line.until("checkpointed"), tmp_path / "kept")
     line.say("close", grace_s=0.0)
     line.until_closed()
@@ -186,9 +182,7 @@ def test_half_a_checkpoint_does_not_count(host: FarHost, bench: Bench) -> None:
 
 
 def test_checkpoints_are_dropped_when_home_says_so(host: FarHost, bench: Bench) -> None:
-    line = host.client()
-    work = bench.call(save_and_hold, str(bench.root / "never"), checkpoint=EVERY)
-    line.launch(bench.root, work)
+    line, work = saving(host, bench)
     line.until("checkpointed")
     key = f"{work.attempt.task}/0"
     line.say("drop", checkpoints=[key])

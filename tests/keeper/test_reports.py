@@ -22,6 +22,15 @@ def whole(bench: Bench, line: Line, work: Launch) -> object:
     return bench.value(work)
 
 
+def three_ended(bench: Bench, line: Line) -> list[Launch]:
+    """Attempts that are reported, one after the other."""
+    works = [bench.call(double, n) for n in range(3)]
+    for each in works:
+        line.launch(bench.root, each)
+        line.report_of(each)
+    return works
+
+
 def active(host: FarHost) -> list[Path]:
     return [each for each in host.path("active").rglob("*") if each.is_file()]
 
@@ -119,10 +128,7 @@ def test_what_a_power_cut_left_in_part_counts_as_never_ended(
     host: FarHost, bench: Bench
 ) -> None:
     line = host.client()
-    works = [bench.call(double, n) for n in range(3)]
-    for each in works:
-        line.launch(bench.root, each)
-        line.report_of(each)
+    works = three_ended(bench, line)
     big = bench.call(large, 200_000)
     line.launch(bench.root, big)
     line.report_of(big)
@@ -146,10 +152,7 @@ def test_a_log_that_was_cut_short_is_taken_up_as_far_as_it_is_whole(
     host: FarHost, bench: Bench
 ) -> None:
     line = host.client()
-    works = [bench.call(double, n) for n in range(3)]
-    for each in works:
-        line.launch(bench.root, each)
-        line.report_of(each)
+    works = three_ended(bench, line)
     host.reboot()
     [log] = host.path("outbox").iterdir()
     os.truncate(log, log.stat().st_size - 10)

@@ -305,18 +305,34 @@ def test_a_client_that_is_killed_takes_its_programs_along(
 def test_a_client_that_comes_back_at_once_waits_for_the_copy_that_still_ends(
     bench: Bench, host: Host, tmp_path: Path
 ) -> None:
-    note, gate = tmp_path / "note", tmp_path / "gate"
-    work = bench.call(wander, 5, str(note), 0.0, str(gate), checkpoint={"every_s": 3600.0})
-    slot = host.slot(work)
+    note = tmp_path / "note"
+    script = (
+        f"echo begin >>{note}; [ -e state ] && exit 0;"
+        f" trap 'sleep 2; echo saved | tee -a {note} >state; exit 85' TERM;"
+        " while :; do sleep 0.05; done"
+    )
+    wish = {"every_s": 3600.0, "files": ("state",)}
+    slot = host.slot(bench.command("/bin/sh", "-c", script, checkpoint=wish))
     slot.start_under_a_client()
-    wait_until(lambda: len(steps_in(note)) == 4)
+    wait_until(note.exists)
     slot.kill_client()
-    slot.start()
-    wait_until(lambda: saved(slot))
-    gate.touch()
-    assert slot.end() == 0
+    assert slot.run() == 0
     assert slot.collect().report["outcome"] == "success"
-    assert steps_in(note) == [1, 2, 3, 4, 5], "never two at once, nothing twice"
+    assert note.read_text().split() == ["begin", "saved", "begin"], "never two at once"
+
+
+def test_what_an_orphan_has_done_in_time_is_not_done_again(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    script = f"echo begin >>{note}; trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done"
+    slot = host.slot(bench.command("/bin/sh", "-c", script))
+    slot.start_under_a_client()
+    wait_until(note.exists)
+    slot.kill_client()
+    assert slot.run() == 0
+    assert slot.collect().report["outcome"] == "success"
+    assert note.read_text().split() == ["begin"]
 
 
 def test_the_program_is_killed_and_leaves_nothing_running(

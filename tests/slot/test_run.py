@@ -224,6 +224,16 @@ def test_another_python_of_the_host_runs_what_needs_it(bench: Bench, host: Host)
     assert bench.value(work) == 2.0
 
 
+def test_an_old_cloudpickle_of_the_hosts_is_not_taken(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    (tmp_path / "cloudpickle.py").write_text("__version__ = '0.1'")
+    add = 3
+    work = bench.call(lambda number: number + add, 4)
+    host.run(work, env={"PYTHONPATH": str(tmp_path)})
+    assert bench.value(work) == 7
+
+
 def test_a_disk_that_is_too_small_for_the_output(bench: Bench, host: Host) -> None:
     slot = host.slot(bench.command("/bin/sh", "-c", "head -c 2500000 /dev/zero >big"))
     disk = host.base / "slots" / "0"

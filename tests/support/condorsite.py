@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Mapping
-from pathlib import Path
 
-from spoolmw import Spool
-from spoolmw.client.future import SpoolTask
 from tests.support.condor import give, user
 from tests.support.daemon import Daemon, end
 from tests.support.people import Person
 from tests.support.pool import Pool
+from tests.support.scene import Held, Scene
 from tests.support.stepdown import being, being_root_again
 from tests.support.waiting import wait_until
 
@@ -34,7 +31,7 @@ keep_claim_idle = 20
 {others}"""
 
 
-class Site:
+class Site(Scene):
     """A daemon whose tasks run in a pool. While it is open this process is the pool's user."""
 
     def __init__(
@@ -69,20 +66,13 @@ class Site:
                 others=others,
             )
             self.daemon = Daemon(home, config=config, env=env)
-        self.spool: Spool
 
-    def __enter__(self) -> Site:
+    def open(self) -> None:
         self._being.enter_context(being(self._person))
-        try:
-            self.daemon.start()
-            self.spool = Spool(self.daemon.spool)
-            self.wait_for_pool()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        super().open()
+        self.wait_for_pool()
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         try:
             end(self.daemon)
             self.run("condor_rm", "-all", check=False)
@@ -95,12 +85,11 @@ class Site:
         wait_until(lambda: self.agent()["slots"], last=self.daemon.log_text)
 
     def agent(self) -> Mapping[str, object]:
-        rows = {each["name"]: each for each in self.daemon.ctl_json("agents")}
-        return rows["pool"]
+        return self.agents()["pool"]
 
-    def hold(self, number: int = 0, **options: object) -> Held:
+    def hold(self, number: int = 0, **options: object) -> HeldInPool:
         """A task that runs until it is let go."""
-        return Held(self, number, options)
+        return HeldInPool(self, number, options)
 
     def run(self, verb: str, *argv: str, check: bool = True) -> str:
         """What one of HTCondor's programs says that is asked about the schedd."""
@@ -121,31 +110,13 @@ class Site:
         past = [line.split() for line in self.run("condor_history", "-af", *names).splitlines()]
         return sorted(token for _, _, token in {tuple(e) for e in [*past, *self.queue(*names)]})
 
-    def attempts(self, task: str) -> list[dict[str, object]]:
-        """How a task's attempts ended."""
-        [record] = self.daemon.ctl_json("show", task)
-        found: list[dict[str, object]] = list(record["attempts"])  # type: ignore[call-overload]
-        return found
 
-
-class Held:
-    """A task that runs until it is let go, and what can be seen of it."""
+class HeldInPool(Held):
+    """One in a job of the pool."""
 
     def __init__(self, site: Site, number: int, options: dict[str, object]) -> None:
+        super().__init__(site, number, options)
         self._site = site
-        self._flag = site.shared / f"{site.daemon.home.name}-flag{number}"
-        self._note = site.shared / f"{site.daemon.home.name}-note{number}"
-        spool = site.spool.options(**options)
-        self.task: SpoolTask = spool.submit(hold, str(self._flag), str(self._note))
-
-    def starts(self) -> list[str]:
-        """The hosts on which it was begun, in order."""
-        return self._note.read_text().split() if self._note.exists() else []
-
-    def until_it_runs(self, times: int = 1) -> str:
-        """Where it was begun last."""
-        wait_until(lambda: len(self.starts()) >= times, last=self._site.daemon.log_text)
-        return self.starts()[-1]
 
     def job(self) -> str:
         """The job that it is, once it is in the queue."""
@@ -155,24 +126,3 @@ class Held:
             return [f"{c}.{p}" for c, p, a in rows if a.startswith(f"{self.task.id}.")]
 
         return str(wait_until(found, last=self._site.daemon.log_text)[-1])
-
-    def let_go(self) -> None:
-        self._flag.touch()
-
-    def attempts_so_far(self) -> list[dict[str, object]]:
-        """How its attempts ended."""
-        return self._site.attempts(self.task.id)
-
-    def attempts(self) -> list[dict[str, object]]:
-        """How its attempts ended, once it is delivered."""
-        wait_until(self.task.done, last=self._site.daemon.log_text)
-        return self._site.attempts(self.task.id)
-
-
-def hold(flag: str, note: str) -> str:
-    with open(note, "a") as file:
-        file.write(f"{os.uname().nodename}\n")
-    until = time.monotonic() + 120
-    while time.monotonic() < until and not Path(flag).exists():
-        time.sleep(0.01)
-    return os.uname().nodename

@@ -8,10 +8,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from spoolmw import Spool
-from spoolmw.client.future import SpoolTask
 from tests.support.daemon import ROOT, Daemon, end
 from tests.support.lab import Host, Lab
+from tests.support.scene import Held, Scene
 from tests.support.waiting import wait_until
 
 CONFIG = """\
@@ -45,7 +44,7 @@ def in_haste(home: Path, *, paused_s: float = 1.0) -> dict[str, str]:
     return {"PYTHONPATH": f"{home / 'haste'}{os.pathsep}{ROOT}"}
 
 
-class Grid:
+class Grid(Scene):
     """A daemon and its hosts; `shared` is the one folder that all of them see."""
 
     def __init__(
@@ -76,21 +75,14 @@ class Grid:
             ),
             env=env,
         )
-        self.spool: Spool
 
-    def __enter__(self) -> Grid:
+    def open(self) -> None:
         self.lab.__enter__()
-        try:
-            self.prepare()
-            self.daemon.start()
-            self.spool = Spool(self.daemon.spool)
-            self.wait_for_hosts()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        self.prepare()
+        super().open()
+        self.wait_for_hosts()
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         try:
             end(self.daemon)
         finally:
@@ -98,9 +90,6 @@ class Grid:
 
     def prepare(self) -> None:
         """The hosts run, the daemon does not yet."""
-
-    def agents(self) -> dict[str, dict[str, object]]:
-        return {str(each["name"]): each for each in self.daemon.ctl_json("agents")}
 
     def wait_for_hosts(self, count: int = 0) -> None:
         """So many hosts are connected, else all."""
@@ -115,48 +104,22 @@ class Grid:
             last=lambda: f"{self.agents()}\n{self.daemon.log_text()[-2000:]}",
         )
 
-    def hold(self, number: int = 0, **options: object) -> Held:
+    def hold(self, number: int = 0, **options: object) -> HeldOnHost:
         """A task that runs until it is let go."""
-        return Held(self, number, options)
+        return HeldOnHost(self, number, options)
 
 
-class Held:
-    """A task that runs until it is let go, and what can be seen of it."""
+class HeldOnHost(Held):
+    """One on a host of the lab."""
 
     def __init__(self, grid: Grid, number: int, options: dict[str, object]) -> None:
-        self._grid = grid
-        self._flag = grid.shared / f"flag{number}"
-        self._note = grid.shared / f"note{number}"
-        spool = grid.spool.options(**options)  # type: ignore[arg-type]
-        self.task: SpoolTask = spool.submit(hold, str(self._flag), str(self._note))
-
-    def starts(self) -> list[str]:
-        """The hosts on which it was begun, in order."""
-        return self._note.read_text().split() if self._note.exists() else []
+        super().__init__(grid, number, options)
+        self._hosts = grid.lab.hosts
 
     def host(self) -> Host:
         """Where it was begun last; waits for it."""
-        wait_until(self.starts, last=self._grid.daemon.log_text)
-        name = self.starts()[-1]
-        return next(each for each in self._grid.lab.hosts if each.name == name)
-
-    def let_go(self) -> None:
-        self._flag.touch()
-
-    def attempts(self) -> list[dict[str, object]]:
-        """How its attempts ended, once it is delivered."""
-        wait_until(self.task.done)
-        [record] = self._grid.daemon.ctl_json("show", self.task.id)
-        return list(record["attempts"])  # type: ignore[call-overload]
-
-
-def hold(flag: str, note: str) -> str:
-    with open(note, "a") as file:
-        file.write(f"{os.uname().nodename}\n")
-    until = time.monotonic() + 120
-    while time.monotonic() < until and not Path(flag).exists():
-        time.sleep(0.01)
-    return os.uname().nodename
+        name = self.until_it_runs()
+        return next(each for each in self._hosts if each.name == name)
 
 
 def where(number: int) -> tuple[int, str]:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.opening import Opened
 from tests.support.waiting import wait_until
 
 PORT = 22
@@ -306,7 +307,7 @@ class Host:
         return log.read_text(errors="replace") if log.exists() else ""
 
 
-class Lab:
+class Lab(Opened):
     """Some hosts, and a user's keys for them."""
 
     def __init__(self, folder: Path, count: int, hidden: Sequence[Path] = ()) -> None:
@@ -338,17 +339,9 @@ class Lab:
             f"Host {each.name}\n  HostName {each.address}\n{common}" for each in self.hosts
         )
 
-    def __enter__(self) -> Lab:
-        try:
-            for each in self.hosts:
-                each.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def open(self) -> None:
+        for each in self.hosts:
+            each.start()
 
     def close(self) -> None:
         for each in self.hosts:

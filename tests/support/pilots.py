@@ -13,11 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from spoolmw import Spool
 from tests.support.daemon import Daemon, end, family
+from tests.support.scene import Scene
 from tests.support.waiting import wait_until
+from tests.support.wandering import steps_done, wander
 
 T = TypeVar("T")
+
+STEPS = 40  #: of a task that is evicted
 
 
 def pilots(spool: Path) -> list[int]:
@@ -51,7 +54,7 @@ max = {most}
 {more}"""
 
 
-class Fleet:
+class Fleet(Scene):
     """A daemon with pilots, which are processes of this machine."""
 
     def __init__(self, home: Path, *, most: int = 3, slots: int = 2, more: str = "") -> None:
@@ -60,18 +63,8 @@ class Fleet:
         self.home = home
         config = CONFIG.format(most=most, slots=slots, python=sys.executable, more=more)
         self.daemon = Daemon(home, config=config)
-        self.spool: Spool
 
-    def __enter__(self) -> Fleet:
-        try:
-            self.daemon.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        self.spool = Spool(self.daemon.spool)
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         if self.daemon.process is not None and self.daemon.process.poll() is None:
             self.daemon.stop()
         end_pilots(self.daemon.spool)
@@ -100,16 +93,9 @@ class Fleet:
         [found] = [pid for pid in family(self.daemon.pid) if mark in _words(pid)]
         return found
 
-    def agents(self) -> dict[str, dict[str, object]]:
-        return {str(each["name"]): each for each in self.daemon.ctl_json("agents")}
-
     def up(self) -> list[str]:
         """The seats whose pilots can take something."""
         return [name for name, each in self.agents().items() if each["slots"]]
-
-    def attempts(self, task: str) -> list[dict[str, object]]:
-        [record] = self.daemon.ctl_json("show", task)
-        return list(record["attempts"])  # type: ignore[call-overload]
 
     def wait_until(self, condition: Callable[[], T], timeout_s: float = 60.0) -> T:
         """Wait; when it is in vain, tell how the seats stand."""
@@ -123,6 +109,37 @@ def _words(pid: int) -> bytes:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
+
+
+def outlive_the_daemon(scene: Scene, folder: Path, pilots: Callable[[], list[T]]) -> None:
+    """Six tasks run as the daemon is killed; the next finds their pilots, and nothing runs twice."""
+    said, flag = (folder / f"{scene.daemon.home.name}-{each}" for each in ("said", "flag"))
+    held = [scene.spool.submit(hold, n, str(flag), str(said)) for n in range(6)]
+    wait_until(lambda: len(begun(said)) == 6, last=scene.daemon.log_text)
+    before = pilots()
+    scene.daemon.kill()
+    flag.touch()
+    later = [scene.spool.submit(note, n, str(said)) for n in range(6, 20)]
+    scene.daemon.start()
+    assert [each.result(60) for each in held] == list(range(6))
+    assert [each.result(60) for each in later] == [n * n for n in range(6, 20)]
+    assert sorted(begun(said)) == list(range(20))
+    assert set(pilots()) == set(before)
+    assert [len(scene.attempts(each.id)) for each in (*held, *later)] == [1] * 20
+
+
+def go_on_elsewhere(scene: Scene, folder: Path, evict: Callable[[], object]) -> None:
+    """A task whose pilot is evicted loses no more than the step at hand, and no retry."""
+    said = folder / f"{scene.daemon.home.name}-steps"
+    spool = scene.spool.options(checkpoint_every=1, retries=0)
+    task = spool.submit(wander, STEPS, str(said), 0.1)
+    wait_until(lambda: len(steps_done(said)) > 5, last=scene.daemon.log_text)
+    evict()
+    assert task.result(60) == wander(STEPS)
+    first, last = scene.attempts(task.id)
+    assert (first["outcome"], first["cause"]) == ("lost", "shutdown")
+    assert last["outcome"] == "success"
+    assert len(steps_done(said)) <= STEPS + 1, "at most the step at hand was done twice"
 
 
 class Proxy:

@@ -29,6 +29,7 @@ from tests.support.condor import (
     user,
     user_name,
 )
+from tests.support.opening import Opened
 from tests.support.poolmember import Member
 from tests.support.waiting import wait_until
 
@@ -47,7 +48,7 @@ for _ in range(300):
 """
 
 
-class Pool:
+class Pool(Opened):
     """A pool that runs between `with` and its end.
 
     `user_folder` is a place of the pool's user, where a daemon of his may live: it looks empty on
@@ -160,20 +161,12 @@ class Pool:
 
     # -- its life
 
-    def __enter__(self) -> Pool:
-        try:
-            for each in self.members:
-                each.start()
-                wait_until(self._answers, last=each.log_text)  # else they try again after 5 s
-            self._write_token()
-            self.wait_for_hosts()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def open(self) -> None:
+        for each in self.members:
+            each.start()
+            wait_until(self._answers, last=each.log_text)  # else they try again after 5 s
+        self._write_token()
+        self.wait_for_hosts()
 
     def close(self) -> None:
         """End all at once, and remove the folder."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,9 +49,6 @@ class PilotSite(Site):
     def folder(self) -> Path:
         """Where the link keeps its own."""
         return self.daemon.spool / "agents" / "pool" / "pilots"
-
-    def agents(self) -> Mapping[str, Mapping[str, object]]:
-        return {str(each["name"]): each for each in self.daemon.ctl_json("agents")}
 
     def why(self, seat: int) -> str:
         """The reason why a seat is empty."""

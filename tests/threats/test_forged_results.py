@@ -1,4 +1,4 @@
-"""Threats 38 and 47: a host that is anybody's returns what would run code where it is unpickled.
+"""Threat 37: a host that is anybody's returns what would run code where it is unpickled.
 
 What it uploads is landed in a process where every way to unpickle is mined; what would get through
 nevertheless is not decoded by who reads the result, and what it says of itself is not believed.

@@ -19,6 +19,7 @@ from spoolmw.runner import boincslot
 DOWNLOAD, UPLOAD = "download/", "upload/file_upload_handler"
 _STRANGER_S = 60.0  #: before one without a good key calls again
 _FULL_S = 3600.0
+_LONG_BYTES = 128 << 10  #: of a request: some 150 reports
 _LEAST_BOUND_S = (
     30 * 86400.0
 )  #: a client aborts what computes longer; our runner knows the limit
@@ -39,7 +40,7 @@ class Scheduler:
 
     async def answer(self, body: bytes) -> tuple[bytes, bool]:
         """The body of the answer, and whether the caller showed a good key. Raises RecordsTrouble."""
-        project, now = self._project, time.time()
+        project = self._project
         if project.records.trouble:
             raise RecordsTrouble(project.records.trouble)
         project.accounts.look()
@@ -47,7 +48,7 @@ class Scheduler:
         if account is None:
             text = "Invalid or missing account key. Attach to this project with a key that is good."
             return reply.refusal(self._who, text, delay_s=_STRANGER_S), False
-        asked = request.parse(body)
+        asked, now = await self._read(body), time.time()
         try:
             visit = project.desk.visit(asked, account, now)
         except TooMany as error:
@@ -59,6 +60,13 @@ class Scheduler:
         self._outbox.put(*visit.told, *(self._landing(each) for each in visit.landed))
         await project.records.settled()
         return self._reply(asked, visit, account.name, going), True
+
+    async def _read(self, body: bytes) -> request.Asked:
+        """What is asked; a long request takes long to read, and others are served meanwhile."""
+        if len(body) < _LONG_BYTES:
+            return request.parse(body)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._project.heavy, request.parse, body)
 
     # -- jobs
 

@@ -208,9 +208,9 @@ def test_who_called_is_known_to_the_daemon(tmp_path: Path) -> None:
     }
     with made(LAB, tmp_path) as agent:
         assert isinstance(agent, Attended)
-        assert view.hosts({agent.name: agent}) == []
+        assert view.callers({agent.name: agent}) == []
         agent._hear([{"event": "hosts", "hosts": [told]}])
-        [row] = view.hosts({agent.name: agent})
+        [row] = view.callers({agent.name: agent})
     assert (row["agent"], row["host"], row["owner"]) == ("lab", "pc03-3", "ann")
     assert (row["seen_at"], row["has"], row["trusted"]) == (1_700_000_000, 2, False)
 

@@ -43,19 +43,26 @@ HOSTILE = (
 )
 
 
-def schedulers(document: bytes) -> list[str]:
-    """The schedulers that a stock client finds: it reads pieces of 255 bytes, line by line."""
-    found: list[str] = []
+def schedulers(document: bytes) -> tuple[list[str], list[str]]:
+    """The schedulers that a stock client finds, in tags and in links.
+
+    It reads line by line, and of a long line 255 bytes at a time.
+    """
+    tags: list[str] = []
+    links: list[str] = []
     for line in document.splitlines(keepends=True):
         for at in range(0, len(line), 255):
-            piece = line[at : at + 255].decode()
-            found += re.findall(r"<scheduler>([^<]*)<", piece)
-            found += re.findall(r'^<link rel="boinc_scheduler" href="([^"\s]*)', piece)
-    return sorted(set(found))
+            piece = line[at : at + 255].decode("utf-8", "replace")
+            tags += re.findall(r"<scheduler>([^<]*)<", piece)
+            links += re.findall(r'^<link rel="boinc_scheduler" href="([^"\s]*)', piece)
+    return tags, links
+
+
+ONE = ([f"{URL}scheduler"], [f"{URL}scheduler"])
 
 
 def test_a_client_finds_one_scheduler() -> None:
-    assert schedulers(page(STATUS)) == [f"{URL}scheduler"]
+    assert schedulers(page(STATUS)) == ONE
 
 
 def test_people_read_how_to_join() -> None:
@@ -110,7 +117,7 @@ def test_no_text_breaks_out() -> None:
     document = page(hostile)
     shown = read(document.decode())
     assert shown.tags == read(page(replace(STATUS, hosts=(DESK,))).decode()).tags
-    assert schedulers(document) == [f"{URL}scheduler"]
+    assert schedulers(document) == ONE
     assert shown.rows[-1][0].startswith("<script>x</script>\"'&{name}")
     assert b"\x1b" not in document
     assert "\u202e" not in document.decode()
@@ -127,6 +134,12 @@ def test_many_hosts_are_cut_to_those_heard_of_last() -> None:
     told = json.loads(status_json(many))
     assert (len(told["hosts"]), told["hosts_in_all"]) == (MOST_HOSTS, MOST_HOSTS + 234)
     assert "more" not in read(page(replace(STATUS, hosts=hosts[:MOST_HOSTS])).decode()).words
+
+
+def test_a_long_name_is_cut() -> None:
+    long = replace(STATUS, hosts=(replace(DESK, label="x" * 500),))
+    assert json.loads(status_json(long))["hosts"][0]["label"] == "x" * 77 + "..."
+    assert read(page(long).decode()).rows[3][0] == "x" * 77 + "..."
 
 
 def test_programs_read_the_same() -> None:
@@ -168,7 +181,7 @@ def test_any_host_is_one_row(text: str, number: int, seen: float) -> None:
     shown = read(page(status).decode())
     assert len(shown.rows) == 4
     assert len(shown.rows[3]) == 6
-    assert schedulers(page(status)) == [f"{URL}scheduler"]
+    assert schedulers(page(status)) == ONE
     json.loads(status_json(status))
 
 

@@ -347,7 +347,7 @@ def test_no_request_takes_long(case: str, where: str) -> None:
     body = around[0].encode() + flood + around[1].encode()
     before = time.process_time()
     parse(body)
-    assert time.process_time() - before < 1
+    assert time.process_time() - before < 2
 
 
 TAGS = ["scheduler_request", "result", "name", "stderr_out", "file_info", "host_info", "hostid",

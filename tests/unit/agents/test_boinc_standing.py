@@ -16,7 +16,7 @@ from spoolmw.agents.boinclink.front import Front
 from spoolmw.agents.boinclink.pages import HEADERS
 from spoolmw.agents.boinclink.project import Outbox, Project
 from spoolmw.agents.boinclink.scheduler import Scheduler
-from tests.support.boincsaid import KEY, request
+from tests.support.boincsaid import KEY, report, request
 from tests.support.browser import read
 
 Get = Callable[[str], Awaitable[tuple[HTTPResponse, str]]]
@@ -110,5 +110,18 @@ def test_a_stranger_is_refused_however_odd_the_rest(tmp_path: Path) -> None:
         body, is_known = await scheduler.answer(said)
         assert not is_known
         assert b"account key" in body
+
+    serving(tmp_path, story)
+
+
+def test_a_host_with_very_many_reports_is_answered_and_all_are_acknowledged(
+    tmp_path: Path,
+) -> None:
+    async def story(scheduler: Scheduler, key: str, get: Get) -> None:
+        names = [f"{n:032x}.0.1" for n in range(1000)]
+        said = request(*(report(name) for name in names)).replace(KEY, key)
+        body, is_known = await scheduler.answer(said.encode())
+        assert is_known
+        assert body.count(b"<result_ack>") == len(names)
 
     serving(tmp_path, story)

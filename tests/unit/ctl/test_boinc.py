@@ -180,7 +180,8 @@ def a_server(page: bytes) -> Iterator[str]:
 def findings(layout: Layout, address: str, url: str = "") -> list[tuple[str, str]]:
     place = Boinc(listen=address, url=url or f"http://{address}/grid/")
     agent = AgentConfig(name="lab", kind="boinc", boinc=place)
-    found = boinc_checks.check_boinc(layout, Config(agents=(agent,)))
+    local = AgentConfig(name="local")
+    found = boinc_checks.check_boinc(layout, Config(agents=(agent, local)))
     return [(each.level, f"{each.says} {each.fix}") for each in found]
 
 
@@ -214,3 +215,9 @@ def test_doctor_wants_keys_and_accounts_to_be_private(layout: Layout) -> None:
     said = [each for each in findings(layout, "127.0.0.1:1") if "may read" in each[1]]
     assert [level for level, _ in said] == ["bad"]
     assert "chmod go= " in said[0][1]
+
+
+def test_doctor_misses_somebody_who_compares(layout: Layout) -> None:
+    agent = AgentConfig(name="lab", kind="boinc", boinc=Boinc(listen="127.0.0.1:1", url=URL))
+    alone = list(boinc_checks.check_boinc(layout, Config(agents=(agent,))))
+    assert "[agents.local]" in alone[-1].fix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -321,3 +322,76 @@ def test_an_agent_whose_launches_fail_rests_and_is_tried_again_by_itself(
     pool.until(lambda: work(is_mended=True) or not len(pool.parts.table))
     assert reason() == ""
     assert {pool.trailer(f"{number}.sh")["state"] for number in range(20)} == {"done"}
+
+
+def distrust(pool: Pool, name: str) -> None:
+    """From now on the hosts of an agent are anybody's."""
+    rooms = pool.parts.reactor.dispatch.rooms.values()
+    [room] = [each for each in rooms if each.capacity.host == name]
+    room.capacity = replace(room.capacity, trusted=False)
+
+
+def compare(pool: Pool) -> None:
+    """Results of anybody's are looked at by a worker: have one do so."""
+
+    def asked() -> list[tuple[FakeAgent, AttemptId]]:
+        return [
+            (host, launch.attempt)
+            for host in pool.hosts()
+            for launch in host.launched
+            if launch.judging is not None
+        ]
+
+    pool.until(asked)
+    for host, attempt in asked():
+        host.judge(attempt)
+
+
+def test_a_replica_is_launched_with_what_it_may_not_share(pool: Pool) -> None:
+    pool.drop_vote(quorum=2)
+    launched = [launch for host in pool.hosts() for launch in host.launched]
+    assert {each.distinct for each in launched} == {"host"}
+    where = {number: (f"host {host}",) for number, host in pool.running().items()}
+    told = {each.attempt.replica: each.taken for each in launched}
+    assert told == {0: where[1], 1: where[0]}
+
+
+def test_what_comes_from_a_host_that_is_anybodys_is_marked_when_it_is_delivered(
+    pool: Pool,
+) -> None:
+    for name in ("pc01", "pc02", "pc03"):
+        distrust(pool, name)
+    pool.drop_vote(quorum=2)
+    assert [each.lease and each.lease.trusted for each in pool.replicas()] == [False, False]
+    pool.finish(0)
+    pool.finish(1)
+    compare(pool)
+    pool.until(lambda: pool.delivered("sum"))
+    assert pool.trailer("sum")["trusted"] is False
+
+
+def test_where_one_voter_is_trusted_the_mark_is_that_of_the_result_delivered(
+    pool: Pool,
+) -> None:
+    distrust(pool, "pc01")
+    pool.drop_vote(quorum=3)
+    for number in range(3):
+        pool.finish(number)
+    compare(pool)
+    pool.until(lambda: pool.delivered("sum"))
+    replicas = pool.trailer("sum")["replicas"]
+    assert isinstance(replicas, list)
+    marks = {each["host"]: each["attempts"][0].get("trusted", True) for each in replicas}
+    assert marks == {"pc01": False, "pc02": True, "pc03": True}
+
+
+def test_what_is_one_hosts_word_goes_to_the_host_that_is_trusted(pool: Pool) -> None:
+    distrust(pool, "pc01")
+    distrust(pool, "pc02")
+    for number in range(3):
+        pool.drop(f"plain{number}")
+    hosts = {each.capacity().host: each for each in pool.hosts()}
+    pool.until(lambda: hosts["pc03"].launched)
+    pool.ticks(4)
+    assert not hosts["pc01"].launched
+    assert not hosts["pc02"].launched

@@ -18,6 +18,7 @@ from spoolmw.agents.boinclink.pages import (
     page,
     status_json,
 )
+from tests.support.boincsite import Crowd, Site
 from tests.support.browser import corner, dom, needs_browser, read, screenshot, served
 
 pytestmark = needs_browser
@@ -88,3 +89,23 @@ def test_programs_get_it_too(address: str) -> None:
     told = json.loads(" ".join(shown.words))
     assert told["results"]["done"] == 120
     assert replace(STATUS, hosts=()).name == told["project"]
+
+
+def nothing() -> None:
+    pass
+
+
+def test_a_person_sees_who_computed_what(site: Site, crowd: Crowd) -> None:
+    task = site.spool.options(quorum=2).submit(nothing)
+    hosts = site.host(name="desk-a"), site.host(name=ATTACK, owner="mallory")
+    crowd.live(*hosts)
+    task.result(60)
+    shown = read(dom(site.url))
+    [heads, *rows] = [row for row in shown.rows if len(row) == 6]
+    assert heads[3:] == ["Last contact", "Done", "Failed"]
+    assert [row[3:] for row in rows] == [["just now", "1", "0"]] * 2
+    assert "desk-a-" in "".join(row[0] for row in rows)
+    assert ["Waiting", "Sent", "Uploaded", "Done", "Lost"] in shown.rows
+    assert f"boinccmd --project_attach {site.url} KEY" in " ".join(shown.words)
+    assert not {"script", "img"} & set(shown.tags)
+    assert all(host.authenticator not in dom(site.url) for host in hosts)
