@@ -99,6 +99,7 @@ def setup_of(
         "interpreters": [*interpreters, *found.values()],
         "env": env,
         "umask": int(told["umask"]) if told.get("umask") is not None else 0o022,
+        "memory": max(0, int(told.get("memory") or 0)),
         "foreign": True,
     }
 
