@@ -191,6 +191,8 @@ def test_our_clock_counts_not_the_hosts(world: Act) -> None:
 def test_a_client_of_another_platform_is_told_so(world: Act) -> None:
     def story(w: World) -> None:
         w.launch(A)
+        w.call(platforms=("i686-pc-linux-gnu", PLATFORM), cpid="e" * 32)
+        assert w.callers.hosts[1].platform == "linux-x86_64"
         visit = w.call(platforms=("windows_x86_64",), wants_work=True)
         assert "windows_x86_64" in visit.messages[0][1]
         assert not w.desk.choose(Asked(wants_work=True, seconds=1.0), visit, "ann", NOW)
