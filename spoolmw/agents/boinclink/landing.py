@@ -5,7 +5,9 @@ The upload is only read: who dies meanwhile lands it again. The methods read and
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from spoolmw.runner.results import MAGIC
 
 _SAFE = frozenset({"", "safe"})  #: codecs of values that strangers may send
 _MOST_HEADER_BYTES = 16 << 20
+_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
+_log = logging.getLogger(__name__)
 _INTERPRETER = "interpreter"
 
 
@@ -47,7 +51,7 @@ class Lander:
         scratch.mkdir(mode=0o700, parents=True)
 
     def land(self, given: Given, upload: Path, most_bytes: int) -> Landed:
-        """Raises OSError where the spool itself cannot take it: that is tried again."""
+        """Raises OSError where the spool's disk cannot take it: that is tried again."""
         if not upload.exists():
             return _garbage("it was reported, and nothing had been uploaded")
         folder = tempfile.mkdtemp(dir=self._scratch)
@@ -56,6 +60,13 @@ class Lander:
             return self._judge(Path(folder), given)
         except (Garbage, ValueError) as error:
             return _garbage(f"what its host sent is no result of it: {error}")
+        except OSError as error:
+            if error.errno in _DISKS:
+                raise
+            return _garbage(f"what its host sent cannot be taken: {error.strerror}")
+        except Exception as error:  # noqa: BLE001  a stranger's file shall not end the link of all
+            _log.exception("an upload of %s cannot be understood", given.attempt)
+            return _garbage(f"what its host sent cannot be understood: {error}")
         finally:
             outputs.remove(folder)
 
