@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -56,6 +57,11 @@ class Lab:
 
         return wait_until(found, timeout_s=60, last=self.last)[0]
 
+    def has_saved(self, slot: Path) -> None:
+        """What runs in a slot has saved something since it was started there."""
+        known = _saved_in(slot)
+        wait_until(lambda: _workers_in(slot) and _saved_in(slot) - known, last=self.last)
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
@@ -94,6 +100,11 @@ def walk(steps: int, pause_s: float) -> float:
     return float(state["sum"])
 
 
+def ticks_of(number: int, seconds: float) -> int:
+    ticks(seconds)
+    return number
+
+
 def ticks(seconds: float) -> str:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -125,17 +136,22 @@ def test_calls_commands_errors_and_what_no_safe_codec_carries(lab: Lab, tmp_path
 def test_a_client_that_was_shut_down_killed_or_cut_off_goes_on_from_what_was_saved(
     lab: Lab,
 ) -> None:
-    spool = lab.spool.options(checkpoint_every=0)
-    task = spool.submit(walk, STEPS, 0.2)
-    for desktop, end in ((lab.one, Desktop.quit), (lab.other, Desktop.kill)):
-        slot = lab.slot_of(desktop, task)
-        saved = wait_until(lambda s=slot: list(s.glob("checkpoints/*/*/*")), last=lab.last)
-        assert saved
-        end(desktop)
-        desktop.start()
+    task = lab.spool.options(checkpoint_every=0).submit(walk, STEPS, 0.2)
+    slots = [lab.slot_of(each, task) for each in lab.desktops.all]
+    lab.has_saved(slots[0])
+    lab.one.kill_client()
+    lab.one.start_client_again()  # what the first one ran has not noticed yet
+    for end in (Desktop.quit, Desktop.kill):
+        lab.has_saved(slots[1])
+        end(lab.other)
+        lab.other.start()
+    until = time.monotonic() + 120
+    while not task.done() and time.monotonic() < until:
+        assert len(_workers_in(slots[0])) <= 1
+        time.sleep(0.1)
     assert lab.result(task) == walk(STEPS, 0.0)
     assert len(lab.site.attempts(task.id)) == 2
-    assert all(each["resumed"] for each in lab.site.attempts(task.id))
+    assert len(lab.site.show(task.id)["resumes"]) == 2
 
 
 def test_a_suspended_task_stands_still_and_its_time_does_not_count(lab: Lab) -> None:
@@ -173,15 +189,35 @@ def _processes_in(slot: Path) -> list[int]:
     return found
 
 
-def _stands_still(slot: Path) -> bool:
-    """Whether the task's own processes in a slot are stopped."""
-    states = []
+def _workers_in(slot: Path) -> list[int]:
+    """The processes that run tasks in a slot."""
+    found = []
     for pid in _processes_in(slot):
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes()
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if b"\0worker\0" in words:
-            states.append(state)
-    return bool(states) and set(states) == {"T"}
+        with contextlib.suppress(OSError):
+            if b"\0worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def _saved_in(slot: Path) -> set[str]:
+    return {each.name for each in slot.glob("checkpoints/*/*/*")}
+
+
+def _stands_still(slot: Path) -> bool:
+    """Whether what runs in a slot is stopped."""
+    states = set()
+    for pid in _workers_in(slot):
+        with contextlib.suppress(OSError):
+            states.add(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+    return states == {"T"}
+
+
+def test_nothing_is_lost_when_the_daemon_is_killed_while_desktops_work(lab: Lab) -> None:
+    chance = random.Random(7)
+    tasks = [lab.spool.submit(ticks_of, number, 2.0) for number in range(8)]
+    for _ in range(5):
+        time.sleep(chance.uniform(2.0, 6.0))  # the moment itself is what varies
+        chance.choice((lab.site.kill_link, lab.site.kill_all))()
+    assert [lab.result(each) for each in tasks] == list(range(8))
+    for each in tasks:
+        assert len(lab.site.attempts(each.id)) == 2

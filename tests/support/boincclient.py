@@ -170,7 +170,7 @@ class Desktop:
             binds=[(str(self.folder / "machine-id"), "/etc/machine-id")],
             hidden=[*homes, *self._hidden],
             writable=[str(self.folder)],
-            argv=[*down, str(programs() / "boinc"), *own, *_FLAGS, *self.flags],
+            argv=[*down, _client(), *own, *_FLAGS, *self.flags],
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
             log=str(self._log),
             cwd=str(self.data),
@@ -186,24 +186,24 @@ class Desktop:
 
     def client_pid(self) -> int:
         assert self._warden is not None
-        [pid] = self._warden.pids_of("boinc")
+        [pid] = self._warden.pids_of(_client())
         return pid
 
     def programs(self) -> list[int]:
         """The processes of what the client runs."""
         assert self._warden is not None
-        return [each for each in self.pids() if each not in self._warden.pids_of("boinc")]
+        return [each for each in self.pids() if each not in self._warden.pids_of(_client())]
 
     def kill_client(self) -> None:
         """kill -9 of the client alone: what it runs is orphaned."""
         assert self._warden is not None
-        self._warden.signal("boinc", signal.SIGKILL)
-        wait_until(lambda: not self._warden or not self._warden.pids_of("boinc"))
+        self._warden.signal(_client(), signal.SIGKILL)
+        wait_until(lambda: not self._warden or not self._warden.pids_of(_client()))
 
     def start_client_again(self) -> None:
-        """Once the client is gone, and what it ran perhaps not."""
-        self.kill()
-        self.start()
+        """After `kill_client`: what it ran may be there still."""
+        assert self._warden is not None
+        self._warden.start_again()
 
     def quit(self) -> None:
         """Shut the client down in order: programs save and end."""
@@ -309,6 +309,11 @@ class Desktops:
 
     def log_text(self) -> str:
         return "\n".join(f"== {each.name}\n{each.log_text()[-4000:]}" for each in self.all)
+
+
+def _client() -> str:
+    """The client's program, which no other has in its command line."""
+    return str(programs() / "boinc")
 
 
 def _rows(text: str) -> list[Mapping[str, str]]:

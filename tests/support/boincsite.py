@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import json
 import os
 import signal
 import socket
 import threading
+import time
+import urllib.request
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,7 +132,7 @@ class Site:
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: self.link_pid() != pid, last=self.daemon.log_text)
+            wait_until(lambda: not _is_alive(pid), last=self.daemon.log_text)
 
     def kill_all(self) -> None:
         """kill -9 of the daemon and all below it, and a new start."""
@@ -137,6 +140,21 @@ class Site:
         self.daemon.start()
 
     # -- what it knows
+
+    def standing(self) -> Mapping[str, Any]:
+        """What the status page counts."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/grid/status.json") as told:
+            return dict(json.load(told))
+
+    def wait_for_waiting(self, count: int = 1) -> None:
+        """So many jobs wait for a host, now and not at the last count."""
+        since = time.time()
+
+        def wait() -> bool:
+            told = self.standing()
+            return told["now"] > since and told["results"]["waiting"] >= count
+
+        wait_until(wait, last=self.daemon.log_text)
 
     def show(self, task: str) -> Mapping[str, Any]:
         [record] = self.daemon.ctl_json("show", task)
@@ -156,6 +174,13 @@ class Site:
         """How a task's attempts ended, or that they run."""
         found: list[dict[str, Any]] = list(self.show(task)["attempts"])
         return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def free_port() -> int:

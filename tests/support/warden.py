@@ -42,11 +42,12 @@ if told["is_root"]:
         subprocess.run(["mount", "-o", "remount,bind,ro", "/"], check=True)
     socket.sethostname(told["name"])
 ctypes.CDLL(None).prctl(36, 1)
-with open(told["log"], "ab") as log:
-    subprocess.Popen(
-        told["argv"], env=told["env"], cwd=told["cwd"], stdin=subprocess.DEVNULL, stdout=log,
-        stderr=log, start_new_session=True,
-    )
+def start():
+    with open(told["log"], "ab") as log:
+        subprocess.Popen(
+            told["argv"], env=told["env"], cwd=told["cwd"], stdin=subprocess.DEVNULL, stdout=log,
+            stderr=log, start_new_session=True,
+        )
 def bury():
     while True:
         try:
@@ -62,9 +63,11 @@ def family(pid):
                     yield from family(child)
     except OSError:
         pass
+start()
 threading.Thread(target=bury, daemon=True).start()
 print("up", flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    start()
 while True:
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in list(family(os.getpid())):
@@ -111,6 +114,12 @@ class Warden:
         self._first.stdin.write(f"{json.dumps(asdict(told))}\n")
         self._first.stdin.flush()
         assert self._first.stdout.readline() == "up\n", f"{told.name} did not start"
+
+    def start_again(self) -> None:
+        """Start the program once more, beside what it left running."""
+        assert self._first.stdin is not None
+        self._first.stdin.write("again\n")
+        self._first.stdin.flush()
 
     def processes(self) -> list[int]:
         """All that run there but the first, by their ids outside."""
