@@ -30,6 +30,7 @@ from spoolmw.model.ids import AgentName
 from spoolmw.runner import wire
 
 _LINK = "spoolmw.agents.pilotlink"
+_OUR_BYTES = 64 << 20  #: of a pilot's memory, for itself: pilot, keeper and runner
 
 
 class PilotAgent(CarriedAgent):
@@ -145,7 +146,11 @@ class PilotAgent(CarriedAgent):
         return {
             "seat": self._number,
             "section": asdict(self._section),
-            "setup": {**setup, "linger": self._section.idle_s},
+            "setup": {
+                **setup,
+                "linger": self._section.idle_s,
+                "memory": _left_by_us(self._section.memory_bytes),
+            },
         }
 
     def _begin(self, stream: wire.Stream) -> None:
@@ -185,3 +190,11 @@ class PilotAgent(CarriedAgent):
         events = self._ledger.all_lost((), loss, counts=False)
         self._release(lost)
         return [*self._down(why), *events]
+
+
+def _left_by_us(memory_bytes: int) -> int:
+    """The most that one attempt may use of what a pilot's job asked for; 0: it asked for none.
+
+    More would end the job, with all attempts in it, and so again and again in other pilots.
+    """
+    return max(memory_bytes // 2, memory_bytes - _OUR_BYTES)

@@ -103,7 +103,8 @@ def _sections(session: Session, agent: str | None) -> list[AgentConfig]:
             if agent
             else "There is no ssh or condor agent.",
             why=f"the configuration has: {known}",
-            fix='write a section [agents.lab] with kind = "ssh" and hosts = ["pc01"]',
+            fix='write a section [agents.lab] with kind = "ssh" and hosts = ["pc01"]; '
+            "agents of kind boinc are looked at by spoolmw-ctl doctor",
         )
     return found
 

@@ -6,6 +6,7 @@ What it writes belongs to the spool's owner, also when root runs it: the daemon 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from spoolmw.errors import SpoolmwError
 from spoolmw.spooldir.publish import publish
 
 ACCOUNTS = (Column("ACCOUNT"), Column("OWNER"), Column("MADE"), Column("SAYS"))
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 FILE = click.option(
     "--file",
     "target",
@@ -94,6 +96,12 @@ def account_add(
     The key is shown now and by `show --key` only. Who has it can attach hosts of this owner.
     """
     section = section_of(session, agent)
+    if owner and not _OWNER.fullmatch(owner):
+        raise SpoolmwError(
+            f"{owner!a} is no name of an owner.",
+            why="It stands in records and tables, beside the owners of other machines.",
+            fix="Take up to 64 letters, digits, dots, dashes and underscores.",
+        )
     with as_owner(session.layout):
         made = accounts.add(_folder(session, section), name, owner)
     _tell(session, section, made, with_key=True, target=target)
@@ -227,7 +235,7 @@ def _says(account: Account, now: float) -> str:
 
 
 def _ago(at: float, now: float) -> str:
-    return f"{duration(max(0.0, now - at))} ago"
+    return f"{duration(now - at)} ago" if now - at >= 1 else "just now"
 
 
 def _write(target: Path, url: str, key: str) -> Path:

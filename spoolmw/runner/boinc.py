@@ -7,7 +7,12 @@ Rule 1: whatever can be told is told in `out.bin`, with the exit code 0 and `boi
 as the last act: a failure that the client sees makes it silent for minutes, for all its work.
 Rule 2: without `boinc_finish_called` an exit with 0 says "start me again": what was saved in
 `checkpoints/` is taken up then. So ends what the client wants to end, and what has lost its client.
-Rule 3: one copy at a time: a client that was killed and starts again starts a second one.
+Rule 3: one copy at a time: a client that was killed and starts again starts a second one. It makes
+the same shared memory, so only its process tells the first copy that it is another client.
+
+As client 7.20 does it: the program is its child, in its process group, at nice 19 and SCHED_IDLE. At
+quit it looks every 6 s, and kills after 60 s; a message that is not read for 180 s ends the program
+too. Temporary exits and exits with 0 may be 100 without a save between them.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from .sandbox import Errand, Trouble
 
 _LOOK_S = 0.2  #: between two looks at what the client wants
 _TELL_S = 1.0  #: between two words of ours
-#: Without a sign of life for so long it is dead; its own heart beats once a second.
+#: Without a sign of life for so long it is dead. Only where it is not our parent: it may be busy.
 _SILENT_S = 30.0
 _GRACE_S = 20.0  #: to save and end; clients wait 60 s, the next copy LOCK_S
 _BUSY_S = 60  #: before the client tries again in a slot where another copy is

@@ -101,6 +101,7 @@ def setup_of(
         "umask": int(told["umask"]) if told.get("umask") is not None else 0o022,
         "values": str(told.get("values") or ""),
         "brings": bool(told.get("brings")),
+        "memory": max(0, int(told.get("memory") or 0)),
         "foreign": True,
     }
 

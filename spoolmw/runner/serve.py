@@ -52,7 +52,8 @@ class Runner:
         )
         self._standstill = Standstill(self._pool)
         self._outbox = Outbox(stream)
-        self._watch = Watch(self._pool, self._outbox, self._listen)
+        memory: int = setup.get("memory", 0)
+        self._watch = Watch(self._pool, self._outbox, self._listen, memory)
         self._wanted = selectors.EVENT_READ
         self._look_at = 0.0
         self._closing: Optional[float] = None  #: monotonic clock: the grace ends

@@ -30,8 +30,14 @@ class Watch:
     """The limits of all attempts of a pool."""
 
     def __init__(
-        self, pool: Pool, outbox: Outbox, listen: Callable[[Member, float], None]
+        self,
+        pool: Pool,
+        outbox: Outbox,
+        listen: Callable[[Member, float], None],
+        memory_bytes: int = 0,
     ) -> None:
+        """`memory_bytes` is the most for an attempt that asked for none; 0: there is no limit."""
+        self._memory_bytes = memory_bytes
         self._pool = pool
         self._outbox = outbox
         self._listen = listen
@@ -99,8 +105,12 @@ class Watch:
                         "memory_bytes": used.memory_bytes,
                     }
                 )
-            if limit and used.memory_bytes > limit:
-                text = f"it used {used.memory_bytes} bytes of memory, {limit} were asked for"
+            most = limit or self._memory_bytes
+            if most and used.memory_bytes > most:
+                held = (
+                    "were asked for" if limit else "are there: ask for more, [resources] memory"
+                )
+                text = f"it used {used.memory_bytes} bytes of memory, {most} {held}"
                 self.end(member, attempt, Verdict("memory", text, now))
                 return
         if now - attempt.looked_at >= CALM_S:

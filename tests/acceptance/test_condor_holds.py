@@ -10,7 +10,9 @@ import pytest
 from spoolmw.errors import TaskFailed
 from tests.support.condor import needs_pool
 from tests.support.condorsite import Site
+from tests.support.pilots import hold
 from tests.support.pool import Pool
+from tests.support.poolpilots import PilotSite
 from tests.support.waiting import wait_until
 
 pytestmark = needs_pool
@@ -41,6 +43,20 @@ def test_a_task_that_needs_more_memory_than_its_job_asked_for_ends_as_its_own_er
         assert (only["outcome"], only["cause"], only["blame"]) == ("error", "memory", "task")
         assert "ask for more with [resources] memory" in str(only["message"])
         wait_until(lambda: not site.queue("ClusterId"))
+
+
+def test_a_task_that_needs_more_memory_than_its_whole_pilot_ends_alone(pool: Pool) -> None:
+    """Before the policy has its pilot held, with all that runs there."""
+    said, flag = pool.shared / "beside", pool.shared / "beside-flag"
+    more = 'memory = "300MB"'
+    with PilotSite(pool, name="pilot", most=1, slots=2, more=more) as site:
+        beside = site.spool.submit(hold, 1, str(flag), str(said))
+        task = site.spool.options(retries=0).submit(eats, 500 << 20)
+        with pytest.raises(TaskFailed, match="ask for more"):
+            task.result(timeout=60)
+        flag.touch()
+        assert beside.result(timeout=60) == 1
+        assert len(site.attempts(beside.id)) == 1
 
 
 def test_a_job_whose_files_are_gone_when_it_is_to_start_costs_its_task_no_retry(

@@ -50,13 +50,20 @@ def a_walk(bench: Bench, note: Path, steps: int = 8, pause_s: float = 0.0) -> La
     return bench.call(wander, steps, str(note), pause_s, checkpoint=ALWAYS)
 
 
+def a_walk_in(
+    system: BatchSystem, note: Path, *, every_s: float, steps: int = 8, pause_s: float = 0.0
+) -> Job:
+    """A job that walks, and hands over what it saved this often."""
+    work = a_walk(system.bench, note, steps, pause_s)
+    return system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=every_s)
+
+
 def test_it_hands_over_each_save_and_ends_with_the_right_result(
     bench: Bench, system: BatchSystem, tmp_path: Path
 ) -> None:
     """Twice started again in the same sandbox, once in a new one: four runs of one job."""
     note = tmp_path / "note"
-    work = a_walk(bench, note, steps=4, pause_s=0.3)
-    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    job = a_walk_in(system, note, every_s=0.0, steps=4, pause_s=0.3)
     assert [job.run(), job.run()] == [EXIT, EXIT]
     job.keep_checkpoints()
     job.arrive()
@@ -67,14 +74,13 @@ def test_it_hands_over_each_save_and_ends_with_the_right_result(
     assert codes in ([0], [EXIT, 0])
     assert job.collect().report["outcome"] == "success"
     assert steps_in(note) == [1, 2, 3, 4], "no step was done twice"
-    assert bytes(bench.result(work).value) == locally(bench, a_walk(bench, note, steps=4))
+    assert bytes(bench.result(job.work).value) == locally(bench, a_walk(bench, note, steps=4))
 
 
 def test_what_travels_at_a_checkpoint_is_whole_and_little(
-    bench: Bench, system: BatchSystem, tmp_path: Path
+    system: BatchSystem, tmp_path: Path
 ) -> None:
-    work = a_walk(bench, tmp_path / "note", steps=10_000, pause_s=0.01)
-    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.5)
+    job = a_walk_in(system, tmp_path / "note", every_s=2.0, steps=10_000, pause_s=0.01)
     assert job.run() == EXIT
     assert len(saved(job)) <= 2
     assert not [name for name in saved(job) if name.startswith(".")]
@@ -83,11 +89,9 @@ def test_what_travels_at_a_checkpoint_is_whole_and_little(
 
 
 def test_an_interval_that_has_not_passed_ends_nothing(
-    bench: Bench, system: BatchSystem, tmp_path: Path
+    system: BatchSystem, tmp_path: Path
 ) -> None:
-    job = system.job(
-        a_walk(bench, tmp_path / "note"), checkpoint_exit=EXIT, checkpoint_every_s=600.0
-    )
+    job = a_walk_in(system, tmp_path / "note", every_s=600.0)
     assert job.run() == 0
 
 
@@ -155,11 +159,10 @@ def test_what_does_not_listen_to_term_is_killed_after_the_grace(
 
 
 def test_killed_at_once_it_leaves_nothing_running_and_goes_on_from_its_save(
-    bench: Bench, system: BatchSystem, tmp_path: Path
+    system: BatchSystem, tmp_path: Path
 ) -> None:
     note = tmp_path / "note"
-    work = a_walk(bench, note, steps=30, pause_s=0.05)
-    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=600.0)
+    job = a_walk_in(system, note, every_s=600.0, steps=30, pause_s=0.05)
     job.start()
     wait_until(lambda: len(steps_in(note)) >= 10)
     os.kill(job.pid, signal.SIGKILL)
@@ -189,13 +192,12 @@ def test_a_system_that_signals_all_processes_of_a_job(
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    bench: Bench, system: BatchSystem, tmp_path: Path
+    system: BatchSystem, tmp_path: Path
 ) -> None:
     note = tmp_path / "note"
-    work = a_walk(bench, note, steps=5, pause_s=0.2)
-    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    job = a_walk_in(system, note, every_s=0.0, steps=5, pause_s=0.2)
     assert [job.run(), job.run()] == [EXIT, EXIT]
-    task, replica, _ = work.attempt
+    task, replica, _ = job.work.attempt
     newest = job.sandbox / "checkpoints" / task / str(replica) / saved(job)[-1]
     next(each for each in newest.iterdir() if each.name != "MANIFEST").write_bytes(b"")
     while (code := job.run()) == EXIT:
@@ -210,33 +212,29 @@ def test_the_replicas_newest_checkpoint_travels_with_the_job(
 ) -> None:
     """Saved by one attempt in the pool, brought home, taken up by the next one there."""
     note = tmp_path / "note"
-    work = a_walk(bench, note, steps=4, pause_s=0.2)
-    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    job = a_walk_in(system, note, every_s=0.0, steps=4, pause_s=0.2)
     assert job.run() == EXIT
     job.keep_checkpoints()
     entry = job.bring_checkpoint()
     assert entry is not None
-    assert (entry["attempt"], entry["sequence"]) == (str(work.attempt), 1)
-    assert bench.checkpoints(work) == ["1-1"]
+    assert (entry["attempt"], entry["sequence"]) == (str(job.work.attempt), 1)
+    assert bench.checkpoints(job.work) == ["1-1"]
     assert job.bring_checkpoint() is None, "it is here already"
-    successor = system.job(bench.again(work))
+    successor = system.job(bench.again(job.work))
     assert successor.run() == 0
     assert steps_in(note) == [1, 2, 3, 4]
-    kept = (
-        successor.packed.source / "checkpoints" / work.attempt.task / "0" / "1-1" / "MANIFEST"
-    )
-    assert kept.samefile(bench.checkpoint(work, "1-1") / "MANIFEST"), "a link, no copy"
+    kept = successor.packed.source / f"checkpoints/{job.work.attempt.task}/0/1-1/MANIFEST"
+    assert kept.samefile(bench.checkpoint(job.work, "1-1") / "MANIFEST"), "a link, no copy"
 
 
 def test_a_fresh_start_takes_no_checkpoint_along(
     bench: Bench, system: BatchSystem, tmp_path: Path
 ) -> None:
-    work = a_walk(bench, tmp_path / "note", steps=3, pause_s=0.2)
-    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=0.0)
+    job = a_walk_in(system, tmp_path / "note", every_s=0.0, steps=3, pause_s=0.2)
     assert job.run() == EXIT
     job.keep_checkpoints()
     job.bring_checkpoint()
-    fresh = system.job(bench.again(work, since=2))
+    fresh = system.job(bench.again(job.work, since=2))
     assert list((fresh.packed.source / "checkpoints").iterdir()) == []
 
 

@@ -97,8 +97,8 @@ def test_people_see_whose_hosts_called_and_that_they_are_not_trusted(
 ) -> None:
     def came() -> dict[str, dict[str, object]]:
         shown = site.daemon.ctl_json("hosts")
-        told = (each["came"] for each in shown if each["came"])
-        return {each["owner"]: each for each in told}  # type: ignore[index,misc]
+        rows = [each for each in shown if each["came"]]
+        return {each["came"]["owner"]: {**each, **each["came"]} for each in rows}  # type: ignore[call-overload,dict-item]
 
     wait_until(lambda: {"ann", "bea"} <= came().keys(), timeout_s=60, last=came)
     for owner in ("ann", "bea"):
@@ -108,6 +108,7 @@ def test_people_see_whose_hosts_called_and_that_they_are_not_trusted(
             "linux-x86_64",
             AGENT,
         )
+        assert told["succeeded"], "what it did stands in the same row"
     assert "ann" in site.daemon.ctl("hosts").stdout
 
 

@@ -18,7 +18,7 @@ async def insists(host: FakeHost, name: str) -> None:
     """As a client does: whatever fails is tried again, until the job is reported."""
     while name not in host.reported:
         try:
-            await host.work(seconds=1.0)
+            await host.work()
         except (Cut, Refused, OSError):
             await asyncio.sleep(0.05)
 

@@ -102,6 +102,35 @@ class Stage:
     def until_it_saved(self, work: Launch) -> None:
         self.heard.wait(lambda: self.heard.progress_of(work))
 
+    def ended(self) -> tuple[Launch, Reported | Lost]:
+        """Quick work that has ended, and how."""
+        work = self.quick()
+        self.launch(work)
+        return work, self.heard.end_of(work)
+
+    def run_another(self) -> None:
+        """See something else through: what was to be told before it was told."""
+        self.ended()
+
+    def running(self) -> Launch:
+        """Long work that has begun."""
+        work = self.long()
+        self.launch(work)
+        self.until_it_runs(work)
+        return work
+
+    def saved(self, work: Launch | None = None) -> Launch:
+        """Saving work that has saved."""
+        work = work or self.saving()
+        self.launch(work)
+        self.until_it_saved(work)
+        return work
+
+    def finish(self, work: Launch) -> None:
+        """Let it go, and wait for its end."""
+        self.let_go(work)
+        self.heard.end_of(work)
+
     def until_it_told(self, work: Launch) -> None:
         """Work that saved has told of itself by then."""
 
@@ -226,8 +255,7 @@ class CondorStage(PoolStage):
         self.heard.checkpoint_of(work)
 
     def until_it_told(self, work: Launch) -> None:
-        self.let_go(work)
-        self.heard.end_of(work)
+        self.finish(work)
 
 
 PILOTS = Pilots(listen="127.0.0.1:0", least=1, most=1, idle_s=2.0, vacate_grace_s=1.0)
@@ -433,9 +461,7 @@ def test_it_says_which_machine_it_is_and_of_which_platform(stage: Stage) -> None
     chooses the machine, it is known when the attempt ran."""
     room = stage.agent.capacity()
     assert room.machine or isinstance(stage, CondorStage | BoincStage)
-    work = stage.quick()
-    stage.launch(work)
-    end = stage.heard.end_of(work)
+    _, end = stage.ended()
     assert isinstance(end, Reported)
     assert end.machine
     assert room.platform or end.platform
@@ -443,9 +469,7 @@ def test_it_says_which_machine_it_is_and_of_which_platform(stage: Stage) -> None
 
 
 def test_an_attempt_ends_in_one_report_with_its_token(stage: Stage) -> None:
-    work = stage.quick()
-    stage.launch(work)
-    end = stage.heard.end_of(work)
+    work, end = stage.ended()
     assert isinstance(end, Reported)
     assert end.outcome is Outcome.SUCCESS
     assert end.cause is Cause.FINISHED
@@ -454,9 +478,7 @@ def test_an_attempt_ends_in_one_report_with_its_token(stage: Stage) -> None:
 
 
 def test_a_report_comes_when_its_result_stands_whole_in_stage(stage: Stage) -> None:
-    work = stage.quick()
-    stage.launch(work)
-    end = stage.heard.end_of(work)
+    work, end = stage.ended()
     assert isinstance(end, Reported)
     assert stage.bench.staged(work).stat().st_size == end.body_bytes
     assert stage.bench.result(work).header["task"] == work.attempt.task
@@ -464,9 +486,7 @@ def test_a_report_comes_when_its_result_stands_whole_in_stage(stage: Stage) -> N
 
 def test_what_is_staged_may_be_read_by_whom_the_daemons_umask_lets(stage: Stage) -> None:
     """It is delivered as it is: the group of a spool must be able to read its results."""
-    work = stage.quick()
-    stage.launch(work)
-    stage.heard.end_of(work)
+    work, _ = stage.ended()
     assert stage.bench.staged(work).stat().st_mode & 0o777 == 0o666 & ~umask()
 
 
@@ -474,26 +494,19 @@ def test_launching_the_same_attempt_twice_runs_it_once(stage: Stage) -> None:
     work = stage.long()
     stage.launch(work)
     stage.launch(work)
-    stage.let_go(work)
-    stage.heard.end_of(work)
-    other = stage.quick()
-    stage.launch(other)
-    stage.heard.end_of(other)
+    stage.finish(work)
+    stage.run_another()
     assert len(stage.heard.ends_of(work.attempt)) == 1
 
 
 def test_launching_a_reported_attempt_repeats_its_report(stage: Stage) -> None:
-    work = stage.quick()
-    stage.launch(work)
-    first = stage.heard.end_of(work)
+    work, first = stage.ended()
     stage.launch(work)
     assert stage.heard.wait(lambda: stage.heard.ends_of(work.attempt)[1:]) == [first]
 
 
 def test_a_released_report_is_not_kept(stage: Stage) -> None:
-    work = stage.quick()
-    stage.launch(work)
-    stage.heard.end_of(work)
+    work, _ = stage.ended()
     stage.agent.release([work.attempt])
     stage.agent.release([work.attempt])
     assert list(stage.agent.sightings()) == []
@@ -507,22 +520,17 @@ def test_many_attempts_all_end(stage: Stage) -> None:
 
 
 def test_a_long_attempt_is_seen_running(stage: Stage) -> None:
-    work = stage.long()
-    stage.launch(work)
-    stage.until_it_runs(work)
+    work = stage.running()
     [sighting] = stage.agent.sightings()
     assert sighting.attempt == work.attempt
     assert sighting.running
     assert sighting.slot or sighting.host
-    stage.let_go(work)
-    stage.heard.end_of(work)
+    stage.finish(work)
     assert list(stage.agent.sightings()) == []
 
 
 def test_the_output_of_a_running_attempt_can_be_followed(telling: Stage) -> None:
-    work = telling.long()
-    telling.launch(work)
-    telling.until_it_runs(work)
+    work = telling.running()
     wait_until(lambda: telling.agent.tail(work.attempt, 0) == b"it runs\n")
     assert telling.agent.tail(work.attempt, 3) == b"runs\n"
     assert telling.agent.tail(work.attempt, -5) == b"runs\n"
@@ -530,14 +538,10 @@ def test_the_output_of_a_running_attempt_can_be_followed(telling: Stage) -> None
 
 
 def test_nothing_is_reported_of_a_stopped_attempt(stage: Stage) -> None:
-    work = stage.long()
-    stage.launch(work)
-    stage.until_it_runs(work)
+    work = stage.running()
     stage.agent.stop([work.attempt])
     assert list(stage.agent.sightings()) == []
-    other = stage.quick()
-    stage.launch(other)
-    stage.heard.end_of(other)
+    stage.run_another()
     assert stage.heard.ends_of(work.attempt) == []
 
 
@@ -546,8 +550,7 @@ def test_a_waiting_attempt_can_be_stopped(stage: Stage) -> None:
     stage.launch(*works)
     stage.agent.stop([works[2].attempt])
     for work in works[:2]:
-        stage.let_go(work)
-        stage.heard.end_of(work)
+        stage.finish(work)
     assert stage.heard.ends_of(works[2].attempt) == []
 
 
@@ -556,9 +559,7 @@ def test_stopping_an_unknown_attempt_is_no_error(stage: Stage) -> None:
 
 
 def test_the_next_attempt_of_a_stopped_task_runs(stage: Stage) -> None:
-    work = stage.long()
-    stage.launch(work)
-    stage.until_it_runs(work)
+    work = stage.running()
     stage.agent.stop([work.attempt])
     successor = stage.again(work)
     stage.launch(successor)
@@ -568,82 +569,59 @@ def test_the_next_attempt_of_a_stopped_task_runs(stage: Stage) -> None:
 
 
 def test_a_checkpoint_is_told_of_when_it_stands_whole(keeping: Stage) -> None:
-    work = keeping.saving()
-    keeping.launch(work)
-    keeping.until_it_saved(work)
+    work = keeping.saved()
     told = keeping.heard.checkpoint_of(work)
     owner = stored.Owner(str(keeping.bench.root / "checkpoints"), work.attempt.task, 0)
     folder = keeping.bench.checkpoint(work, f"1-{told.sequence}")
     whole = stored.verify(str(folder), owner)
     assert (told.size_bytes, told.saved_at) == (whole.size_bytes, whole.saved_at)
-    keeping.let_go(work)
-    keeping.heard.end_of(work)
+    keeping.finish(work)
 
 
 def test_each_checkpoint_is_told_of_while_the_attempt_runs(telling: Stage) -> None:
-    work = telling.saving()
-    telling.launch(work)
-    telling.until_it_saved(work)
+    work = telling.saved()
     assert telling.heard.checkpoint_of(work).sequence == 1
-    telling.let_go(work)
-    telling.heard.end_of(work)
+    telling.finish(work)
 
 
 def test_progress_is_told_while_the_attempt_runs(telling: Stage) -> None:
-    work = telling.saving()
-    telling.launch(work)
-    telling.until_it_saved(work)
+    work = telling.saved()
     assert telling.heard.progress_of(work) == [(0.5, "number 1")]
     assert telling.heard.ends_of(work.attempt) == []
-    telling.let_go(work)
-    telling.heard.end_of(work)
+    telling.finish(work)
 
 
 def test_the_next_attempt_says_what_it_goes_on_from(keeping: Stage) -> None:
-    work = keeping.saving()
-    keeping.launch(work)
-    keeping.until_it_saved(work)
+    work = keeping.saved()
     assert keeping.heard.resumption_of(work) is None or isinstance(keeping.agent, FakeAgent)
     keeping.agent.stop([work.attempt])
-    successor = keeping.again(work)
-    keeping.launch(successor)
-    keeping.until_it_saved(successor)
+    successor = keeping.saved(keeping.again(work))
     keeping.until_it_told(successor)
     resumed = keeping.heard.resumption_of(successor)
     assert resumed is not None
     assert resumed.saved is not None
     assert resumed.saved.order >= (1, 1)
     assert resumed.message == ""
-    keeping.let_go(successor)
-    keeping.heard.end_of(successor)
+    keeping.finish(successor)
 
 
 def test_an_attempt_goes_on_from_no_checkpoint_before_since(keeping: Stage) -> None:
-    work = keeping.saving()
-    keeping.launch(work)
-    keeping.until_it_saved(work)
+    work = keeping.saved()
     keeping.agent.stop([work.attempt])
-    successor = keeping.again(work, since=2)
-    keeping.launch(successor)
-    keeping.until_it_saved(successor)
+    successor = keeping.saved(keeping.again(work, since=2))
     keeping.until_it_told(successor)
     resumed = keeping.heard.resumption_of(successor)
     assert resumed is None or resumed.saved is None or resumed.saved.order > (2, 0)
-    keeping.let_go(successor)
-    keeping.heard.end_of(successor)
+    keeping.finish(successor)
 
 
 def test_nothing_is_told_of_what_a_stopped_attempt_still_saves(keeping: Stage) -> None:
-    work = keeping.saving()
-    keeping.launch(work)
-    keeping.until_it_saved(work)
+    work = keeping.saved()
     keeping.agent.stop([work.attempt])
     told = keeping.heard.checkpoints_of(work)
     if isinstance(keeping.agent, FakeAgent):
         keeping.agent.save(work.attempt, 2)
-    other = keeping.quick()
-    keeping.launch(other)
-    keeping.heard.end_of(other)
+    keeping.run_another()
     assert keeping.heard.checkpoints_of(work) == told
 
 
@@ -660,8 +638,7 @@ def test_a_validation_needs_no_slot(judging: Stage) -> None:
     judging.until_it_runs(works[1])
     assert isinstance(judging.judge(1, 1), Judged)
     for work in works:
-        judging.let_go(work)
-        judging.heard.end_of(work)
+        judging.finish(work)
 
 
 def test_a_validation_leaves_nothing_in_stage_and_no_other_word(judging: Stage) -> None:
@@ -688,9 +665,7 @@ def test_nothing_is_told_of_a_validation_that_close_ends(judging: Stage) -> None
 
 
 def test_close_loses_what_runs_without_counting_it(ending: Stage) -> None:
-    work = ending.long()
-    ending.launch(work)
-    ending.until_it_runs(work)
+    work = ending.running()
     ending.agent.close(0.1)
     end = ending.heard.end_of(work)
     assert isinstance(end, Lost)

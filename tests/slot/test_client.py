@@ -3,8 +3,11 @@ that dies. With real processes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -45,6 +48,12 @@ def stand_still(slot: Slot) -> list[int]:
     return [pid for pid, state in states(slot).items() if state == "T"]
 
 
+def only_two_are_awake(slot: Slot) -> bool:
+    """The program and its runner; the worker, the script and its other half stand."""
+    found = list(states(slot).values())
+    return len(found) >= 5 and len(found) - found.count("T") == 2
+
+
 def lines_in(path: Path) -> int:
     return path.read_text().count("\n") if path.exists() else 0
 
@@ -68,7 +77,7 @@ def test_a_suspended_tree_stands_still_and_goes_on(
     slot.start()
     wait_until(lambda: lines_in(note) > 5)
     slot.say("<suspend/>")
-    wait_until(lambda: len(stand_still(slot)) >= 4)
+    wait_until(lambda: only_two_are_awake(slot), last=lambda: states(slot))
     done = lines_in(note)
     time.sleep(0.5)
     assert lines_in(note) == done
@@ -351,6 +360,43 @@ def test_the_program_is_killed_and_leaves_nothing_running(
     assert slot.run() == 0
     assert not list(slot.folder.glob("work-*"))
     assert slot.collect().report["outcome"] == "success"
+
+
+def test_killed_at_many_moments_it_comes_to_the_same_end(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    work = a_walk(bench, tmp_path / "note", steps=60, pause_s=0.02)
+    slot = host.slot(work)
+    chance = random.Random(7)
+    for _ in range(12):
+        slot.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            slot.end(chance.uniform(0.1, 0.9))
+        slot.kill()
+    assert slot.run() == 0
+    assert slot.collect().report["outcome"] == "success"
+    assert not list(slot.folder.glob("work-*"))
+    same = a_walk(bench, tmp_path / "other", steps=60)
+    assert bytes(bench.result(work).value) == locally(bench, same)
+
+
+def test_killed_while_it_ends_it_delivers_all_the_next_time(bench: Bench, host: Host) -> None:
+    """Large output: it is moved, packed and made durable around these moments."""
+    size = 40_000_000
+    for number in range(10):
+        work = bench.command("/bin/sh", "-c", f"head -c {size} /dev/zero >big")
+        slot = host.slot(work)
+        slot.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            slot.end(0.25 + 0.08 * number)
+        slot.kill()
+        assert slot.run() == 0
+        assert slot.collect().report["outcome"] == "success"
+        assert not [each for each in slot.folder.iterdir() if each.name[0] == "."]
+        big = bench.root / "stage" / f"{work.attempt}.files" / "big"
+        assert big.stat().st_size == size
+        big.unlink()
+        (slot.folder / "out.bin").unlink()
 
 
 def test_a_client_that_is_silent_is_taken_for_dead_and_a_second_copy_does_not_begin(

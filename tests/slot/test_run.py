@@ -214,6 +214,24 @@ def test_a_host_without_the_python_that_a_call_needs(bench: Bench, host: Host) -
     assert "3.99" in told.why
 
 
+def test_every_python_of_a_host_can_run_the_program(
+    bench: Bench, host: Host, tmp_path: Path
+) -> None:
+    others = other_pythons()
+    if not others:
+        pytest.skip("no other Python is here")
+    for version, path in others:
+        folder = tmp_path / version
+        folder.mkdir()
+        (folder / "python3").symlink_to(path)
+        slot = host.slot(bench.command("/bin/sh", "-c", "echo done"))
+        slot.path = f"{folder}:{os.defpath}"
+        assert slot.run() == 0
+        collected = slot.collect()
+        assert collected.python.startswith(f"{version}.")
+        assert bench.files(slot.work)["stdout"] == b"done\n"
+
+
 def test_another_python_of_the_host_runs_what_needs_it(bench: Bench, host: Host) -> None:
     others = other_pythons()
     if not others:

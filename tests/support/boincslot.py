@@ -122,6 +122,12 @@ class Slot:
         assert self._child is not None
         return self._child.wait(timeout_s)
 
+    def kill(self) -> None:
+        """Kill the program, if it has not ended by itself."""
+        assert self._child is not None
+        self._child.kill()
+        self._child.wait()
+
     def run(self) -> int:
         self.start()
         return self.end()

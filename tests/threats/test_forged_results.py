@@ -20,13 +20,16 @@ import pytest
 from spoolmw.client import Spool
 from spoolmw.client.future import Ended, SpoolTask
 from spoolmw.client.outcome import NotOurs, read_ended
+from spoolmw.ctl.delivered import Delivery as Delivered
+from spoolmw.ctl.result import _value, _value_text
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.errors import BadResultFile, TaskFailed
+from spoolmw.format.resultfile import read
 from spoolmw.format.taskfile import read_header
 from spoolmw.model.agent import Launch
 from spoolmw.runner import onefile, results
 from spoolmw.spooldir.layout import Layout
-from tests.support.answering import AnsweringMachine
+from tests.support.answering import AnsweringMachine, a_parsed_task
 from tests.support.attempts import Bench
 from tests.support.batchjob import BatchSystem
 from tests.support.daemon import ROOT
@@ -223,6 +226,20 @@ def read_or_refused(task: SpoolTask, data: bytes) -> object:
     except NotOurs as refused:
         return refused.reason
     return ended.error or ended.value
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_no_option_of_the_program_loads_it(
+    machine: AnsweringMachine, tmp_path: Path, *, trusted: bool
+) -> None:
+    ended = a_pickled(tmp_path / "mark", "pickle")
+    path = machine.deliver("", "t.task", a_parsed_task("0" * 32), ended, trusted=trusted)
+    delivery = Delivered(path, tmp_path / "none", read(path))
+    assert _value(delivery, unpickle=False) == (False, None)
+    assert not (tmp_path / "mark").exists()
+    assert _value(delivery, unpickle=True)[0] is trusted
+    assert (tmp_path / "mark").exists() is trusted
+    assert ("nobody loads it" in _value_text(delivery, unpickle=True)) is not trusted
 
 
 def test_a_copy_of_a_result_is_marked_as_the_result_is(

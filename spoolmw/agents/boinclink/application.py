@@ -86,13 +86,18 @@ class Application:
             return ""
         return BUNDLED if wish == "always" or host.needs_bundle else ""
 
-    def version(self, plan: str, host: Host, url: str) -> AppVersion:
+    def can_serve(self, host: Host, wish: str) -> bool:
+        """Whether there is a version for this host: one without a Python may have to wait for it."""
+        return wish == "never" or not host.needs_bundle or bool(self.plan_of(host, wish))
+
+    def version(self, plan: str, cores: int, host: Host, url: str) -> AppVersion:
         """The application for this host; `url` is where its files are fetched."""
         version = self._bundled if plan and self._bundled else self._plain
         return AppVersion(
             number=version.number,
             platform=host.client_platform,
-            plan_class=plan,
+            plan_class=plan_for(plan, cores),
+            cores=cores,
             flops=host.flops if host.flops > 0 else 1e9,
             files=tuple(
                 AppFile(
@@ -129,6 +134,11 @@ class Application:
         os.utime(path)
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         return Published(name, len(data), md5, self._keys.sign(md5))
+
+
+def plan_for(plan: str, cores: int) -> str:
+    """The plan class of a version that keeps so many cores busy: clients reckon with it."""
+    return plan if cores == 1 else "_".join(filter(None, (plan, f"c{cores}")))
 
 
 def keys_in(folder: Path) -> KeyPair:

@@ -19,6 +19,7 @@ _MOST_HOSTS = 100_000
 _MOST_OF_AN_ACCOUNT = 20_000
 _STRANGE = re.compile(r"[^A-Za-z0-9.-]+")
 _MOST_CORES = 4096
+_REMEMBERED_S = 7 * 86400.0  #: that a host has no fitting Python
 _ANEW = 1_600_000_000  #: seconds; where hosts are counted from when their table was lost
 
 
@@ -55,6 +56,8 @@ class Callers:
             host = self._make(asked, account, now)
         is_changed = self._note(host, asked, is_new=is_new) or is_new
         host.seen = now
+        if host.learned and now - host.learned > _REMEMBERED_S:
+            host.needs_bundle, host.lacks, host.learned = False, (), 0.0
         return Caller(host, is_new, is_changed)
 
     def _known(self, asked: Asked, account: str) -> Host | None:

@@ -14,10 +14,10 @@ from typing import Any
 
 from aiohttp import web, web_protocol
 
-MOST = 4000  #: connections
-MOST_OF_ONE = 400  #: of one address: a lab may sit behind one
+_MOST = 4000  #: connections
+_MOST_OF_ONE = 400  #: of one address: a lab may sit behind one
 _QUIET_S = 20.0  #: between connecting, or an answer, and the next whole head
-_LOOK_S = 2.0
+_LOOKS = 10  #: in that time
 _STRIKES = 30.0  #: bad keys that an address may show in a row
 _FORGIVEN_PER_S = 0.5
 _MOST_KNOWN = 10_000  #: addresses with strikes
@@ -26,7 +26,13 @@ _MOST_KNOWN = 10_000  #: addresses with strikes
 class Crowd:
     """All that are connected."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, most: int = _MOST, most_of_one: int = _MOST_OF_ONE, quiet_s: float = _QUIET_S
+    ) -> None:
+        """So many connections in all, and of one address; each may be quiet for so long."""
+        self._most = most
+        self._most_of_one = most_of_one
+        self._quiet_s = quiet_s
         self._all: set[Line] = set()
         self._of: Counter[str] = Counter()
         self._strikes: dict[str, tuple[float, float]] = {}
@@ -36,9 +42,9 @@ class Crowd:
 
     def enters(self, line: Line, address: str) -> bool:
         """Whether there is room for one more."""
-        if len(self._all) >= MOST:
+        if len(self._all) >= self._most:
             return False
-        if self._of[address] >= MOST_OF_ONE and not is_here(address):
+        if self._of[address] >= self._most_of_one and not is_here(address):
             return False
         self._all.add(line)
         self._of[address] += 1
@@ -55,8 +61,8 @@ class Crowd:
     async def watch(self) -> None:
         """Hang up on who is quiet, as long as this process lives."""
         while True:
-            await asyncio.sleep(_LOOK_S)
-            before = time.monotonic() - _QUIET_S
+            await asyncio.sleep(self._quiet_s / _LOOKS)
+            before = time.monotonic() - self._quiet_s
             for each in [each for each in self._all if each.is_quiet_since(before)]:
                 each.hang_up()
 

@@ -164,7 +164,7 @@ class Desk:
             matching.after_failure(host, self._bounds, now)
         self._records.put_host(host, can_wait=is_good)
 
-    def lacks(self, row: Row, python: str, *, a_bundle_helps: bool) -> bool:
+    def lacks(self, row: Row, python: str, now: float, *, a_bundle_helps: bool) -> bool:
         """Its host has no Python that fits: one travels next time, if that is the right one.
 
         Returns whether that was news; else it is no use to try again.
@@ -178,6 +178,7 @@ class Desk:
             host.lacks = (*host.lacks, python)[-_MOST_LACKING:]
         else:
             return False
+        host.learned = now
         self._records.put_host(host)
         return True
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from spoolmw.agents.boinclink import crowd, listing, pages
-from spoolmw.agents.boinclink.crowd import Crowd, Line
+from spoolmw.agents.boinclink import listing, pages
+from spoolmw.agents.boinclink.crowd import Crowd, Line, caller_of
 from spoolmw.agents.boinclink.project import SCHEDULER, Project
 from spoolmw.agents.boinclink.receiving import Receiver
 from spoolmw.agents.boinclink.records import RecordsTrouble
@@ -24,7 +24,8 @@ from spoolmw.agents.boinclink.scheduler import DOWNLOAD, UPLOAD, Scheduler
 from spoolmw.agents.boinclink.standing import Standing
 
 _MOST_BODY_BYTES = 4 << 20  #: of a scheduler request
-_MOST_BODIES = 64  #: scheduler requests at one time
+_SHORT_BYTES = 64 << 10
+_MOST_BODIES = 32  #: of longer ones, at one time
 _BODY_S = 60.0
 _LEAST_RATE = 1000.0  #: bytes per second, of a download
 _PATIENCE_S = 120.0
@@ -35,11 +36,13 @@ _log = logging.getLogger(__name__)
 class Front:
     """One project's server."""
 
-    def __init__(self, project: Project, scheduler: Scheduler) -> None:
+    def __init__(
+        self, project: Project, scheduler: Scheduler, crowd: Crowd | None = None
+    ) -> None:
         self._project = project
         self._scheduler = scheduler
         self._receiver = Receiver(project)
-        self._crowd = Crowd()
+        self._crowd = Crowd() if crowd is None else crowd
         self._bodies = asyncio.Semaphore(_MOST_BODIES)
         self._served = project.application.files()
         self._server: asyncio.Server | None = None
@@ -109,19 +112,21 @@ class Front:
     # -- clients
 
     async def _schedule(self, request: web.BaseRequest) -> web.StreamResponse:
-        address = crowd.caller_of(request)
+        address = caller_of(request)
         if not self._crowd.may_ask(address):
             return _hang_up(_text(429, "Too many calls without a good key.", _RETRY))
         if (request.content_length or 0) > _MOST_BODY_BYTES:
             return _hang_up(_text(413, "The request is too long."))
-        async with self._bodies:
-            body = bytearray()
-            async with asyncio.timeout(_BODY_S):
-                while data := await request.content.readany():
-                    body += data
-                    if len(body) > _MOST_BODY_BYTES:
-                        return _hang_up(_text(413, "The request is too long."))
-            answer, is_known = await self._scheduler.answer(bytes(body))
+        body = bytearray()
+        if not await _read(request, body, _SHORT_BYTES):
+            async with self._bodies:
+                if not await _read(request, body, _MOST_BODY_BYTES):
+                    return _hang_up(_text(413, "The request is too long."))
+                return await self._answer(bytes(body), address)
+        return await self._answer(bytes(body), address)
+
+    async def _answer(self, body: bytes, address: str) -> web.StreamResponse:
+        answer, is_known = await self._scheduler.answer(body)
         if not is_known:
             self._crowd.strike(address)
         return web.Response(body=answer, content_type="text/xml")
@@ -202,6 +207,17 @@ class _Server(web.Server):
             auto_decompress=False,
             lingering_time=5.0,
         )
+
+
+async def _read(request: web.BaseRequest, body: bytearray, most: int) -> bool:
+    """Read on, and say whether that was all; there may be more than `most`."""
+    async with asyncio.timeout(_BODY_S):
+        while len(body) <= most:
+            data = await request.content.readany()
+            if not data:
+                return True
+            body += data
+    return False
 
 
 def _text(

@@ -21,7 +21,7 @@ from spoolmw.agents.boinclink import reports, standing
 from spoolmw.agents.boinclink.front import Front
 from spoolmw.agents.boinclink.holdings import Job
 from spoolmw.agents.boinclink.landing import Landed
-from spoolmw.agents.boinclink.project import OWN_PYTHON, Outbox, Post, Project
+from spoolmw.agents.boinclink.project import OWN_PLATFORM, OWN_PYTHON, Outbox, Post, Project
 from spoolmw.agents.boinclink.records import FAILED, REPORTED, SENT, Row
 from spoolmw.agents.boinclink.scheduler import Scheduler
 from spoolmw.errors import SpoolmwError
@@ -109,6 +109,8 @@ class Office:
                 holdings.forget(row.attempt)
             else:
                 self._resume(job, row)
+        if any(each.needs_bundle for each in project.callers.hosts.values()):
+            self._bundle_soon()
         project.uploads.sweep(holdings.rows.keys())
         holdings.left()
 
@@ -175,11 +177,22 @@ class Office:
     def _learn_of_python(self, job: Job, row: Row) -> bool:
         """Its host has no Python that fits."""
         wanted = "" if job.given.kind.get("command") else str(job.given.kind.get("python", ""))
-        helps = wanted in ("", OWN_PYTHON) and self._project.brief.bundle != "never"
-        if helps and not self._wants_bundle:
+        project = self._project
+        host = project.callers.hosts.get(row.host)
+        helps = (
+            host is not None
+            and host.platform == OWN_PLATFORM
+            and wanted in ("", OWN_PYTHON)
+            and project.brief.bundle != "never"
+        )
+        if helps:
+            self._bundle_soon()
+        return project.desk.lacks(row, wanted, time.time(), a_bundle_helps=helps)
+
+    def _bundle_soon(self) -> None:
+        if not self._wants_bundle:
             self._wants_bundle = True
             self._spawn(self._bundle())
-        return self._project.desk.lacks(row, wanted, a_bundle_helps=helps)
 
     async def _bundle(self) -> None:
         """Have a Python for hosts without one."""
@@ -189,7 +202,9 @@ class Office:
             python = await loop.run_in_executor(self._project.heavy, application.pack_bundle)
             application.bundle(python)
         except (OSError, SpoolmwError) as error:
-            self._post.tell({"event": "log", "text": f"no Python can be sent along: {error}"})
+            self._wants_bundle = False
+            text = " ".join(f"no Python can be sent along: {error}".split())
+            self._post.tell({"event": "log", "text": text})
         else:
             self._front.published()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from spoolmw.agents.boinclink.uploads import Uploads
 SCHEDULER = "scheduler"  #: the last part of its URL
 OUTPUT = "out_"  #: how the name of an attempt's output begins
 _AGAIN_S = 1.0
+OWN_PLATFORM = f"linux-{platform.machine()}"
 OWN_PYTHON = "{}.{}".format(*sys.version_info[:2])
 
 

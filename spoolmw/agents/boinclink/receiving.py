@@ -23,6 +23,7 @@ from spoolmw.agents.boinclink.upload import SizeQuery, Status, Upload
 from spoolmw.agents.boinclink.uploads import Coming
 
 _PIECE_BYTES = 256 << 10  #: that are written at once
+_MOST_AT_ONCE = 256  #: files that come at one time
 _STALL_S = 60.0  #: without a byte
 _LEAST_RATE = 200.0  #: bytes per second, over all of it
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -42,6 +43,7 @@ class Receiver:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._coming: dict[str, asyncio.Task[object]] = {}
+        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def answer(self, source: Source) -> bytes:
         """Take what comes; the body of the answer. Raises TimeoutError for a client that stalls,
@@ -86,7 +88,8 @@ class Receiver:
             await asyncio.wait([before])
         self._coming[row.attempt] = me
         try:
-            return await self._take(row, told, source, rest)
+            async with self._places:
+                return await self._take(row, told, source, rest)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
@@ -111,6 +114,8 @@ class Receiver:
             is_right = await self._run(lambda: coming.finish(told.md5))
         finally:
             coming.close()
+        if self._project.holdings.rows.get(row.attempt) is not row:  # it is over meanwhile
+            await self._run(lambda: uploads.remove(row.attempt))
         if is_right:
             return upload.answer(Status.DONE)
         return upload.answer(Status.LATER, "the file has another digest than was said")

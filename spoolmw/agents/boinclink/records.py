@@ -60,7 +60,17 @@ _DROP = "DELETE FROM results WHERE attempt = ?"
 #: What of a host has no column of its own.
 _MORE = (
     *("name", "platform", "client_platform", "os", "cores", "memory_bytes", "disk_bytes"),
-    *("flops", "quota", "failures", "rests_until", "needs_bundle", "lacks", "done", "failed"),
+    *(
+        "flops",
+        "quota",
+        "failures",
+        "rests_until",
+        "needs_bundle",
+        "lacks",
+        "learned",
+        "done",
+        "failed",
+    ),
 )
 
 _Statement = tuple[str, tuple[Any, ...]]
@@ -89,6 +99,7 @@ class Host:
     rests_until: float = 0.0  #: gets nothing before
     needs_bundle: bool = False  #: it has no Python that fits
     lacks: tuple[str, ...] = ()  #: versions of Python that it was asked for in vain
+    learned: float = 0.0  #: when we heard that last; people install things
     done: int = 0  #: jobs that ended well, ever
     failed: int = 0
 

@@ -51,6 +51,7 @@ class AppVersion:
     number: int
     platform: str
     plan_class: str = ""
+    cores: int = 1  #: that it keeps busy
     flops: float = 1e9  #: per second, as the host does with it
     files: tuple[AppFile, ...] = ()
 
@@ -210,7 +211,7 @@ def _app_version(version: AppVersion) -> Iterator[str]:
     yield from ("<app_version>", _tag("app_name", APP), _tag("version_num", version.number))
     yield _tag("platform", version.platform)
     yield from _given("plan_class", version.plan_class)
-    yield from (_tag("api_version", API_VERSION), _tag("avg_ncpus", 1))
+    yield from (_tag("api_version", API_VERSION), _tag("avg_ncpus", version.cores))
     yield _tag("flops", version.flops)
     for file in version.files:
         yield from _file_ref(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from spoolmw.agents.boinclink import reply, request, signing
+from spoolmw.agents.boinclink.application import BUNDLED
 from spoolmw.agents.boinclink.callers import TooMany
 from spoolmw.agents.boinclink.desk import Visit
 from spoolmw.agents.boinclink.holdings import Job
@@ -55,7 +57,8 @@ class Scheduler:
             return reply.refusal(self._who, str(error), delay_s=_FULL_S), True
         self._look_at_key(asked, visit)
         going = await self._again(visit)
-        if self._fits_key(asked):
+        has_program = project.application.can_serve(visit.host, project.brief.bundle)
+        if has_program and self._fits_key(asked):
             going += await self._send(asked, visit, account.owner, now)
         self._outbox.put(*visit.told, *(self._landing(each) for each in visit.landed))
         await project.records.settled()
@@ -165,7 +168,11 @@ class Scheduler:
         project, host = self._project, visit.host
         plan = project.application.plan_of(host, project.brief.bundle)
         url = project.brief.url + DOWNLOAD
-        version = project.application.version(plan, host, url) if going else None
+        cores = {row.attempt: self._cores(row) for row, _ in going}
+        versions = {
+            each: project.application.version(plan, each, host, url)
+            for each in sorted(set(cores.values()))
+        }
         return reply.write(
             reply.Reply(
                 project=self._who,
@@ -175,8 +182,8 @@ class Scheduler:
                 code_sign_key="" if asked.code_sign_key else project.key_text,
                 messages=tuple(visit.messages),
                 next_rpc_s=project.brief.poll_s,
-                app_versions=(version,) if version else (),
-                jobs=tuple(self._job(each, version) for each in going) if version else (),
+                app_versions=tuple(versions.values()),
+                jobs=tuple(self._job(each, versions[cores[each[0].attempt]]) for each in going),
                 acks=visit.acks,
                 aborts=tuple(visit.aborts),
                 preferences=project.brief.preferences,
@@ -184,15 +191,21 @@ class Scheduler:
             )
         )
 
+    def _kind(self, row: Row) -> Mapping[str, Any]:
+        job = self._project.holdings.jobs.get(row.attempt)
+        return job.given.kind if job is not None else {}  # it was stopped this very moment
+
+    def _cores(self, row: Row) -> int:
+        return max(1, int(self._kind(row).get("cpus", 1)))
+
     def _job(self, going: Going, version: reply.AppVersion) -> reply.Job:
         row, listed = going
         brief = self._project.brief
-        job = self._project.holdings.jobs.get(row.attempt)
-        kind = job.given.kind if job is not None else {}
+        kind = self._kind(row)
         name = f"{OUTPUT}{row.attempt}"
         bound_s = max(_LEAST_BOUND_S, 4 * brief.deadline_s, 4 * float(kind.get("time", 0)))
         disk = max(brief.request_disk_bytes, int(kind.get("output", 0)))
-        travels = _UNPACKED_BYTES if version.plan_class else 0
+        travels = _UNPACKED_BYTES if version.plan_class.startswith(BUNDLED) else 0
         return reply.Job(
             name=row.attempt,
             version=version.number,

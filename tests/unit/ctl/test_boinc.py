@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +21,10 @@ from spoolmw.agents.boinclink.signing import KeyPair
 from spoolmw.config import AgentConfig, Boinc, Config
 from spoolmw.ctl import boinc_checks
 from spoolmw.ctl.main import program
-from spoolmw.spooldir.layout import Layout
+from spoolmw.spooldir.layout import Layout, prepare
 
 URL = "http://spool.lab.example:8090/grid/"
+NOBODY = 65534
 SECTION = f'[agents.%s]\nkind = "boinc"\nlisten = "127.0.0.1:8090"\nurl = "{URL}"\n'
 
 
@@ -60,6 +62,14 @@ def test_a_new_account_is_told_with_its_key_and_how_to_attach(ctl: Ctl) -> None:
     assert f"boinccmd --project_attach {URL} {known.key}\n" in done.stdout
     assert "systemctl restart boinc-client" in done.stdout
     assert ctl("account", "add", "ann", code=1).stderr.startswith("there is an account ann")
+
+
+@pytest.mark.parametrize("owner", ["an owner", "x\ny", "a" * 65, "../ann"])
+def test_an_owner_has_a_plain_name(ctl: Ctl, owner: str) -> None:
+    assert (
+        "no name of an owner" in ctl("account", "add", "ann", "--owner", owner, code=1).stderr
+    )
+    assert ctl.told("account", "ls") == []
 
 
 def test_its_key_is_shown_again_to_who_asks_for_it_only(ctl: Ctl) -> None:
@@ -221,3 +231,18 @@ def test_doctor_misses_somebody_who_compares(layout: Layout) -> None:
     agent = AgentConfig(name="lab", kind="boinc", boinc=Boinc(listen="127.0.0.1:1", url=URL))
     alone = list(boinc_checks.check_boinc(layout, Config(agents=(agent,))))
     assert "[agents.local]" in alone[-1].fix
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+def test_what_root_makes_belongs_to_the_daemons_user() -> None:
+    with tempfile.TemporaryDirectory() as base:
+        os.chmod(base, 0o755)
+        layout = prepare(Path(base) / "spool")
+        for each in (layout.root, *layout.root.rglob("*")):
+            os.chown(each, NOBODY, NOBODY)
+        ctl = Ctl(layout, Path(base))
+        ctl("account", "add", "ann")
+        made = [ctl.home, *ctl.home.rglob("*")]
+        assert {(each.stat().st_uid, each.stat().st_gid) for each in made} == {(NOBODY, NOBODY)}
+        assert (ctl.home / "accounts" / "ann.json").stat().st_mode & 0o777 == 0o600
+        assert (os.geteuid(), os.getegid()) == (0, 0)

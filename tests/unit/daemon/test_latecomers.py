@@ -18,7 +18,7 @@ from spoolmw.model.replica import Replica, ReplicaState, Verdict
 from spoolmw.model.task import Task
 from spoolmw.runner import results, safe
 from spoolmw.runner.results import Ended
-from tests.unit.daemon.test_placing import Pool, a_config
+from tests.unit.daemon.test_placing import Pool, a_config, distrust
 
 
 @pytest.fixture
@@ -94,6 +94,17 @@ def test_a_late_result_is_held_against_the_delivered_one(
     assert (pool.layout.results / "sum.result").read_bytes() == result
     come(pool, third, value)
     assert record(pool) == marks, "once"
+    assert not os.path.exists(staged(pool, third.attempt_id))
+
+
+def test_what_anybodys_host_says_of_its_result_is_not_believed(pool: Pool) -> None:
+    distrust(pool, "pc03")
+    task, third = done_but_for_one(pool)
+    assert third.spot is not None
+    assert third.spot.host == "pc03"
+    come(pool, third, "wrong")
+    assert record(pool) == (0, 0)
+    assert third_in_the_journal(pool, task).state is ReplicaState.CANCELLED
     assert not os.path.exists(staged(pool, third.attempt_id))
 
 

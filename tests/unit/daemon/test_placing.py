@@ -11,6 +11,7 @@ import pytest
 
 from spoolmw.agents.fake import FakeAgent
 from spoolmw.config import AgentConfig, Config, Intake
+from spoolmw.daemon import rebuild
 from spoolmw.daemon.clock import wall_s
 from spoolmw.model.host import HostRecord
 from spoolmw.model.ids import AgentName, AttemptId
@@ -395,3 +396,37 @@ def test_what_is_one_hosts_word_goes_to_the_host_that_is_trusted(pool: Pool) -> 
     pool.ticks(4)
     assert not hosts["pc01"].launched
     assert not hosts["pc02"].launched
+
+
+def test_a_copy_of_such_a_result_for_a_task_with_the_same_key_is_marked_too(pool: Pool) -> None:
+    for name in ("pc01", "pc02", "pc03"):
+        distrust(pool, name)
+    pool.drop_vote("sum", "key = 'k'")
+    pool.drop_vote("twin", "key = 'k'")
+    pool.finish(0)
+    pool.finish(1)
+    compare(pool)
+    pool.until(lambda: pool.delivered("twin"))
+    trailer = pool.trailer("twin")
+    assert trailer["copy_of"] == pool.trailer("sum")["id"]
+    assert trailer["trusted"] is False
+
+
+def test_the_mark_outlives_the_journal(pool: Pool) -> None:
+    for name in ("pc01", "pc02", "pc03"):
+        distrust(pool, name)
+    pool.drop_vote()
+    attempt = pool.replicas()[0].attempt_id
+    pool.finish(0)
+    pool.finish(1)
+    compare(pool)
+    pool.until(lambda: pool.delivered("sum"))
+    task = pool.parts.reactor.journal.get(attempt.task)
+    assert task is not None
+    assert task.ending is not None
+    unknown = replace(task, ending=replace(task.ending, trusted=True))
+    staged = pool.layout.stage / str(attempt)
+    (pool.layout.results / "sum.result").rename(staged)
+    again = rebuild._delivering(unknown, staged)
+    assert again.ending is not None
+    assert not again.ending.trusted

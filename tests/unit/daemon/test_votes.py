@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -310,6 +311,19 @@ def test_a_result_whose_host_is_known_is_found_again_without_the_journal(here: P
     here.finish(1)
     here.until(lambda: here.delivered("sum"))
     assert here.trailer("sum")["state"] == "done"
+
+
+def test_nothing_is_found_again_where_an_agent_is_not_trusted(
+    here: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose result it is only its header says, which a host that is anybody's can forge."""
+    here.drop_vote()
+    here.finish(0)
+    here.until(lambda: here.replicas()[0].state is ReplicaState.REPORTED)
+    room = FakeAgent.capacity
+    monkeypatch.setattr(FakeAgent, "capacity", lambda self: replace(room(self), trusted=False))
+    without_journal(here)
+    assert staged(here) == []
 
 
 def test_one_from_a_host_that_nobody_knows_is_computed_once_more(pool: Pool) -> None:
