@@ -36,7 +36,7 @@ class Runner:
         self._selector = selectors.DefaultSelector()
         self._spool: str = setup["spool"]
         env: Dict[str, str] = setup["env"]
-        foreign: bool = setup.get("foreign", False)
+        self._foreign = foreign = bool(setup.get("foreign"))
         place = Place(self._spool, archive, env, setup["umask"], setup["agent"], foreign)
         self._pool = Pool(
             place,
@@ -312,7 +312,10 @@ class Runner:
         for member in list(self._pool.busy()):
             attempt = member.sent[0]
             if attempt.verdict is None and (attempt.saves or now >= self._term_at):
-                text = "the daemon stopped before it ended"
+                who = (
+                    "its host wanted its place back" if self._foreign else "the daemon stopped"
+                )
+                text = f"{who} before it ended"
                 self._watch.end(
                     member, attempt, Verdict("shutdown", text, self._closing or now)
                 )
