@@ -36,18 +36,13 @@ class Runner:
         self._stream = stream
         self._selector = selectors.DefaultSelector()
         self._spool: str = setup["spool"]
-        env: Dict[str, str] = setup["env"]
-        foreign: bool = setup.get("foreign", False)
-        place = Place(
-            *(self._spool, archive, env, setup["umask"], setup["agent"], foreign),
-            values=setup.get("values", ""),
-            brings=setup.get("brings", False),
-        )
+        self._foreign: bool = setup.get("foreign", False)
+        place = Place.of(setup, archive)
         self._pool = Pool(
             place,
             setup["slots"],
             setup["gpus"],
-            Interpreters(setup["interpreters"], foreign=foreign),
+            Interpreters(setup["interpreters"], foreign=self._foreign),
             self._adopt,
         )
         self._standstill = Standstill(self._pool)
@@ -326,7 +321,10 @@ class Runner:
         for member in list(self._pool.busy()):
             attempt = member.sent[0]
             if attempt.verdict is None and (attempt.saves or now >= self._term_at):
-                text = "the daemon stopped before it ended"
+                who = (
+                    "its host wanted its place back" if self._foreign else "the daemon stopped"
+                )
+                text = f"{who} before it ended"
                 self._watch.end(
                     member, attempt, Verdict("shutdown", text, self._closing or now)
                 )
