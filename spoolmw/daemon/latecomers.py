@@ -16,9 +16,10 @@ from spoolmw.errors import BadResultFile
 from spoolmw.format.resultfile import read_head
 from spoolmw.model.events import ComparedLate, Event, Reported
 from spoolmw.model.ids import AttemptId, TaskId
-from spoolmw.model.replica import Replica, Verdict
+from spoolmw.model.replica import Verdict
 from spoolmw.model.task import Task, TaskState
 from spoolmw.rules.ballot import staged_results
+from spoolmw.rules.history import agent_of
 from spoolmw.rules.redundant import may_come_late
 
 Apply = Callable[[Task, Event], Task]
@@ -54,8 +55,8 @@ class Latecomers:
         best = ballot.replicas[ballot.canonical]
         assert best.staged is not None
         writers = (
-            agent_of(best, best.staged.attempt),
-            agent_of(ballot.replicas[came.replica], came.attempt),
+            agent_of(best.history, best.staged.attempt),
+            agent_of(ballot.replicas[came.replica].history, came.attempt),
         )
         if not all(map(self._trusts, writers)):
             return None
@@ -74,11 +75,6 @@ def _kept(task: Task) -> tuple[AttemptId, ...]:
     if task.ballot is None or task.state is TaskState.DONE:
         return ()
     return staged_results(task.ballot)
-
-
-def agent_of(replica: Replica, attempt: int) -> str:
-    """Where an attempt that has ended ran; empty when the history has it no more."""
-    return next((ran.agent for ran in replica.history if ran.attempt == attempt), "")
 
 
 def compared(

@@ -26,6 +26,7 @@ from spoolmw.model.ids import VALIDATION, AgentName, AttemptId, TaskId
 from spoolmw.model.replica import Ballot, Class, Replica
 from spoolmw.model.task import Task, TaskState
 from spoolmw.model.voting import Judged, JudgingFailed
+from spoolmw.rules.history import agent_of
 from spoolmw.spooldir.layout import Layout, active_of
 
 NOBODY = "its results wait to be compared: no agent of kind local is configured"
@@ -181,8 +182,7 @@ class Validating:
     def _candidate(self, replica: Replica) -> Candidate:
         staged = replica.staged
         assert staged is not None
-        ran = next((r for r in replica.history if r.attempt == staged.attempt), None)
-        trusted = ran is not None and self.trusts(ran.agent)
+        trusted = self.trusts(agent_of(replica.history, staged.attempt))
         return Candidate(replica.number, staged, trusted)
 
     def _classes(self, ballot: Ballot, candidates: list[Candidate]) -> tuple[Class, ...] | None:

@@ -139,6 +139,11 @@ def may_still_report(task: Attempted, attempt: int, token: str) -> bool:
     return any(ran.attempt == attempt and ran.token == token != "" for ran in task.history)
 
 
+def agent_of(history: History, attempt: int) -> str:
+    """Where an attempt that has ended ran; empty when the history has it no more."""
+    return next((ran.agent for ran in history if ran.attempt == attempt), "")
+
+
 def given_up(history: History) -> tuple[Ran, ...]:
     """The attempts that were called lost while nobody knew: they may run on, and report."""
     return tuple(ran for ran in history if ran.token and ran.outcome is Outcome.LOST)
