@@ -61,6 +61,14 @@ class Talk:
     def launch(self, work: Launch) -> None:
         self.tell({"do": "launch", "work": Ledger("here").take([work])[0]})
 
+    def freeze_the_worker(self) -> int:
+        """Its only worker, which is idle, takes nothing any more; the process."""
+        [worker] = process.children(self.hear("hello")["pid"])
+        stat = Path(f"/proc/{worker}/stat")
+        os.kill(worker, signal.SIGSTOP)
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+        return worker
+
     def hear(self, event: str) -> dict[str, Any]:
         def heard() -> dict[str, Any] | None:
             self.said += [json.loads(payload) for _, payload in self.runner.stream.receive()]
@@ -174,9 +182,7 @@ def test_what_is_stopped_before_its_idle_worker_takes_it_is_not_run_by_another(
     warm, stopped, other = (talk.bench.call(Path.touch, tmp_path / name) for name in "abc")
     talk.launch(warm)
     [told] = talk.hear("ended")["attempts"]
-    [worker] = process.children(talk.hear("hello")["pid"])
-    os.kill(worker, signal.SIGSTOP)
-    wait_until(lambda: Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2][1] == "T")
+    worker = talk.freeze_the_worker()
     talk.launch(stopped)
     talk.hear("started")  # so its runner believes
     talk.tell({"do": "stop", "attempts": [str(stopped.attempt)]})
@@ -187,6 +193,20 @@ def test_what_is_stopped_before_its_idle_worker_takes_it_is_not_run_by_another(
     [again] = talk.hear("ended")["attempts"]
     assert (again["attempt"], again["slot"]) == (str(other.attempt), told["slot"])
     assert not (tmp_path / "b").exists()
+
+
+def test_what_a_frozen_worker_never_took_is_run_by_another_and_keeps_its_time(
+    talk: Talk, tmp_path: Path
+) -> None:
+    warm, work = talk.bench.call(abs, 1), talk.bench.call(abs, -7, time_s=1.0)
+    talk.launch(warm)
+    [told] = talk.hear("ended")["attempts"]
+    talk.freeze_the_worker()
+    talk.said = [each for each in talk.said if each["event"] == "hello"]
+    talk.launch(work)
+    [ended] = talk.hear("ended")["attempts"]
+    assert (ended["attempt"], ended["outcome"]) == (str(work.attempt), "success")
+    assert ended["slot"] != told["slot"]
 
 
 def test_an_interpreter_that_never_becomes_a_worker_is_given_up(tmp_path: Path) -> None:
