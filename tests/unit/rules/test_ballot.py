@@ -96,6 +96,12 @@ def test_what_was_given_up_and_may_run_on_is_stopped_when_others_agree() -> None
     assert Stop(LOCAL, an_id(2), is_wanted=False) in done.effects
 
 
+def test_as_many_as_the_target_are_kept_under_way() -> None:
+    """Though those that are left would be enough, if they agreed."""
+    ballot = after(placed(a_ballot(a_wish(2, target=3))), an_error(0))
+    assert states(ballot) == ["failed", "running", "running", "pending"]
+
+
 def test_a_deadline_is_set_when_an_attempt_is_placed() -> None:
     ballot = placed(a_ballot(a_wish(deadline_s=3600.0)))
     assert [each.until for each in ballot.replicas] == [NOW + 3600] * 2
@@ -309,6 +315,15 @@ def test_and_also_when_it_failed_there() -> None:
     assert states(trusted) == ["failed", "running"]
     other = after(failed, a_placement(1, trusted=False))
     assert states(other) == ["failed", "running", "pending"]
+
+
+def test_a_trusted_host_that_was_too_late_is_one_vote_like_any() -> None:
+    late = after(
+        a_ballot(a_wish(adaptive=True)),
+        a_placement(0, trusted=True),
+        DeadlinePassed(at=NOW, attempt=an_id(0)),
+    )
+    assert after(late, a_success(0)).phase is Phase.OPEN
 
 
 def test_a_trusted_host_beside_others_is_one_vote_like_any() -> None:
