@@ -269,15 +269,13 @@ class Runner:
 
     def _stop_one(self, attempt: Attempt, kill_at: float) -> None:
         holder = next((each for each in self._pool.busy() if attempt in each.sent), None)
-        if holder is not None and holder.sent[0] is not attempt:
+        if holder is not None:
             self._pool.put_back(holder.take_back())
             self._listen(holder, time.monotonic())
-            if attempt not in holder.sent:
-                holder = None
-        if holder is not None:
+        if holder is not None and attempt in holder.sent:
             if not self._watch.end(holder, attempt, Verdict("stop", "", kill_at)):
                 self._stop_too_late(attempt)
-        elif attempt.id in self._pool.known:
+        elif attempt.id in self._pool.known:  # nobody has begun it, and nobody shall
             attempt.dropped = True
             self._pool.forget(attempt)
             self._outbox.stopped.append(attempt.id)
