@@ -59,9 +59,13 @@ class Office:
         for each in work:
             for _ in self._project.holdings.enter(each):
                 pass
-        await self._forgive()
         host, _, port = brief.listen.rpartition(":")
         listening = await self._front.listen(host.strip("[]"), int(port))
+        try:
+            await self._forgive()
+        except BaseException:
+            await self._front.close()
+            raise
         self._begin()
         self._spawn(self._outbox.pump())
         self._spawn(self._tick())
