@@ -85,15 +85,17 @@ class Validating:
         return min(order.not_before for order in self._orders.values())
 
     def turn(self, now: float) -> None:
-        """Stop what nobody wants any more, start what is due and has room."""
+        """Stop what nobody wants any more, start what is due while there is room.
+
+        What waits for room is not looked at: that may be thousands.
+        """
         for attempt, name in list(self._under_way.items()):
             if not self._is_wanted(attempt.task, attempt.attempt):
                 self._stop(attempt, name)
-        for order in sorted(self._orders.values(), key=lambda each: each.not_before):
-            if not self._is_wanted(order.task, order.round):
-                del self._orders[order.task]
-            elif order.not_before <= now and (idle := self._idle()):
-                del self._orders[order.task]
+        due = (order for order in list(self._orders.values()) if order.not_before <= now)
+        while (idle := self._idle()) and (order := next(due, None)):
+            del self._orders[order.task]
+            if self._is_wanted(order.task, order.round):
                 self._begin(order, idle)
 
     def why(self, task: Task) -> str:
@@ -111,7 +113,7 @@ class Validating:
         """What an operator should mend; empty: nothing."""
         if not self._orders or self._judges():
             return ""
-        number = len(self._orders)
+        number = sum(self._is_wanted(e.task, e.round) for e in self._orders.values())
         return f"{number} tasks wait for a validation, and no agent of kind local is configured"
 
     # -- who compares

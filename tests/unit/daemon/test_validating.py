@@ -236,3 +236,22 @@ def test_without_an_agent_that_judges_somebody_is_told(court: Court) -> None:
         "1 tasks wait for a validation, and no agent of kind local is configured"
     )
     assert lonely.due_at() == float("inf")
+
+
+def test_those_that_wait_for_room_cost_nothing(court: Court) -> None:
+    for seq in range(1, 200):
+        court.asks(seq)
+    court.validating.turn(NOW)
+    looked = 0
+    wanted = Validating._is_wanted
+
+    def counted(self: Validating, task: TaskId, number: int) -> bool:
+        nonlocal looked
+        looked += 1
+        return wanted(self, task, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Validating, "_is_wanted", counted)
+        for _ in range(10):
+            court.validating.turn(NOW)
+    assert looked == 20, "two are under way"
