@@ -3,7 +3,8 @@
 Rule 1: the state owes a validation until its answer is committed, so nothing here need survive a
 crash. An order that comes again is the same validation: its attempt is named by the round.
 Rule 2: no order is carried out whose task does not ask any more; one that runs is then stopped.
-Rule 3: what the headers of the results decide (`format.samevalue`) needs no process at all.
+Rule 3: what the headers of the results decide, or that all are the same byte by byte
+(`format.samevalue`), needs no process at all.
 """
 
 from __future__ import annotations
@@ -184,10 +185,12 @@ class Validating:
         return Candidate(replica.number, staged, trusted)
 
     def _classes(self, ballot: Ballot, candidates: list[Candidate]) -> tuple[Class, ...] | None:
-        if ballot.wish.validator.kind != "exact" or not all(c.trusted for c in candidates):
+        if ballot.wish.validator.kind != "exact":
             return None
         staged = {each.replica: f"{self._stage}{each.staged}" for each in candidates}
-        return samevalue.classes(staged)
+        if all(each.trusted for each in candidates):
+            return samevalue.classes(staged)
+        return samevalue.one_class(staged)
 
 
 def _attempt(order: Judge) -> AttemptId:
