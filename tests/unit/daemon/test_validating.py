@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from spoolmw.agents.fake import FakeAgent
 from spoolmw.config import AgentConfig
 from spoolmw.daemon.table import Table
-from spoolmw.daemon.validating import NOBODY, Validating
+from spoolmw.daemon.validating import MOST_LOOKED_AT, NOBODY, Validating
 from spoolmw.format import resultfile
 from spoolmw.model.agent import Launch, Validated
 from spoolmw.model.effects import Judge
@@ -312,3 +313,25 @@ def test_those_that_wait_for_room_cost_nothing(court: Court) -> None:
         for _ in range(10):
             court.validating.turn(NOW)
     assert looked == 20, "two are under way"
+
+
+def test_what_needs_no_process_waits_for_no_agent(court: Court) -> None:
+    lonely = Validating(court.layout, {}, court.table)
+    wanted = court.asks(wish=a_wish(), values=(1, 1))
+    court.distrust(wanted)
+    lonely.order(wanted)
+    assert lonely.due_at() <= NOW
+    lonely.turn(NOW)
+    [(task, answer)] = lonely.take_answers()
+    assert (task, isinstance(answer, Judged)) == (wanted.task, True)
+    assert (lonely.warning(), lonely.due_at()) == ("", math.inf)
+
+
+def test_a_turn_looks_at_so_many_and_the_next_at_more(court: Court) -> None:
+    for seq in range(1, MOST_LOOKED_AT + 6):
+        court.asks(seq, wish=a_wish())
+    court.validating.turn(NOW)
+    assert len(court.validating.take_answers()) == MOST_LOOKED_AT
+    assert court.validating.due_at() <= NOW
+    court.validating.turn(NOW)
+    assert len(court.validating.take_answers()) == 5
