@@ -14,7 +14,7 @@ import random
 import resource
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ max_waiting = 4000
 per_core = 2
 request_memory = "64MiB"
 request_disk = "1MiB"
+[agents.local]
+slots = 1
 """
 _PERIOD_S = 7.0  #: between two requests of a stock client that is told to poll after 5 s
 _OWNERS = 50
@@ -67,7 +69,7 @@ class _Campus:
 
     def __init__(self, port: int, keys: Sequence[str], count: int) -> None:
         self.seen: dict[str, list[float]] = defaultdict(list)
-        self.refusals = 0
+        self.refusals: Counter[str] = Counter()
         cache: dict[str, bytes] = {}
         self.hosts = []
         for number in range(count):
@@ -98,8 +100,8 @@ class _Campus:
             at += period_s
             try:
                 await host.work() if works else await host.poll()
-            except (Cut, Refused, OSError):
-                self.refusals += 1
+            except (Cut, Refused, OSError) as error:
+                self.refusals[f"{type(error).__name__}: {error}"[:200]] += 1
 
 
 def boinc(folder: Path, report: Report, *, quick: bool) -> None:
@@ -121,26 +123,30 @@ async def _measure(
     link = _link(service.pid)
     await campus.live(_PERIOD_S * 1.5, period_s=_PERIOD_S, works=False)  # they attach
     campus.seen.clear()
+    campus.refusals.clear()
     cpu, began = _cpu_s(link), time.perf_counter()
     await campus.live(polling_s, period_s=_PERIOD_S, works=False)
+    report.say(str(campus.refusals.most_common(5)))
     _tell_polling(report, campus, _cpu_s(link) - cpu, time.perf_counter() - began)
     campus.seen.clear()
+    campus.refusals.clear()
     before = _cpu_s(service.pid), _cpu_s(link)
     watch = _Watch(service.spool, tasks, (service.pid, link), campus)
     submitting = threading.Thread(target=_submit, args=(service.spool, tasks))
     began = time.perf_counter()
     submitting.start()
     watching = asyncio.create_task(watch.run())
-    await campus.live(_PATIENCE_S, period_s=_PERIOD_S / 7, works=True)
+    await campus.live(_PATIENCE_S, period_s=_PERIOD_S, works=True)
     await watching
     submitting.join()
     took_s = time.perf_counter() - began
     spent = _cpu_s(service.pid) - before[0], _cpu_s(link) - before[1]
+    report.say(str(campus.refusals.most_common(5)))
     _tell_work(report, campus, watch, (took_s, *spent), tasks)
 
 
 def _submit(spool: Path, tasks: int) -> None:
-    voting = Spool(spool).options(quorum=2, keep=True)
+    voting = Spool(spool).options(quorum=2, keep=True, agents=["lab"])
     for _ in range(tasks):
         voting.submit(nothing)
 
@@ -180,7 +186,7 @@ def _tell_polling(report: Report, campus: _Campus, cpu_s: float, took_s: float) 
         Measure("BOINC", "  answer, median", _quantile(asked, 0.5) * 1e3, "ms"),
         Measure("BOINC", "  answer, p99", _quantile(asked, 0.99) * 1e3, "ms"),
         Measure("BOINC", "  the link's CPU", cpu_s / took_s * 100, "%"),
-        Measure("BOINC", "  refused or failed", campus.refusals, ""),
+        Measure("BOINC", "  refused or failed", campus.refusals.total(), ""),
     )
 
 
@@ -211,7 +217,7 @@ def _tell_work(
         at_most("BOINC", "  the daemon's memory", watch.most_mb[0], "MB", 500),
         Measure("BOINC", "  the link's memory", watch.most_mb[1], "MB"),
         Measure("BOINC", "  scheduler requests", float(len(asked)), ""),
-        Measure("BOINC", "  refused or failed", campus.refusals, ""),
+        Measure("BOINC", "  refused or failed", campus.refusals.total(), ""),
     )
 
 

@@ -38,6 +38,7 @@ _log = logging.getLogger("spoolmw")
 _FIRST_PAUSE_S = 0.2  #: before a dead link process is started again; doubles
 _LONGEST_PAUSE_S = 30.0
 _JOIN_S = 5.0
+_MOST_GROUPS = 1000  #: of attempts, in one frame
 
 
 class Reach(NamedTuple):
@@ -197,8 +198,9 @@ class CarriedAgent(HostAgent):
         with self._lock:
             self._stream = stream
             held = self._ledger.still_held()
-            if held:  # before the brief: it connects as soon as it has that
-                self._tell({"do": "adopt", "work": held})
+            # Before the brief: it connects as soon as it has that.
+            for at in range(0, len(held), _MOST_GROUPS):
+                self._tell({"do": "adopt", "work": held[at : at + _MOST_GROUPS]})
             self._tell({"do": "brief", "brief": told})
 
     def _wait(self, seconds: float) -> None:

@@ -19,6 +19,7 @@ from spoolmw.agents import endings, news, validations
 from spoolmw.agents.contract import AgentEvent
 from spoolmw.agents.givenup import GivenUp
 from spoolmw.agents.kinds import Kind, kind_of
+from spoolmw.agents.running import Running
 from spoolmw.model.agent import Launch, Sighting
 from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import Lost, Reported
@@ -49,7 +50,7 @@ class Ledger:
         self.host = host  #: its name; a pilot of another host may come
         self.machine = machine  #: its id; a far host tells it when it is there
         self._live: dict[str, Launch] = {}
-        self._running: dict[str, dict[str, Any]] = {}
+        self._running = Running()
         self._reported: OrderedDict[AttemptId, AgentEvent] = OrderedDict()
         self.given_up = GivenUp()
         #: These two by task and replica.
@@ -127,7 +128,7 @@ class Ledger:
                 continue
             if self._live.pop(name, None) is None and self.given_up.forget(name) is None:
                 continue
-            self._running.pop(name, None)
+            self._running.end(name)
             owner = _owner(name)
             kept_back = self._kept_back.get(owner)
             if kept_back is not None and kept_back.attempt == each:
@@ -165,7 +166,7 @@ class Ledger:
             launch = self._live.get(each["attempt"])
             if launch is None:
                 continue
-            self._running[each["attempt"]] = dict(each)
+            self._running.begin(each["attempt"], launch.spec.resources.cpus, each)
             if launch.judging is not None:
                 continue
             self._average_s = max(self._average_s, _AHEAD_S)
@@ -175,7 +176,7 @@ class Ledger:
     def waits_again(self, told: Iterable[Mapping[str, Any]]) -> None:
         """These ran, and wait for a machine again."""
         for each in told:
-            self._running.pop(each["attempt"], None)
+            self._running.end(each["attempt"])
 
     def running(self) -> int:
         """How many are known to run."""
@@ -183,14 +184,12 @@ class Ledger:
 
     def running_cpus(self) -> int:
         """What the running attempts have together."""
-        found = (self._live.get(name) for name in self._running)
-        return sum(each.spec.resources.cpus for each in found if each is not None)
+        return self._running.cpus
 
     def used(self, told: Iterable[Mapping[str, Any]]) -> None:
         """What running attempts use now."""
         for each in told:
-            if each["attempt"] in self._running:
-                self._running[each["attempt"]].update(each)
+            self._running.used(each["attempt"], each)
 
     def news(self, event: str, told: Iterable[Mapping[str, Any]]) -> list[AgentEvent]:
         """What running attempts say of themselves: resumed, checkpointed, progress."""
@@ -207,7 +206,7 @@ class Ledger:
             launch = self._live.pop(name, None) or self.given_up.forget(name)
             if launch is None:
                 continue
-            self._running.pop(name, None)
+            self._running.end(name)
             if launch.judging is not None:
                 events += validations.ended(at, launch.attempt, each)
                 continue
@@ -243,7 +242,7 @@ class Ledger:
         events: list[AgentEvent] = []
         for name in names:
             launch = self._live.pop(name)
-            told = self._running.pop(name, {})
+            told = self._running.end(name)
             if launch.judging is not None:
                 events += validations.lost(at, launch.attempt, loss.cause, loss.message)
                 continue
@@ -308,7 +307,7 @@ class Ledger:
 
     def slot_of(self, attempt: AttemptId) -> str:
         """The worker that runs an attempt, as far as it was told."""
-        return str(self._running.get(str(attempt), {}).get("slot", ""))
+        return str((self._running.get(str(attempt)) or {}).get("slot", ""))
 
     def sightings(self) -> list[Sighting]:
         """Every attempt that the runner holds."""

@@ -29,7 +29,7 @@ from spoolmw.config import AgentConfig
 from spoolmw.model.agent import Capacity, CapacityChanged
 from spoolmw.model.attempt import Cause
 from spoolmw.model.ids import AgentName, AttemptId
-from spoolmw.runner import host, outputs, process, wire
+from spoolmw.runner import endings, host, outputs, process, wire
 
 _FIRST_PAUSE_S = 0.1  #: before a dead runner is started again; doubles
 _LONGEST_PAUSE_S = 30.0
@@ -238,7 +238,12 @@ class LocalAgent(HostAgent):
         with self._lock:
             self._runner = None
             self._why_down = "" if self._closing else loss.message
+            unwanted = (
+                self._ledger.being_stopped()
+            )  # nobody else would know of what they staged
             events = self._ledger.all_lost(ran, loss, counts=not self._closing)
+        for attempt in unwanted:
+            endings.remove_staged(attempt, str(self._root))
         self._clean()
         if not self._closing:
             events.append(

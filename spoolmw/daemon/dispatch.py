@@ -38,6 +38,9 @@ class Dispatch:
         self.ready = ReadyQueue()
         self.deadlines = Deadlines()
         self.hosts: Mapping[str, HostRecord] = {}  #: what is known of each machine, by its id
+        self._looked_at = (
+            0.0  #: boot-time clock, of the turn in which hosts were looked at last
+        )
         self._shunned: dict[bool, tuple[str, ...]] = {}  #: names, for replicas and for others
         self._lost_at: dict[AgentName, float] = {}  #: boot-time clock; those in trouble
         self.draining = False
@@ -68,7 +71,8 @@ class Dispatch:
         self.resting.wake(now)
         if self.draining or not self.ready.ready_count:
             return []
-        if self.hosts:
+        if self.hosts and (now != self._looked_at or self._probes()):
+            self._looked_at = now  # between two placements of one turn nothing else changes
             self.look_at_hosts(wall)
         return assign(self.ready, self.rooms)
 
@@ -93,6 +97,9 @@ class Dispatch:
                 and trust.may_work(record, wall)
                 and not self._replicas_at(record.machine)
             )
+
+    def _probes(self) -> bool:
+        return any(room.probes for room in self.rooms.values())
 
     def _replicas_at(self, machine: str) -> int:
         rooms = self.rooms.values()

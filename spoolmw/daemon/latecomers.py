@@ -15,9 +15,11 @@ from spoolmw.daemon.gear import Gear
 from spoolmw.errors import BadResultFile
 from spoolmw.format.resultfile import read_head
 from spoolmw.model.events import ComparedLate, Event, Reported
-from spoolmw.model.ids import TaskId
-from spoolmw.model.replica import Replica, Verdict
+from spoolmw.model.ids import AttemptId, TaskId
+from spoolmw.model.replica import Verdict
 from spoolmw.model.task import Task, TaskState
+from spoolmw.rules.ballot import staged_results
+from spoolmw.rules.history import is_trusted
 from spoolmw.rules.redundant import may_come_late
 
 Apply = Callable[[Task, Event], Task]
@@ -33,14 +35,15 @@ class Latecomers:
         self._newest = newest
 
     def take(self, report: Reported, apply: Apply) -> None:
-        """Mark the host by what it returned, where that can be told; the staged file goes."""
+        """Mark the host by what it returned, where that can be told; an unwanted file goes."""
         name = report.attempt.task
         task = self._newest(name) or self._journal.get(name)
         if task is not None and task.state is TaskState.DONE:
             verdict = self._verdict(task, report)
             if verdict is not None:
                 apply(task, ComparedLate(at=boot_s(), report=report, verdict=verdict))
-        self._delivery.discard(str(report.attempt))
+        if task is None or report.attempt not in _kept(task):
+            self._delivery.discard(str(report.attempt))
 
     def _verdict(self, task: Task, report: Reported) -> Verdict | None:
         ballot, came = task.ballot, report.attempt
@@ -51,7 +54,10 @@ class Latecomers:
         best = ballot.replicas[ballot.canonical]
         assert best.staged is not None
         late = ballot.replicas[came.replica]
-        if not (is_trusted(best, best.staged.attempt) and is_trusted(late, came.attempt)):
+        if not (
+            is_trusted(best.history, best.staged.attempt)
+            and is_trusted(late.history, came.attempt)
+        ):
             return None
         try:
             delivered = read_head(self._delivery.delivered_path(task))
@@ -63,9 +69,11 @@ class Latecomers:
         return compared(delivered, came_late, exactly=ballot.wish.validator.kind == "exact")
 
 
-def is_trusted(replica: Replica, attempt: int) -> bool:
-    """Whether what an ended attempt says of itself is believed; False where the history has it no more."""
-    return next((ran.trusted for ran in replica.history if ran.attempt == attempt), False)
+def _kept(task: Task) -> tuple[AttemptId, ...]:
+    """What lies in `stage/` for somebody who may yet decide a vote that was given up."""
+    if task.ballot is None or task.state is TaskState.DONE:
+        return ()
+    return staged_results(task.ballot)
 
 
 def compared(

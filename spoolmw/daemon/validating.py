@@ -26,6 +26,7 @@ from spoolmw.model.ids import VALIDATION, AgentName, AttemptId, TaskId
 from spoolmw.model.replica import Ballot, Class, Replica
 from spoolmw.model.task import Task, TaskState
 from spoolmw.model.voting import Judged, JudgingFailed
+from spoolmw.rules.history import is_trusted
 from spoolmw.spooldir.layout import Layout, active_of
 
 NOBODY = "its results wait to be compared: no agent of kind local is configured"
@@ -177,8 +178,8 @@ class Validating:
     def _candidate(self, replica: Replica) -> Candidate:
         staged = replica.staged
         assert staged is not None
-        ran = next((r for r in replica.history if r.attempt == staged.attempt), None)
-        return Candidate(replica.number, staged, trusted=ran is not None and ran.trusted)
+        trusted = is_trusted(replica.history, staged.attempt)
+        return Candidate(replica.number, staged, trusted)
 
     def _classes(self, ballot: Ballot, candidates: list[Candidate]) -> tuple[Class, ...] | None:
         if ballot.wish.validator.kind != "exact" or not all(c.trusted for c in candidates):

@@ -75,7 +75,8 @@ def callers(agents: Mapping[AgentName, Agent]) -> list[Row]:
 def _reason(room: Room) -> str:
     """What there is to say about a room besides its numbers."""
     resting = room.resting and f"paused: {room.resting}"
-    return room.paused or room.trouble or resting or "; ".join(_stuck(room.capacity))
+    shut = room.paused or room.trouble or resting or room.barred
+    return shut or "; ".join(_stuck(room.capacity))
 
 
 def _stuck(has: Capacity) -> list[str]:

@@ -167,7 +167,7 @@ def sealed(ballot: Ballot, at: float) -> Step:
     ballot = replace(ballot, asked=(), judge_failures=0, judge_after=0.0)
     for each in ballot.replicas:
         if ballot.phase is Phase.AGREED and each.state is ReplicaState.REPORTED:
-            why = "it came when the result was delivered"
+            why = "the result was delivered before this one could be compared"
             ballot, more = dropped(ballot, each, why, at, closed=True)
             effects += more
     return Step(ballot, effects)

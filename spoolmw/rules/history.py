@@ -142,6 +142,11 @@ def may_still_report(task: Attempted, attempt: int, token: str) -> bool:
     return any(ran.attempt == attempt and ran.token == token != "" for ran in task.history)
 
 
+def is_trusted(history: History, attempt: int) -> bool:
+    """Whether what an ended attempt says of itself is believed; False when the history has it no more."""
+    return next((ran.trusted for ran in history if ran.attempt == attempt), False)
+
+
 def given_up(history: History) -> tuple[Ran, ...]:
     """The attempts that were called lost while nobody knew: they may run on, and report."""
     return tuple(ran for ran in history if ran.token and ran.outcome is Outcome.LOST)

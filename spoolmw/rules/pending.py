@@ -7,6 +7,7 @@ then the replicas' numbers.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
@@ -115,10 +116,12 @@ def pending(task: Task) -> dict[int, Pending]:
 class ReplicaLane:
     """The replicas of one demand, first in order on top."""
 
-    __slots__ = ("_heap", "_here", "_queue", "demand")
+    __slots__ = ("_heap", "_here", "_queue", "demand", "entered", "serial")
 
-    def __init__(self, demand: Demand, queue: ReplicaQueue) -> None:
+    def __init__(self, demand: Demand, queue: ReplicaQueue, serial: int) -> None:
         self.demand = demand
+        self.serial = serial
+        self.entered: int | None = None  #: the rank by which its family knows it
         self._queue = queue
         self._heap: list[tuple[int, int]] = []
         self._here: dict[tuple[int, int], Pending] = {}
@@ -156,6 +159,63 @@ class ReplicaLane:
         return len({task for task, _ in self._here if task < entry})
 
 
+class Family:
+    """The lanes that differ only in where their tasks have votes already, first in order on top.
+
+    With thousands of hosts there are thousands of these: whoever serves them takes one after the
+    other, and looks at no more than it needs. What was taken comes back with `restore`.
+    """
+
+    __slots__ = ("_aside", "_heap", "_tidy_at")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, ReplicaLane]] = []
+        self._aside: list[ReplicaLane] = []
+        self._tidy_at = _STALE_AT_LEAST  #: so many entries, and those forgotten are looked for
+
+    def enter(self, lane: ReplicaLane) -> None:
+        """Know `lane` by the rank of its first replica; not needed for one that only moved back."""
+        head = lane.head()
+        if head is not None and (lane.entered is None or head < lane.entered):
+            lane.entered = head
+            heappush(self._heap, (head, lane.serial, lane))
+            if len(self._heap) > self._tidy_at:
+                self._tidy()
+
+    def head(self) -> int | None:
+        """The rank of the first replica of all, or None."""
+        heap = self._heap
+        while heap:
+            known, _, lane = heap[0]
+            if lane.entered == known:
+                head = lane.head()
+                if head == known:
+                    return head
+                lane.entered = None
+                self.enter(lane)
+            heappop(heap)
+        return None
+
+    def take(self) -> ReplicaLane:
+        """The first lane; `head()` was just asked and is not None."""
+        _, _, lane = heappop(self._heap)
+        lane.entered = None
+        self._aside.append(lane)
+        return lane
+
+    def restore(self) -> None:
+        """All that was taken is there again, as far as something waits in it."""
+        for lane in self._aside:
+            self.enter(lane)
+        self._aside.clear()
+
+    def _tidy(self) -> None:
+        """Forget lanes that are empty, and ranks that lanes had before."""
+        self._heap = [each for each in self._heap if each[2].entered == each[0] and each[2]]
+        heapify(self._heap)
+        self._tidy_at = _STALE_AT_LEAST + 2 * len(self._heap)
+
+
 class ReplicaQueue:
     """All pending replicas: those that may start now, and those whose backoff has not ended."""
 
@@ -164,6 +224,9 @@ class ReplicaQueue:
         self._later: dict[tuple[TaskId, int], Pending] = {}
         self._due: list[tuple[float, TaskId, int]] = []
         self._lanes: dict[Demand, ReplicaLane] = {}
+        self._families: dict[Demand, Family] = {}
+        self._serials = itertools.count()
+        self._ready = 0
 
     def __len__(self) -> int:
         return self.ready_count + len(self._later)
@@ -171,7 +234,7 @@ class ReplicaQueue:
     @property
     def ready_count(self) -> int:
         """How many may start now."""
-        return sum(len(lane) for lane in self._lanes.values())
+        return self._ready
 
     def put(self, task: Task, now: float) -> None:
         """Let the pending replicas of `task` wait, and no others of it; replaces older records."""
@@ -217,6 +280,18 @@ class ReplicaQueue:
             if head is not None:
                 yield head, lane
 
+    def families(self) -> Iterator[tuple[int, Family]]:
+        """The same lanes by their families, with the rank of the first replica of each."""
+        empty = []
+        for demand, family in self._families.items():
+            head = family.head()
+            if head is None:
+                empty.append(demand)
+            else:
+                yield head, family
+        for demand in empty:
+            del self._families[demand]
+
     def count_before(self, entry: int, matters: Callable[[Demand], bool]) -> int:
         """How many tasks have replicas of the demands that matter before `entry`."""
         return sum(
@@ -237,13 +312,21 @@ class ReplicaQueue:
     def _make_ready(self, one: Pending) -> None:
         lane = self._lanes.get(one.demand)
         if lane is None:
-            lane = self._lanes[one.demand] = ReplicaLane(one.demand, self)
+            lane = ReplicaLane(one.demand, self, next(self._serials))
+            self._lanes[one.demand] = lane
         lane.push(one)
+        self._ready += 1
+        base = one.demand._replace(apart=None)
+        family = self._families.get(base)
+        if family is None:
+            family = self._families[base] = Family()
+        family.enter(lane)
 
     def _remove(self, one: Pending) -> None:
         if self._later.pop((one.task, one.number), None) is not None:
             return
         lane = self._lanes[one.demand]
         lane.remove(one)
+        self._ready -= 1
         if not lane:
             del self._lanes[one.demand]

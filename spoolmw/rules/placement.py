@@ -18,9 +18,10 @@ from spoolmw.model.agent import Capacity
 from spoolmw.model.ids import AgentName, TaskId
 from spoolmw.model.replica import Spot
 from spoolmw.model.spec import Resources
-from spoolmw.rules.pending import WHOLE, Demand, ReplicaLane
+from spoolmw.rules.pending import WHOLE, Demand, Family, ReplicaLane
 from spoolmw.rules.ready import Lane, ReadyQueue
 
+Able = tuple[AgentName, "Room"]
 Given = tuple[TaskId, AgentName, int]
 """Who got a room, where, and which replica, or WHOLE."""
 
@@ -133,35 +134,80 @@ def assign(ready: ReadyQueue, rooms: Mapping[AgentName, Room]) -> list[Given]:
     given: list[Given] = []
     if not free:
         return given
-    heads = [(head, number, lane) for number, (head, lane) in enumerate(ready.lanes())]
+    heads = [(head, number, lanes) for number, (head, lanes) in enumerate(ready.heads())]
     heapify(heads)
-    while heads and free:
-        _, number, lane = heappop(heads)
-        head = _serve(lane, heads[0][0] if heads else None, free, given)
-        if given and given[-1][2] != WHOLE:
-            break
-        if head is not None:
-            heappush(heads, (head, number, lane))
+    families = [lanes for _, _, lanes in heads if isinstance(lanes, Family)]
+    _serve_all(heads, free, given)
+    for each in families:
+        each.restore()
     return given
+
+
+def _serve_all(
+    heads: list[tuple[int, int, Lane | Family]],
+    free: dict[AgentName, Room],
+    given: list[Given],
+) -> None:
+    """Serve who ranks first, until all is full or a replica was given."""
+    while heads and free:
+        _, number, lanes = heappop(heads)
+        until = heads[0][0] if heads else None
+        if isinstance(lanes, Family):
+            head = _serve_family(lanes, until, free, given)
+        else:
+            head = _serve(lanes, until, _able(lanes.demand, free), free, given)
+        if given and given[-1][2] != WHOLE:
+            return
+        if head is not None:
+            heappush(heads, (head, number, lanes))
+
+
+def _serve_family(
+    family: Family, until: int | None, free: dict[AgentName, Room], given: list[Given]
+) -> int | None:
+    """Give room to one replica of `family`, or find that there is none for those before `until`.
+
+    As `_serve`, for one lane after the other. Where no agent fits, wherever the votes are, none of
+    the lanes behind need be looked at.
+    """
+    fit: list[Able] = []
+    known, before = -1, len(given)
+    while (head := family.head()) is not None and (until is None or head <= until):
+        lane = family.take()
+        if known != len(free):
+            fit, known = _able(lane.demand, free), len(free)
+        if not fit:
+            return None
+        apart = [each for each in fit if is_apart(lane.demand, each[1])]
+        _serve(lane, until, apart, free, given)
+        if len(given) > before:
+            return None
+    return head
+
+
+def _able(demand: Demand, free: Mapping[AgentName, Room]) -> list[Able]:
+    """The agents that could run it, wherever its task has votes."""
+    return [
+        (name, room)
+        for name, room in free.items()
+        if demand.names(name) and room.could_run(demand) and not room.closed(demand)
+    ]
 
 
 def _serve(
     lane: Lane | ReplicaLane,
     until: int | None,
+    able: list[Able],
     free: dict[AgentName, Room],
     given: list[Given],
 ) -> int | None:
-    """Give room to those of `lane` that rank before `until`; returns where it stopped.
+    """Give room at `able` agents to those of `lane` that rank before `until`; returns where it
+    stopped.
 
     None says that the lane is done with: it is empty, or what it could use is full. Then the
     agents that could have run its first task are closed for all that come behind it.
     """
     demand = lane.demand
-    able = [
-        (name, room)
-        for name, room in free.items()
-        if could_run(demand, name, room) and not room.closed(demand)
-    ]
     if not able:
         return None
     while (head := lane.head()) is not None and (until is None or head <= until):

@@ -18,6 +18,7 @@ from spoolmw.rules.pending import (
     SEQ_MASK,
     WHOLE,
     Demand,
+    Family,
     ReplicaLane,
     ReplicaQueue,
     Taken,
@@ -157,6 +158,10 @@ class ReadyQueue:
 
     def lanes(self) -> Iterator[tuple[int, Lane | ReplicaLane]]:
         """Each lane in which one may start now, with the rank of its first one."""
+        yield from self._plain_lanes()
+        yield from self.replicas.lanes()
+
+    def _plain_lanes(self) -> Iterator[tuple[int, Lane]]:
         empty = []
         for demand, lane in self._lanes.items():
             head = lane.head()
@@ -166,7 +171,11 @@ class ReadyQueue:
                 yield head, lane
         for demand in empty:
             del self._lanes[demand]
-        yield from self.replicas.lanes()
+
+    def heads(self) -> Iterator[tuple[int, Lane | Family]]:
+        """As `lanes`, with those of replicas by their families."""
+        yield from self._plain_lanes()
+        yield from self.replicas.families()
 
     def count_before(self, task: Task, matters: Callable[[Demand], bool]) -> int:
         """How many tasks of the demands that matter go before `task`; looks at each of them."""

@@ -204,7 +204,7 @@ def _is_trusted(replica: Replica) -> bool:
     """Whether the agent was trusted whose attempt left what the replica returned."""
     staged = replica.staged
     assert staged is not None
-    return next((e.trusted for e in replica.history if e.attempt == staged.attempt), False)
+    return past.is_trusted(replica.history, staged.attempt)
 
 
 # What users wish, and what it waits for

@@ -220,7 +220,7 @@ def _report_late(replica: Replica, event: Reported, retry: Retry) -> Step:
     effects: tuple[Effect, ...] = ()
     after = replica
     if replica.lease is not None:
-        effects = (Stop(replica.lease.agent, replica.attempt_id),)
+        effects = (Stop(replica.lease.agent, replica.attempt_id, is_wanted=False),)
         why = f"attempt {event.attempt.attempt} reported after all"
         after = _stopped(replica, Cause.SUPERSEDED, Blame.NONE, why)
     # Its voter is the machine where it ran, not the newest attempt's.
@@ -276,7 +276,7 @@ def _drop(replica: Replica, event: Dropped, retry: Retry) -> Step:
     effects: tuple[Effect, ...] = past.stops(replica.attempt_id, replica.history)
     after = replica
     if replica.lease is not None:
-        effects = (Stop(replica.lease.agent, replica.attempt_id), *effects)
+        effects = (Stop(replica.lease.agent, replica.attempt_id, is_wanted=False), *effects)
         after = _stopped(replica, Cause.SUPERSEDED, Blame.NONE, event.message)
     if event.closed:
         after = replace(after, history=past.closed(after.history))

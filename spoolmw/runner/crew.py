@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections import deque
-from typing import Deque, Dict, Iterator, List, NamedTuple
+from typing import Any, Deque, Dict, Iterator, List, NamedTuple
 
 from . import order, process, wire
 from .attempt import Attempt
@@ -31,6 +31,20 @@ class Place(NamedTuple):
     inline: bool = False  #: small results are wanted inside their reports
     values: str = ""  #: "safe": no pickles are wanted from here
     brings: bool = False  #: workers take the archive's cloudpickle, whatever they have
+
+    @classmethod
+    def of(cls, setup: Dict[str, Any], archive: str) -> Place:
+        """As the runner's setup has it."""
+        return cls(
+            setup["spool"],
+            archive,
+            setup["env"],
+            setup["umask"],
+            setup["agent"],
+            setup.get("foreign", False),
+            setup.get("values", ""),
+            setup.get("brings", False),
+        )
 
 
 class Death(NamedTuple):

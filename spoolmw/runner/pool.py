@@ -71,7 +71,9 @@ class Pool:
                     self._waiting.append(attempt)
 
     def put_back(self, attempts: Sequence[Attempt]) -> None:
-        """Attempts that a worker did not begin wait again, before all others."""
+        """Attempts that a worker did not begin wait again, before all others, and hold nothing."""
+        for attempt in attempts:
+            self.put_back_devices(attempt)
         self._waiting.extendleft(reversed(attempts))
 
     def forget(self, attempt: Attempt) -> None:

@@ -1,53 +1,60 @@
-"""Keeps what a command printed for its next start in another folder, beside its checkpoints.
+"""Keeps what a command printed beside its checkpoints, where its job may be started again.
 
-What a job prints goes when its attempt is lost, and a new start takes up a checkpoint in which that
-is not. So the files have more names: whoever removes one leaves the others.
+Of a job's attempt that is lost nothing stays but its checkpoints, and what is printed is in none of
+them. So the files have a second name there, from the first save on; a checkpoint says how much of
+them belongs to it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import Callable
+from typing import List, Sequence
 
 from . import outputs
-from .sandbox import BEFORE, CHECKPOINTS
-from .snapshot import PRINTED
+
+NAMES = ("stdout", "stderr")
+BEFORE = ".before"  #: behind the name of a folder of outputs: a link to where they are kept
 
 
-class Printed:
-    """The printed files of one attempt in the small spool at `root`."""
-
-    def __init__(self, root: str, attempt: str) -> None:
-        self._staged = f"{root}/stage/{attempt}.files"
-        self._kept = f"{root}/tmp/printed"
-        self._place = f"{root}/{CHECKPOINTS}/{BEFORE}"  #: a link leads there to what stays
-
-    def note(self) -> None:
-        """A checkpoint was made or taken up: what was printed until then belongs to it."""
-        for folder in (self._kept, self._place):
-            for name in PRINTED:
-                with contextlib.suppress(OSError):  # another file system: `hand_over` copies
-                    os.makedirs(folder, 0o700, exist_ok=True)
-                    _link(f"{self._staged}/{name}", f"{folder}/{name}")
-
-    def hand_over(self) -> None:
-        """The attempt has ended, and its checkpoint travels: so does what was printed."""
-        for name in PRINTED:
-            source, target = f"{self._kept}/{name}", f"{self._place}/{name}"
-            with contextlib.suppress(OSError):  # then it goes on without
-                os.makedirs(self._place, 0o700, exist_ok=True)
-                if not _are_one(source, target):
-                    _copy(source, target)
+def paths(files: str) -> List[str]:
+    """What a command prints to, whose folder of outputs is `files`."""
+    return [f"{files}/{name}" for name in NAMES]
 
 
-def _link(source: str, target: str) -> None:
-    if not _are_one(source, target):
-        _replace(lambda half: os.link(source, half), target)
+def keep(files: str) -> None:
+    """See to it that what was printed until now stays, if there is a place for it. Raises OSError."""
+    before = f"{files}{BEFORE}"
+    if not os.path.islink(before):
+        return  # no job of a batch system's: whoever goes on prints anew
+    folder = os.path.realpath(before)
+    os.makedirs(folder, 0o700, exist_ok=True)
+    for path, name in zip(paths(files), NAMES):
+        with contextlib.suppress(FileNotFoundError):
+            _sync(path)
+            if not _are_one(path, f"{folder}/{name}"):
+                _have(path, f"{folder}/{name}")
+    _sync(folder)
 
 
-def _copy(source: str, target: str) -> None:
-    _replace(lambda half: outputs.copy(source, half, 0o600), target)
+def put_back(files: str, lengths: Sequence[object]) -> None:
+    """Begin with what had been printed at a checkpoint, as it told the lengths. Raises OSError."""
+    for path, name, length in zip(paths(files), NAMES, lengths):
+        with contextlib.suppress(FileNotFoundError):
+            outputs.copy(f"{files}{BEFORE}/{name}", path, 0o666)
+            if type(length) is int and 0 <= length < os.stat(path).st_size:
+                os.truncate(path, length)  # the rest will be printed once more
+
+
+def _have(source: str, target: str) -> None:
+    half = f"{target}.half"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(half)
+    try:
+        os.link(source, half)
+    except OSError:  # another file system
+        outputs.copy(source, half, 0o600)
+    os.replace(half, target)
 
 
 def _are_one(source: str, target: str) -> bool:
@@ -56,10 +63,9 @@ def _are_one(source: str, target: str) -> bool:
     return False
 
 
-def _replace(make: Callable[[str], object], target: str) -> None:
-    """Put what `make` makes in the place of `target`, at once."""
-    half = f"{target}.half"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(half)
-    make(half)
-    os.replace(half, target)
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

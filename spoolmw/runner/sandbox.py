@@ -15,7 +15,7 @@ import sys
 import tempfile
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
-from . import greeting, hostfolder, outputs, pythons, results, snapshot, wire
+from . import greeting, hostfolder, outputs, printed, pythons, results, wire
 from .attempt import Kind
 
 FORMAT = 1  #: of the order, and of the report that answers it
@@ -124,7 +124,7 @@ def lay_out(errand: Errand, folder: str, scratch: str) -> str:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.symlink(os.path.join(folder, each.source), target)
         os.symlink(f"{folder}/{CHECKPOINTS}", f"{root}/{CHECKPOINTS}")
-        before = f"{root}/stage/{errand.attempt}.files{snapshot.BEFORE}"
+        before = f"{root}/stage/{errand.attempt}.files{printed.BEFORE}"
         os.symlink(f"{folder}/{CHECKPOINTS}/{BEFORE}", before)
     except OSError as error:
         remove(root)

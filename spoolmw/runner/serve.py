@@ -36,18 +36,13 @@ class Runner:
         self._stream = stream
         self._selector = selectors.DefaultSelector()
         self._spool: str = setup["spool"]
-        env: Dict[str, str] = setup["env"]
-        foreign: bool = setup.get("foreign", False)
-        place = Place(
-            *(self._spool, archive, env, setup["umask"], setup["agent"], foreign),
-            values=setup.get("values", ""),
-            brings=setup.get("brings", False),
-        )
+        self._foreign: bool = setup.get("foreign", False)
+        place = Place.of(setup, archive)
         self._pool = Pool(
             place,
             setup["slots"],
             setup["gpus"],
-            Interpreters(setup["interpreters"], foreign=foreign),
+            Interpreters(setup["interpreters"], foreign=self._foreign),
             self._adopt,
         )
         self._standstill = Standstill(self._pool)
@@ -274,15 +269,13 @@ class Runner:
 
     def _stop_one(self, attempt: Attempt, kill_at: float) -> None:
         holder = next((each for each in self._pool.busy() if attempt in each.sent), None)
-        if holder is not None and holder.sent[0] is not attempt:
+        if holder is not None:
             self._pool.put_back(holder.take_back())
             self._listen(holder, time.monotonic())
-            if attempt not in holder.sent:
-                holder = None
-        if holder is not None:
+        if holder is not None and attempt in holder.sent:
             if not self._watch.end(holder, attempt, Verdict("stop", "", kill_at)):
                 self._stop_too_late(attempt)
-        elif attempt.id in self._pool.known:
+        elif attempt.id in self._pool.known:  # nobody has begun it, and nobody shall
             attempt.dropped = True
             self._pool.forget(attempt)
             self._outbox.stopped.append(attempt.id)
@@ -326,7 +319,10 @@ class Runner:
         for member in list(self._pool.busy()):
             attempt = member.sent[0]
             if attempt.verdict is None and (attempt.saves or now >= self._term_at):
-                text = "the daemon stopped before it ended"
+                who = (
+                    "its host wanted its place back" if self._foreign else "the daemon stopped"
+                )
+                text = f"{who} before it ended"
                 self._watch.end(
                     member, attempt, Verdict("shutdown", text, self._closing or now)
                 )

@@ -15,7 +15,7 @@ import time
 from types import TracebackType
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple, Type
 
-from . import limits, news, outputs
+from . import limits, news, outputs, printed
 from .checkpoint import Checkpoint, Draft, Owner, clean, newest, orders
 from .order import Order
 
@@ -23,8 +23,6 @@ KIND = "command"
 INSIDE = "dir"  #: where in a checkpoint the command's folder is
 BESIDE = "files"  #: where in it files of the working directory are
 VARIABLE = "SPOOLMW_CHECKPOINT_DIR"
-PRINTED = ("stdout", "stderr")
-BEFORE = ".before"  #: behind the name of a folder of outputs: what was printed there before
 MOST_IDLE = 3  #: restarts in a row without anything new to save
 SETTLED_S = 1.0  #: no file that a running command writes in place may be younger
 _LONGEST_WAIT_S = 60.0
@@ -89,7 +87,10 @@ class Keeper:
         if found is not None:
             with limits.Lifted():
                 self._put_back(found)
-                self._print_again(found)
+                lengths = found.manifest.get("printed")
+                printed.put_back(
+                    self._outputs, lengths if isinstance(lengths, list) else (None, None)
+                )
         if found is not None or notes:
             self._ground.send(news.resumed(self._told.attempt, found, notes))
         self._saved = self._look()
@@ -124,7 +125,7 @@ class Keeper:
         looks = self._look()
         if looks == self._saved or not looks:
             return False
-        printed = [outputs.printed([path]) for path in self._printed()]
+        lengths = [outputs.printed([path]) for path in printed.paths(self._outputs)]
         number = self._sequence + 1
         try:
             with limits.Lifted(), Draft(self._owner, (self._attempt, number), KIND) as draft:
@@ -132,7 +133,8 @@ class Keeper:
                     draft.copy(self._source(name), name)
                 if running and self._look() != looks:
                     raise _Changed
-                made = draft.seal(printed=printed)
+                printed.keep(self._outputs)
+                made = draft.seal(printed=lengths)
         except _Changed:
             return False
         except OSError as error:
@@ -194,21 +196,10 @@ class Keeper:
             when = each.get("modified_ns", 0)
             os.utime(target, ns=(when, when))
 
-    def _print_again(self, found: Checkpoint) -> None:
-        """What had been printed at this checkpoint, and was kept when its job ended."""
-        told = found.manifest.get("printed")
-        lengths = told if isinstance(told, list) else [None] * len(PRINTED)
-        for path, length in zip(self._printed(), lengths):
-            folder, _, name = path.rpartition("/")
-            with contextlib.suppress(FileNotFoundError):
-                outputs.copy(f"{folder}{BEFORE}/{name}", path, 0o666)
-                if type(length) is int and 0 <= length < os.stat(path).st_size:
-                    os.truncate(path, length)  # the rest will be printed once more
-
-    def _printed(self) -> List[str]:
-        """The files that it prints to."""
-        folder = os.path.dirname(self._ground.stderr)
-        return [f"{folder}/{name}" for name in PRINTED]
+    @property
+    def _outputs(self) -> str:
+        """The folder of what it brings back, and of what it prints."""
+        return os.path.dirname(self._ground.stderr)
 
 
 class _Changed(Exception):

@@ -31,7 +31,6 @@ from . import (
     wire,
 )
 from .bell import Bell, Wish
-from .printed import Printed
 from .sandbox import Errand, Trouble
 
 _AFTER_GRACE_S = 5.0  #: for the runner to end what it has killed
@@ -52,7 +51,6 @@ class Solo:
         self._errand = errand
         self._bell = bell
         self._root = root
-        self._printed = Printed(root, errand.attempt) if errand.kind.command else None
         task, replica = errand.replica
         self._owner = checkpoint.Owner(f"{root}/{sandbox.CHECKPOINTS}", task, replica)
         self._began = time.time()
@@ -167,8 +165,6 @@ class Solo:
                 tidy.prune(self._owner, "")
             elif event in _KEPT_NEWS:
                 self._latest[event] = each
-            if self._printed is not None and event in ("checkpointed", "resumed"):
-                self._printed.note()
             self._bell.news(event, each)
 
     def _ended(self, report: Dict[str, Any]) -> End:
@@ -263,14 +259,13 @@ def _bring(
 
 
 def _hand_over(errand: Errand, root: str) -> None:
-    """Leave in `checkpoints/` whole ones only, and what a command printed: all of it travels."""
+    """Leave in `checkpoints/` whole ones only: all of it travels."""
     owner = checkpoint.Owner(f"{root}/{sandbox.CHECKPOINTS}", *errand.replica)
     with contextlib.suppress(OSError):
         for name in os.listdir(owner.folder):
             if name.startswith("."):
                 outputs.remove(f"{owner.folder}/{name}")
-    if errand.kind.command:
-        Printed(root, errand.attempt).hand_over()
+        tidy.prune(owner, "")  # one may have been made since the last was told
 
 
 def main(argv: List[str], archive: str) -> int:

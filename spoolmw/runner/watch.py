@@ -132,14 +132,17 @@ class Watch:
     def end(self, member: Member, attempt: Attempt, verdict: Verdict) -> bool:
         """End the attempt at hand of a worker: TERM, then KILL when the verdict says so.
 
-        False when the worker was through with it meanwhile.
+        False when the worker was through with it meanwhile. One that has not begun it in all that
+        time takes nothing any more: it is killed, and the attempt waits for another.
         """
         self._listen(member, time.monotonic())
         if not member.sent or member.sent[0] is not attempt:
             return False
         self._pool.put_back(member.take_back())
-        if len(member.sent) > 1:
-            return False  # it has just begun the next one: this one's report is on its way
+        if not member.sent:
+            member.kill()
+        if len(member.sent) != 1 or member.sent[0] is not attempt:
+            return False  # if it has just begun the next one, this one's report is on its way
         attempt.verdict = verdict
         self._carry_out(member, attempt, verdict, time.monotonic())
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -105,6 +106,25 @@ def test_a_liar_and_a_runner_that_dies_cost_nothing_but_time(
     assert by_host(daemon, "verdict") == {HONEST: "valid", DYING: "valid", LYING: "invalid"}
     classes = by_host(daemon, "class")
     assert classes[HONEST] == classes[DYING] != classes[LYING]
+
+
+def test_what_is_stopped_while_its_worker_starts_never_begins_and_leaves_nothing(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    starts, slow = tmp_path / "starts", tmp_path / "python"
+    slow.write_text(
+        f"#!/bin/sh\n[ $SPOOLMW_MACHINE = {LYING} ] && touch {starts} && sleep 60\n"
+        f'exec {sys.executable} "$@"\n'
+    )
+    slow.chmod(0o755)
+    wish = asking(daemon, target=3, interpreter=str(slow))
+    task = wish.submit(measure, str(tmp_path), HONEST)
+    wait_until(starts.exists, last=daemon.log_text)
+    (tmp_path / "go").touch()
+    assert task.result(timeout=60) == 42
+    assert asking(daemon, name="next", quorum=3).submit(pow, 2, 5).result(timeout=60) == 32
+    wait_until(lambda: not os.listdir(daemon.spool / "stage"), timeout_s=10)
+    assert began(tmp_path, LYING) == 0
 
 
 def test_a_script_is_judged_by_its_files(daemon: Daemon, tmp_path: Path) -> None:

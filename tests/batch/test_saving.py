@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from spoolmw import checkpoint
 from spoolmw.model.agent import Launch
 from tests.batch.test_one import locally
 from tests.support.attempts import Bench
 from tests.support.batchjob import EXIT, BatchSystem, Job, alive
+from tests.support.smalldisk import small_disk
 from tests.support.waiting import wait_until
 
 ALWAYS = {"every_s": 0.0}
@@ -266,25 +270,34 @@ def test_a_system_without_checkpoints_is_told_of_none(
     assert job.vacate() == TERMINATED
 
 
-def test_what_a_vacated_command_had_printed_is_there_in_the_end(
-    bench: Bench, system: BatchSystem
-) -> None:
-    """Each line once: what it printed after its last save is printed again by its next start."""
+def a_counter(bench: Bench, steps: int) -> Launch:
+    """A command that saves each step and prints a line."""
     script = (
         "n=$(cat state 2>/dev/null || echo 0); n=$((n+1)); echo line $n; echo $n >state;"
-        " [ $n -lt 60 ] || exit 0; sleep 0.05; exit 85"
+        f" [ $n -lt {steps} ] || exit 0; sleep 0.05; exit 85"
     )
     wish = {"every_s": 3600.0, "files": ("state",)}
-    work = bench.command("/bin/sh", "-c", script, checkpoint=wish)
-    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=600.0)
-    for _ in range(2):
-        before = saved(job)
-        job.start()
-        wait_until(lambda seen=before: saved(job) and saved(job) != seen)
-        assert job.vacate() == EXIT
-        job.keep_checkpoints()
-        job.arrive()
-    assert job.run() == 0
-    job.collect()
-    printed = bench.files(work)["stdout"].decode().splitlines()
+    return bench.command("/bin/sh", "-c", script, checkpoint=wish)
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_what_a_vacated_command_had_printed_is_there_in_the_end(
+    bench: Bench, system: BatchSystem, tmp_path: Path, is_elsewhere: bool
+) -> None:
+    """Each line once: what it printed after its last save is printed again by its next start."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    env = {"_CONDOR_SCRATCH_DIR": str(disk)} if is_elsewhere else {}
+    job = system.job(a_counter(bench, 60), checkpoint_exit=EXIT, checkpoint_every_s=600.0)
+    with small_disk(disk) if is_elsewhere else contextlib.nullcontext():
+        for _ in range(2):
+            before = saved(job)
+            job.start(**env)
+            wait_until(lambda seen=before: saved(job) and saved(job) != seen)
+            assert job.vacate() == EXIT
+            job.keep_checkpoints()
+            job.arrive()
+        assert job.run(**env) == 0
+        job.collect()
+    printed = bench.files(job.work)["stdout"].decode().splitlines()
     assert printed == [f"line {number}" for number in range(1, 61)]

@@ -97,7 +97,7 @@ def test_garbage_gets_an_answer_and_ends_nothing(lab: Lab) -> None:
     together(serve)
 
 
-def test_who_guesses_keys_is_sent_away_for_a_while(own: Lab) -> None:
+def test_who_calls_all_the_time_without_a_good_key_is_sent_away(own: Lab) -> None:
     host, good = own.host(), own.host()
     host.authenticator = "1" * 32
 
@@ -109,8 +109,8 @@ def test_who_guesses_keys_is_sent_away_for_a_while(own: Lab) -> None:
             except Refused:
                 refused += 1
         assert 10 < refused < 90
-        with pytest.raises(Refused, match="429"):
-            await good.poll()  # the same address
+        await good.poll()  # from the same address
+        assert good.state.host_id
         for each in (host, good):
             await each.close()
 

@@ -16,7 +16,9 @@ from tests.crash.injection import Point, needs_strace, spread
 from tests.crash.sweep import FULL, SAMPLE, Lane, Sweep
 
 IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
-LEAST_POINTS = 500 if IS_FULL else 20
+LEAST_POINTS = 500 if IS_FULL else 25
+#: Where a kill does not depend on chance: each has points that are reached.
+SURE = {"first", "daemon", "recovery", "rebuild", "client"}
 #: A wrong daemon must be found out within so many points.
 PATIENCE = 30
 #: What each wrong daemon must be found guilty of, and by what call its wrong step is seen.
@@ -35,6 +37,7 @@ def test_no_kill_loses_or_doubles_a_task(ground: Path, say: Callable[[str], None
     say(f"kill sweep: {summary}")
     assert summary.failures == []
     assert summary.total >= LEAST_POINTS, summary
+    assert summary.points.keys() >= SURE, summary
 
 
 def just_after(found: list[Point], step: str) -> list[Point]:

@@ -162,8 +162,6 @@ class VoteRun:
         if status := self.machine.run():
             return [f"the last daemon ended with {status}: {self.machine.log_tail()}"]
         found = [*self._result_problems(), *checker.run_problems(self.home)]
-        if any((self.machine.spool / "stage").iterdir()):
-            self.machine.run()  # a replica was being stopped as it ended: the next start tidies up
         found += self._left_over()
         if not new_journal:
             found += record_problems(Layout(self.machine.spool))

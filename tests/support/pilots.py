@@ -138,6 +138,7 @@ def go_on_elsewhere(scene: Scene, folder: Path, evict: Callable[[], object]) -> 
     assert task.result(60) == wander(STEPS)
     first, last = scene.attempts(task.id)
     assert (first["outcome"], first["cause"]) == ("lost", "shutdown")
+    assert "its host wanted its place back" in str(first["message"])
     assert last["outcome"] == "success"
     assert len(steps_done(said)) <= STEPS + 1, "at most the step at hand was done twice"
 

@@ -55,8 +55,12 @@ class _Version:
 class Application:
     """What clients run."""
 
-    def __init__(self, home: Path, keys: KeyPair, number_of: Callable[[str], int]) -> None:
-        """Publishes the program, if need be. `number_of` gives a version by its digest."""
+    def __init__(
+        self, home: Path, bundles: Path, keys: KeyPair, number_of: Callable[[str], int]
+    ) -> None:
+        """Publishes the program, if need be. `bundles` is where Pythons that travel lie;
+        `number_of` gives a version by its digest."""
+        self._bundles = bundles
         self._folder = home / "app"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._keys = keys
@@ -69,7 +73,7 @@ class Application:
     def pack_bundle(self) -> Bundle:
         """The file that brings a Python; takes some seconds the first time, in any thread.
         Raises AgentError, OSError."""
-        made = pythonbundle.publish(self._folder.parent / "python")
+        made = pythonbundle.publish(self._bundles)
         name = _BUNDLE_NAME.sub("-", made.path.name)
         return Bundle(self._put(name, made.path.read_bytes()), made.machine)
 

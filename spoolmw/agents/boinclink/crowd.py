@@ -66,9 +66,9 @@ class Crowd:
             for each in [each for each in self._all if each.is_quiet_since(before)]:
                 each.hang_up()
 
-    def may_ask(self, address: str) -> bool:
-        """Whether it has not shown too many bad keys lately."""
-        return self._strikes_of(address) < _STRIKES
+    def is_a_nuisance(self, address: str) -> bool:
+        """Whether it has shown too many bad keys lately; others there may have good ones."""
+        return self._strikes_of(address) > _STRIKES
 
     def strike(self, address: str) -> None:
         """It showed a bad key."""

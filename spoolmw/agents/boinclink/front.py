@@ -113,8 +113,6 @@ class Front:
 
     async def _schedule(self, request: web.BaseRequest) -> web.StreamResponse:
         address = caller_of(request)
-        if not self._crowd.may_ask(address):
-            return _hang_up(_text(429, "Too many calls without a good key.", _RETRY))
         if (request.content_length or 0) > _MOST_BODY_BYTES:
             return _hang_up(_text(413, "The request is too long."))
         body = bytearray()
@@ -129,6 +127,8 @@ class Front:
         answer, is_known = await self._scheduler.answer(body)
         if not is_known:
             self._crowd.strike(address)
+            if self._crowd.is_a_nuisance(address):  # its client then calls less and less
+                return _hang_up(_text(429, "Too many calls without a good key.", _RETRY))
         return web.Response(body=answer, content_type="text/xml")
 
     async def _upload(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -5,6 +5,7 @@ The upload is only read: who dies meanwhile lands it again. The methods read and
 
 from __future__ import annotations
 
+import errno
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from spoolmw.agents.carrier.book import Given
 from spoolmw.agents.carrier.claims import Garbage
 from spoolmw.runner import onefile, outputs, parcel, sandbox
 
+_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 _INTERPRETER = "interpreter"
 _log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class Lander:
         scratch.mkdir(mode=0o700, parents=True)
 
     def land(self, given: Given, upload: Path, most_bytes: int) -> Landed:
-        """Raises OSError where the spool itself cannot take it: that is tried again."""
+        """Raises OSError where the spool's disk cannot take it: that is tried again."""
         if not upload.exists():
             return _garbage("it was reported, and nothing had been uploaded")
         folder = tempfile.mkdtemp(dir=self._scratch)
@@ -55,11 +57,13 @@ class Lander:
             return self._judge(Path(folder), given)
         except (Garbage, ValueError) as error:
             return _garbage(f"what its host sent is no result of it: {error}")
-        except OSError:
-            raise
-        except Exception:  # noqa: BLE001  ours; but what lies there would bring it about for ever
-            _log.exception("what came of attempt %s could not be read", given.attempt)
-            return _garbage("what its host sent cannot be read here")
+        except OSError as error:
+            if error.errno in _DISKS:
+                raise
+            return _garbage(f"what its host sent cannot be taken: {error.strerror}")
+        except Exception as error:  # noqa: BLE001  a stranger's file shall not end the link of all
+            _log.exception("an upload of %s cannot be understood", given.attempt)
+            return _garbage(f"what its host sent cannot be understood: {error}")
         finally:
             outputs.remove(folder)
 

@@ -81,7 +81,7 @@ class Project:
         holdings = Holdings(records, Lines(bounds))
         for row, told in records.rows():
             holdings.remember(row, Listed.of(told, b""))
-        application = Application(home, keys, records.version_of)
+        application = Application(home, brief.root / "runner", keys, records.version_of)
         if brief.bundle == "always":
             application.bundle(application.pack_bundle())
         application.tidy()

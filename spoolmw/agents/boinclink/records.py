@@ -20,17 +20,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from spoolmw.agents.boinclink.rows import FAILED, REPORTED, SENT, Host, Row
 
 NAME = "front.db"
 _VERSION = 1  #: of the schema
 _AGAIN_S = 2.0  #: before what failed is tried again
 _LAZY_S = 30.0  #: what may be lost is written so late
-
-#: Where a sent result stands.
-SENT, REPORTED, FAILED = 1, 2, 3
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hosts (
@@ -74,56 +72,6 @@ _MORE = (
 )
 
 _Statement = tuple[str, tuple[Any, ...]]
-
-
-@dataclass(slots=True, eq=False)
-class Host:
-    """One client's data folder, as its server knows it. Most of it is what the host says of itself."""
-
-    id: int
-    account: str  #: its name
-    cpid: str  #: of the data folder; copies of it have the same
-    created: float  #: wall clock, as all times here
-    seqno: int = 0  #: the highest of its calls
-    seen: float = 0.0  #: its last call
-    name: str = ""  #: allow-listed
-    platform: str = ""  #: ours, as "linux-x86_64"
-    client_platform: str = ""  #: as its client calls it
-    os: str = ""
-    cores: int = 1
-    memory_bytes: int = 0
-    disk_bytes: int = 0  #: that are free
-    flops: float = 0.0  #: per second, of one core
-    quota: int = 0  #: jobs that it may have at one time; 0: as many as any
-    failures: int = 0  #: in a row
-    rests_until: float = 0.0  #: gets nothing before
-    needs_bundle: bool = False  #: it has no Python that fits
-    lacks: tuple[str, ...] = ()  #: versions of Python that it was asked for in vain
-    learned: float = 0.0  #: when we heard that last; people install things
-    done: int = 0  #: jobs that ended well, ever
-    failed: int = 0
-
-    @property
-    def label(self) -> str:
-        """Its name for people, which no other host of the section has."""
-        return f"{self.name or 'host'}-{self.id}"
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """One result that was sent to a host, until the daemon releases its attempt."""
-
-    attempt: str
-    host: int
-    sent: float
-    deadline: float
-    most_bytes: int  #: of its output file
-    token: str  #: the attempt's, as the daemon gave it
-    state: int = SENT
-    is_unwanted: bool = False  #: nobody waits for it any more, but its host may have it still
-    report: str = ""  #: JSON: what its host said of its end
-    files: tuple[str, ...] = ()  #: names of those that clients may ask for
-    resends: int = 0  #: since this process began
 
 
 class RecordsTrouble(Exception):
@@ -355,3 +303,6 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     if isinstance(error, sqlite3.OperationalError):  # no room, no right
         return False
     return any(each in str(error) for each in ("malformed", "not a database", "corrupt"))
+
+
+__all__ = ["FAILED", "NAME", "REPORTED", "SENT", "Host", "Records", "RecordsTrouble", "Row"]

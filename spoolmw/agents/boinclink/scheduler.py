@@ -69,7 +69,7 @@ class Scheduler:
         if len(body) < _LONG_BYTES:
             return request.parse(body)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._project.heavy, request.parse, body)
+        return await loop.run_in_executor(self._project.disk, request.parse, body)
 
     # -- jobs
 

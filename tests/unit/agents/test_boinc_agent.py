@@ -219,3 +219,22 @@ def test_what_fits_no_host_is_said_of_the_attempt(tmp_path: Path) -> None:
     with made(LAB, tmp_path) as agent:
         agent._hear([{"event": "misfits", "attempts": {str(ATTEMPT): "no host has 9 cores"}}])
         assert agent.capacity().stuck == ((str(ATTEMPT), "no host has 9 cores"),)
+
+
+def test_cores_that_run_are_known_however_often_something_is_told() -> None:
+    ledger = a_ledger()
+    told = {"attempt": str(ATTEMPT), "started": 5.0, "slot": "", "pid": 0, **WHERE}
+    ledger.started([told])
+    ledger.started([told])  # as after each start of the link
+    assert (ledger.running(), ledger.running_cpus()) == (1, 2)
+    ledger.waits_again([told])
+    ledger.waits_again([told])
+    assert (ledger.running(), ledger.running_cpus()) == (0, 0)
+    ledger.started([told])
+    ledger.stop([ATTEMPT])
+    ledger.stopped([str(ATTEMPT)])
+    assert (ledger.running(), ledger.running_cpus()) == (0, 0)
+    ledger.take([a_launch()])
+    ledger.started([told])
+    ledger.ended([an_end()])
+    assert (ledger.running(), ledger.running_cpus()) == (0, 0)

@@ -73,6 +73,28 @@ def test_a_task_that_kills_its_runner_counts_though_it_was_short(local: Local) -
     assert end.counts
 
 
+def test_what_a_stopped_attempt_staged_goes_with_the_runner_that_should_have_removed_it(
+    local: Local, tmp_path: Path
+) -> None:
+    """Nothing is told of an attempt that was stopped, so the daemon would not know of the file."""
+    flag = tmp_path / "flag"
+    text = f"while [ ! -e {flag} ]; do sleep 0.01; done; echo kept >more"
+    work = local.command("sh", "-c", text, outputs=["more"])
+    local.agent.launch([work])
+    local.heard.start_of(work)
+    runner = runner_of(local)
+    os.kill(runner, signal.SIGSTOP)
+    local.agent.stop([work.attempt])
+    flag.touch()
+    wait_until(local.staged(work).exists)
+    os.kill(runner, signal.SIGKILL)
+    local.heard.wait(
+        lambda: [e for e in local.heard.events if isinstance(e, CapacityChanged) and e.reason]
+    )
+    assert list((local.root / "stage").iterdir()) == []
+    assert local.heard.ends_of(work.attempt) == []
+
+
 def test_while_the_runner_is_down_there_is_no_room(local: Local) -> None:
     os.kill(runner_of(local), signal.SIGKILL)
     changes = local.heard.wait(

@@ -18,7 +18,8 @@ import pytest
 from spoolmw.agents import bundle
 from spoolmw.agents.hostrunner import HostRunner
 from spoolmw.agents.ledger import Ledger
-from spoolmw.runner import wire
+from spoolmw.model.agent import Launch
+from spoolmw.runner import process, wire
 from spoolmw.runner.attempt import of_launch
 from spoolmw.runner.crew import Member, Place
 from spoolmw.runner.interpreter import Interpreters
@@ -56,6 +57,17 @@ class Talk:
 
     def tell(self, tree: dict[str, Any]) -> None:
         self.runner.stream.send(wire.json_frame(tree))
+
+    def launch(self, work: Launch) -> None:
+        self.tell({"do": "launch", "work": Ledger("here").take([work])[0]})
+
+    def freeze_the_worker(self) -> int:
+        """Its only worker, which is idle, takes nothing any more; the process."""
+        [worker] = process.children(self.hear("hello")["pid"])
+        stat = Path(f"/proc/{worker}/stat")
+        os.kill(worker, signal.SIGSTOP)
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+        return worker
 
     def hear(self, event: str) -> dict[str, Any]:
         def heard() -> dict[str, Any] | None:
@@ -128,8 +140,7 @@ def test_a_stop_that_crosses_the_report_is_confirmed_and_leaves_nothing_in_stage
     stage = talk.bench.root / "stage"
     flag = tmp_path / "flag"
     work = talk.bench.call(wait_for, str(flag))
-    launch = {"do": "launch", "work": Ledger("here").take([work])[0]}
-    talk.tell(launch)
+    talk.launch(work)
     name = talk.hear("started")["attempts"][0]["attempt"]
     runner = talk.hear("hello")["pid"]
     os.kill(runner, signal.SIGSTOP)
@@ -139,6 +150,63 @@ def test_a_stop_that_crosses_the_report_is_confirmed_and_leaves_nothing_in_stage
     os.kill(runner, signal.SIGCONT)
     assert talk.hear("stopped")["attempts"] == [name]
     assert list(stage.iterdir()) == []
+
+
+def test_what_is_stopped_while_its_worker_starts_never_begins_and_leaves_nothing(
+    talk: Talk, tmp_path: Path
+) -> None:
+    """Its worker, which gets the order when it is ready, is not to blame: it stays."""
+    stage, starts, go = talk.bench.root / "stage", tmp_path / "starts", tmp_path / "go"
+    slow = tmp_path / "slow"
+    wait = f"touch {starts}; while [ ! -e {go} ]; do sleep 0.01; done"
+    slow.write_text(f'#!/bin/sh\n{wait}\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    stopped, other = (
+        talk.bench.call(Path.touch, tmp_path / name, interpreter=str(slow)) for name in "ab"
+    )
+    talk.launch(stopped)
+    wait_until(starts.exists)
+    talk.tell({"do": "stop", "attempts": [str(stopped.attempt)], "wanted": False})
+    assert talk.hear("stopped")["attempts"] == [str(stopped.attempt)]
+    go.touch()
+    talk.launch(other)
+    [told] = talk.hear("ended")["attempts"]
+    assert (told["attempt"], told["outcome"]) == (str(other.attempt), "success")
+    assert [each.name for each in stage.iterdir()] == [str(other.attempt)]
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_is_stopped_before_its_idle_worker_takes_it_is_not_run_by_another(
+    talk: Talk, tmp_path: Path
+) -> None:
+    warm, stopped, other = (talk.bench.call(Path.touch, tmp_path / name) for name in "abc")
+    talk.launch(warm)
+    [told] = talk.hear("ended")["attempts"]
+    worker = talk.freeze_the_worker()
+    talk.launch(stopped)
+    talk.hear("started")  # so its runner believes
+    talk.tell({"do": "stop", "attempts": [str(stopped.attempt)]})
+    assert talk.hear("stopped")["attempts"] == [str(stopped.attempt)]
+    os.kill(worker, signal.SIGCONT)
+    talk.said.clear()
+    talk.launch(other)
+    [again] = talk.hear("ended")["attempts"]
+    assert (again["attempt"], again["slot"]) == (str(other.attempt), told["slot"])
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_a_frozen_worker_never_took_is_run_by_another_and_keeps_its_time(
+    talk: Talk, tmp_path: Path
+) -> None:
+    warm, work = talk.bench.call(abs, 1), talk.bench.call(abs, -7, time_s=1.0)
+    talk.launch(warm)
+    [told] = talk.hear("ended")["attempts"]
+    talk.freeze_the_worker()
+    talk.said = [each for each in talk.said if each["event"] == "hello"]
+    talk.launch(work)
+    [ended] = talk.hear("ended")["attempts"]
+    assert (ended["attempt"], ended["outcome"]) == (str(work.attempt), "success")
+    assert ended["slot"] != told["slot"]
 
 
 def test_an_interpreter_that_never_becomes_a_worker_is_given_up(tmp_path: Path) -> None:

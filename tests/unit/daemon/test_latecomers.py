@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,23 @@ def test_under_a_name_that_another_task_has_now_it_says_nothing(pool: Pool) -> N
     pool.until(lambda: pool.delivered("sum") and not len(pool.parts.table))
     come(pool, third)
     assert record(pool) == (0, 0)
+
+
+def test_a_report_that_is_told_again_takes_nothing_from_a_vote_that_was_given_up(
+    pool: Pool,
+) -> None:
+    """Somebody may yet decide which of the results is right."""
+    pool.drop_vote("sum", "redundancy.limit = 2")
+    first, second = pool.replicas()
+    pool.finish(0, "right")
+    pool.finish(1, "wrong")
+    pool.until(lambda: pool.delivered("sum") and not len(pool.parts.table))
+    assert pool.trailer("sum")["state"] == "failed"
+    come(pool, first)
+    assert os.path.exists(staged(pool, first.attempt_id))
+    second = replace(second, attempt=second.attempt + 1)
+    come(pool, second)
+    assert not os.path.exists(staged(pool, second.attempt_id))
 
 
 @pytest.mark.parametrize(

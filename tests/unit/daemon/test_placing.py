@@ -197,6 +197,9 @@ def test_a_paused_host_gets_nothing_at_all(twins: Pool) -> None:
         "paused: lab (its host is paused: too many faults); far (its host is paused: too many"
     )
     assert twins.why("plain").startswith(told)
+    assert {row["reason"] for row in twins.ask("agents")["agents"]} == {
+        "its host is paused: too many faults"
+    }
 
 
 def test_a_host_that_is_due_for_a_probe_gets_one_replica_and_no_more(twins: Pool) -> None:

@@ -151,6 +151,19 @@ def test_what_cannot_be_is_answered_with_the_reason(
     assert text in told
 
 
+def test_what_failed_before_its_vote_began_is_not_decided_by_hand(poll: Poll) -> None:
+    poll.drop("first", '#!/bin/sh\n#SPOOLMW name = "first"\ntrue\n')
+    poll.drop("job", SCRIPT.replace("limit = 2", 'limit = 2\n#SPOOLMW after = ["first"]'))
+    poll.until(lambda: poll.launched() and len(poll.parts.table) == 2)
+    [job] = [task.id for task in poll.parts.table if task.ballot is not None]
+    [first] = poll.launched()
+    poll.ask("cancel", ids=[first.task])
+    poll.until(lambda: poll.delivered("job") and not len(poll.parts.table))
+    told = poll.layout.done_log.read_text()
+    assert poll.adjudicate(job, more=1) == (False, "it is failed, and not by its vote")
+    assert poll.layout.done_log.read_text() == told
+
+
 def test_a_result_that_is_gone_cannot_be_accepted(poll: Poll) -> None:
     task = given_up(poll)
     (poll.layout.stage / f"{task}.0.1").unlink()

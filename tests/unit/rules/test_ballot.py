@@ -74,7 +74,7 @@ def test_what_is_superfluous_is_stopped_and_never_launched() -> None:
     ballot = after(ballot, a_success(0), a_success(1))
     done = step(ballot, a_judgement(ballot, a_class(0, 1)))
     assert states(done.ballot) == ["valid", "valid", "cancelled", "cancelled"]
-    assert Stop(LOCAL, an_id(2)) in done.effects
+    assert Stop(LOCAL, an_id(2), is_wanted=False) in done.effects
     assert not any(isinstance(each, StartReplica) for each in done.effects)
 
 
@@ -83,6 +83,22 @@ def test_a_replica_that_failed_or_was_late_is_replaced() -> None:
     ballot = after(ballot, an_error(0))
     assert states(ballot) == ["failed", "running", "pending"]
     ballot = after(placed(ballot), DeadlinePassed(at=NOW, attempt=an_id(1)))
+    assert states(ballot) == ["failed", "running", "running", "pending"]
+
+
+def test_what_was_given_up_and_may_run_on_is_stopped_when_others_agree() -> None:
+    """It would be compared, which is not worth a host's time."""
+    ballot = placed(a_ballot(a_wish(2, target=3)))
+    ballot = after(ballot, DeadlinePassed(at=NOW, attempt=an_id(2)), a_loss(2))
+    assert states(ballot)[2] == "failed"
+    ballot = after(ballot, a_success(0), a_success(1))
+    done = step(ballot, a_judgement(ballot, a_class(0, 1)))
+    assert Stop(LOCAL, an_id(2), is_wanted=False) in done.effects
+
+
+def test_as_many_as_the_target_are_kept_under_way() -> None:
+    """Though those that are left would be enough, if they agreed."""
+    ballot = after(placed(a_ballot(a_wish(2, target=3))), an_error(0))
     assert states(ballot) == ["failed", "running", "running", "pending"]
 
 
@@ -152,7 +168,7 @@ def test_too_many_errors_are_the_end_and_it_says_who_returned_what() -> None:
     assert done.ballot.phase is Phase.GIVEN_UP
     assert done.ballot.message == ("2 results must agree, at most 0 did; pc00, pc02: oh")
     assert done.marks == ()
-    assert Stop(LOCAL, an_id(1)) in done.effects
+    assert Stop(LOCAL, an_id(1), is_wanted=False) in done.effects
 
 
 def test_a_lost_replica_is_no_error_but_uses_up_the_limit() -> None:
@@ -260,6 +276,16 @@ def test_but_a_function_that_checks_single_results_is_asked() -> None:
     assert done.marks == ((0, Mark.ALONE),)
 
 
+def test_one_that_came_meanwhile_is_checked_too_and_still_nothing_is_proven() -> None:
+    wish = a_wish(1, target=2, validator=Validator(kind="python"))
+    ballot = after(placed(a_ballot(wish)), a_success(0), a_success(1))
+    assert ballot.asked == (0,)
+    ballot = after(ballot, a_judgement(ballot, a_class(0)))
+    assert ballot.asked == (0, 1)
+    done = step(ballot, a_judgement(ballot, a_class(1), unfit=((0, "torn"),)))
+    assert (done.ballot.canonical, done.marks[-1]) == (1, (1, Mark.ALONE))
+
+
 def test_on_a_trusted_host_one_replica_does() -> None:
     ballot = a_ballot(a_wish(adaptive=True))
     assert states(ballot) == ["pending"]
@@ -279,6 +305,25 @@ def test_the_next_host_is_asked_anew_when_the_trusted_one_was_lost() -> None:
     assert states(ballot) == ["pending"]
     ballot = after(ballot, a_placement(0, 2, trusted=False))
     assert states(ballot) == ["running", "pending"]
+
+
+def test_and_also_when_it_failed_there() -> None:
+    """One is enough to ask: the rest is made when it is known that nobody trusts its host."""
+    failed = after(a_ballot(a_wish(adaptive=True)), a_placement(0, trusted=True), an_error(0))
+    assert states(failed) == ["failed", "pending"]
+    trusted = after(failed, a_placement(1, trusted=True))
+    assert states(trusted) == ["failed", "running"]
+    other = after(failed, a_placement(1, trusted=False))
+    assert states(other) == ["failed", "running", "pending"]
+
+
+def test_a_trusted_host_that_was_too_late_is_one_vote_like_any() -> None:
+    late = after(
+        a_ballot(a_wish(adaptive=True)),
+        a_placement(0, trusted=True),
+        DeadlinePassed(at=NOW, attempt=an_id(0)),
+    )
+    assert after(late, a_success(0)).phase is Phase.OPEN
 
 
 def test_a_trusted_host_beside_others_is_one_vote_like_any() -> None:
@@ -317,7 +362,7 @@ def test_somebody_may_grant_more_replicas_beyond_the_limit() -> None:
 def test_somebody_may_give_up_or_cancel_and_all_is_stopped() -> None:
     given_up = step(placed(a_ballot()), GivenUp(at=NOW, by="ann"))
     assert (given_up.ballot.phase, given_up.ballot.message) == (Phase.GIVEN_UP, "failed by ann")
-    assert given_up.effects[:2] == (Stop(LOCAL, an_id(0)), Discard(an_id(0)))
+    assert given_up.effects[:2] == (Stop(LOCAL, an_id(0), is_wanted=False), Discard(an_id(0)))
     ballot = after(placed(a_ballot()), a_success(0))
     done = step(ballot, Cancelled(at=NOW, by="ann"))
     assert (done.ballot.phase, states(done.ballot)) == (
@@ -360,6 +405,13 @@ def test_or_not_even_an_owner() -> None:
     assert independence.may_run(ballot, 1, a_spot(1, owner="ann"))
 
 
+def test_hosts_whose_owner_nobody_named_are_each_their_own() -> None:
+    ballot = a_ballot(a_wish(distinct="owner"))
+    ballot = after(ballot, a_placement(0, spot=a_spot(0, owner="")))
+    assert independence.may_run(ballot, 1, a_spot(1, owner=""))
+    assert not independence.may_run(ballot, 1, a_spot(0, owner=""))
+
+
 def test_where_one_failed_none_is_tried_again_but_a_lost_one_has_left() -> None:
     ballot = placed(a_ballot())
     failed = after(ballot, an_error(0))
@@ -399,6 +451,16 @@ def test_the_first_result_fixes_the_platform_and_others_are_not_compared() -> No
     assert independence.why(done.ballot, 2) == (
         "needs a second host of platform linux-x86_64: tried pc01"
     )
+
+
+def test_a_platform_that_no_sound_result_fixed_is_free_again() -> None:
+    ballot = a_ballot(a_wish(alike="platform"))
+    intel = [a_spot(number, platform="linux-x86_64") for number in (0, 1)]
+    ballot = after(ballot, *(a_placement(n, spot=spot) for n, spot in enumerate(intel)))
+    ballot = after(ballot, a_success(0), a_success(1))
+    ballot = after(ballot, a_judgement(ballot, unfit=((0, "torn"), (1, "torn"))))
+    assert states(ballot) == ["failed", "failed", "pending", "pending"]
+    assert independence.may_run(ballot, 2, a_spot(2, platform="linux-aarch64"))
 
 
 def test_a_platform_is_followed_before_its_result_is_there() -> None:

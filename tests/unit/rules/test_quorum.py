@@ -109,6 +109,12 @@ def test_what_is_near_to_the_canonical_result_is_valid_without_having_voted() ->
     assert decide(a_wish(), classes, 0, 3) == Agreed(0, (0, 1, 2), ())
 
 
+def test_what_is_near_to_one_that_has_no_vote_is_not_near_to_who_stands_for_it() -> None:
+    same = {0: "pc01", 1: "pc01", 2: "pc02", 3: "pc03"}
+    classes = [Class((0, 1, 2), 1, near=(3,)), a_class(3)]
+    assert decide(a_wish(), classes, 0, 4, voters=same) == Agreed(0, (0, 1, 2), (3,))
+
+
 def test_boincs_two_out_of_three_is_a_quorum_of_two_and_a_target_of_three() -> None:
     wish = a_wish(2, target=3)
     assert decide(wish, [], 3, 3) == NeedMore(0)

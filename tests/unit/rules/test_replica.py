@@ -145,7 +145,10 @@ def test_an_attempt_that_was_given_up_may_report_and_a_newer_one_is_stopped() ->
     running = a_running_replica(2, history=(a_given_up_attempt(1),))
     after, effects = step(running, a_success(attempt=1), NO_RETRY)
     assert (after.state, after.staged) == (S.REPORTED, an_id(attempt=1))
-    assert effects == (Stop(LOCAL, an_id(attempt=2)), Discard(an_id(attempt=2)))
+    assert effects == (
+        Stop(LOCAL, an_id(attempt=2), is_wanted=False),
+        Discard(an_id(attempt=2)),
+    )
     assert [ran.outcome for ran in after.history] == [Outcome.SUCCESS, Outcome.STOPPED]
 
 
@@ -229,7 +232,7 @@ def test_a_checkpoint_is_kept_for_the_next_attempt_and_losses_count_anew() -> No
 def test_what_is_not_needed_is_stopped_and_what_waits_is_never_launched() -> None:
     dropped = Dropped(at=NOW, message="enough agree")
     after, effects = step(a_running_replica(), dropped, NO_RETRY)
-    assert (after.state, effects) == (S.CANCELLED, (Stop(LOCAL, an_id()),))
+    assert (after.state, effects) == (S.CANCELLED, (Stop(LOCAL, an_id(), is_wanted=False),))
     assert step(a_replica(), dropped, NO_RETRY)[1] == ()
 
 
