@@ -138,6 +138,7 @@ def hosts_verb(session: Session) -> None:
     """
     with session.reports() as reports:
         hosts = _with_records(reports.stats(), reports.hosts())
+    hosts = [each for each in hosts if each["host"] or each["attempts"] > each["stopped"]]
     hosts = _with_callers(hosts, _callers(session))
     if session.screen.json:
         for host in hosts:

@@ -155,7 +155,7 @@ def _has_left(replica: Replica) -> bool:
 
 
 def _name(distinct: str, spot: Spot) -> str:
-    host = spot.host or spot.machine or "an unknown host"
+    host = spot.host or spot.machine or "one that is still to be found"
     if distinct == "owner" and spot.owner:
         return spot.owner
     return f"{host}/{spot.slot}" if distinct == "slot" else host

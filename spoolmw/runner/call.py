@@ -23,8 +23,7 @@ _PROTOCOL = 5
 GUARDED = "guarded"
 
 _WHY_GUARDED = (
-    "this agent's hosts are volunteers', from which only values of the safe codec are taken: "
-    "return such a one, or name other agents in [place] agents"
+    "volunteers' hosts may return nothing else: return such a value, or name other agents"
 )
 
 Body = Union[bytes, bytearray]

@@ -42,7 +42,7 @@ async def finishes(host: FakeHost, name: str) -> None:
     assert name in host.reported
 
 
-async def part_of_upload(job: Job, data: bytes, size: int) -> None:
+async def part_of_upload(job: Job, data: bytes, size: int, *, pause_s: float = 0.3) -> None:
     """So much comes, and then the line breaks."""
     url = urlsplit(job.upload_url)
     _, writer = await asyncio.open_connection(url.hostname, url.port)
@@ -51,8 +51,10 @@ async def part_of_upload(job: Job, data: bytes, size: int) -> None:
     writer.write(f"POST {url.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}".encode())
     writer.write(b"\r\n\r\n" + head + data[:size])
     await writer.drain()
-    await asyncio.sleep(0.3)  # what a server has not read when the line breaks is lost
-    writer.close()
+    try:
+        await asyncio.sleep(pause_s)  # what a server has not read when the line breaks is lost
+    finally:
+        writer.close()
     await writer.wait_closed()
 
 

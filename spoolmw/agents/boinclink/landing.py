@@ -6,9 +6,7 @@ The upload is only read: who dies meanwhile lands it again. The methods read and
 from __future__ import annotations
 
 import errno
-import json
 import logging
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from spoolmw.agents.batch import collecting
+from spoolmw.agents.boinclink import claimed
 from spoolmw.agents.carrier import taking
 from spoolmw.agents.carrier.book import Given
 from spoolmw.agents.carrier.claims import Garbage
 from spoolmw.runner import onefile, outputs, parcel, sandbox
-from spoolmw.runner.results import MAGIC
 
-_SAFE = frozenset({"", "safe"})  #: codecs of values that strangers may send
-_MOST_HEADER_BYTES = 4 << 20  #: as who reads a result takes it
 _DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 _INTERPRETER = "interpreter"
 _log = logging.getLogger(__name__)
@@ -78,11 +74,12 @@ class Lander:
                 return _garbage("its host sent neither a report nor a reason")
             text = "; ".join(each for each in (refused.what, refused.why, refused.fix) if each)
             return _refusal(text, lacks_python=refused.code == sandbox.NO_PYTHON)
-        _check_result(out, given, is_trusted=self._is_trusted)
         found = collecting.collect(out, self._root, given)
-        if found.report["outcome"] != "lost" and not found.report["body_bytes"]:
+        try:
+            self._check(given, found.report)
+        except BaseException:
             self.discard(given.attempt)
-            raise Garbage("it ended, as its report says, and left no result")
+            raise
         if found.report["cause"] == _INTERPRETER:  # another host may have it
             self.discard(given.attempt)
             return _refusal(found.report.get("message", ""), lacks_python=True)
@@ -92,33 +89,22 @@ class Lander:
             is_hosts=found.report["outcome"] == "lost",
         )
 
+    def _check(self, given: Given, report: Mapping[str, Any]) -> None:
+        """What was taken is as our runner writes it. Raises Garbage."""
+        if report["outcome"] == "lost":
+            return
+        staged = self._root / "stage" / given.attempt
+        if not report["body_bytes"]:
+            raise Garbage("it ended, as its report says, and left no result")
+        folder = staged.with_name(f"{given.attempt}.files")
+        names = outputs.regular_files(str(folder)) if report.get("files") else None
+        claimed.check(
+            staged, report, names if names is None else set(names), is_trusted=self._is_trusted
+        )
+
     def discard(self, attempt: str) -> None:
         """Nobody waits for what was landed."""
         taking.discard(f"{self._root}/stage/{attempt}")
-
-
-def _check_result(out: Path, given: Given, *, is_trusted: bool) -> None:
-    """A result is as our runner writes it; a stranger's value is never one that is unpickled.
-
-    Raises Garbage. Nobody behind this looks at its header before it is delivered.
-    """
-    try:
-        with open(out / parcel.RESULT, "rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise Garbage("its result is none")
-            header = json.loads(file.readline(_MOST_HEADER_BYTES))
-            left = os.fstat(file.fileno()).st_size - file.tell()
-    except FileNotFoundError:
-        return
-    except (ValueError, RecursionError):
-        raise Garbage("its result has no header") from None
-    if not isinstance(header, dict) or header.get("task") != given.attempt.partition(".")[0]:
-        raise Garbage("its result is another task's")
-    if type(header.get("bytes")) is not int or header["bytes"] != left:
-        raise Garbage("its value has another length than its header says")
-    codec = header.get("codec")
-    if not is_trusted and not (isinstance(codec, str) and codec in _SAFE):
-        raise Garbage(f"its value is encoded with {str(codec)[:40]!a}, not with the safe codec")
 
 
 def _garbage(message: str) -> Landed:

@@ -3,7 +3,8 @@
 Rule 1: only what was sent to a host may come, with the token that went with it, and no more than
 it may have.
 Rule 2: what nobody waits for any more is taken and thrown away: its client would try for weeks.
-Rule 3: of two that bring the same file the later one counts; the earlier one's line broke.
+Rule 3: nobody takes all of the disk, or all of the places, with what is never reported.
+Rule 4: of two that bring the same file the later one counts; the earlier one's line broke.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from typing import Protocol, TypeVar
@@ -20,10 +21,17 @@ from spoolmw.agents.boinclink import signing, upload
 from spoolmw.agents.boinclink.project import Project, upload_of
 from spoolmw.agents.boinclink.records import SENT, Row
 from spoolmw.agents.boinclink.upload import SizeQuery, Status, Upload
-from spoolmw.agents.boinclink.uploads import Coming
+from spoolmw.agents.boinclink.uploads import Coming, share_bytes
 
 _PIECE_BYTES = 256 << 10  #: that are written at once
 _MOST_AT_ONCE = 256  #: files that come at one time
+_MOST_OF_HOST = 8  #: of these; a stock client sends two to a project
+_MOST_OF_ACCOUNT = 128
+_HOST_PARTS, _ACCOUNT_PARTS = (
+    8,
+    2,
+)  #: of what uploads may take: a host, and all hosts of an account
+_LONGEST_S = 3600.0  #: for what is thrown away
 _STALL_S = 60.0  #: without a byte
 _LEAST_RATE = 200.0  #: bytes per second, over all of it
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -49,11 +57,12 @@ class Receiver:
         """Take what comes; the body of the answer. Raises TimeoutError for a client that stalls,
         OSError for a disk that fails."""
         head = b""
-        while not upload.is_whole(head):
-            data = await _some(source)
-            if not data or len(head) > upload.MOST_HEAD_BYTES:
-                break
-            head += data
+        async with asyncio.timeout(_STALL_S):  # it is short
+            while not upload.is_whole(head):
+                data = await source.readany()
+                if not data or len(head) > upload.MOST_HEAD_BYTES:
+                    break
+                head += data
         told = upload.parse(head)
         if isinstance(told, SizeQuery):
             return await self._size(told)
@@ -61,13 +70,49 @@ class Receiver:
             return upload.answer(Status.NEVER, "this is no upload")
         if not signing.is_upload_token(self._project.secret, told.name, told.token):
             return upload.answer(Status.NEVER, "the signature is wrong")
-        rest = head[told.head_bytes :]
+        return await self._receive(told, source, head[told.head_bytes :])
+
+    async def _receive(self, told: Upload, source: Source, rest: bytes) -> bytes:
+        """What has the token."""
         row = self._project.holdings.rows.get(upload_of(told.name))
         if row is None or row.is_unwanted or row.state != SENT:
             return await _swallow(source, told, len(rest))
         if told.nbytes > row.most_bytes or not 0 <= told.offset <= told.nbytes:
             return upload.answer(Status.NEVER, "the file is larger than it may be")
+        if not self._may_come(row) or not await self._may_hold(row, told.nbytes):
+            return upload.answer(Status.LATER, "too much comes from there at one time")
         return await self._in_turn(row, told, source, rest)
+
+    def _may_come(self, row: Row) -> bool:
+        """Whether its host and its account have a place for one more."""
+        known = self._project.holdings.rows
+        others = [each for each in self._coming if each != row.attempt]
+        of_host, of_account = self._shares({each: 1 for each in others if each in known}, row)
+        return of_host < _MOST_OF_HOST and of_account < _MOST_OF_ACCOUNT
+
+    async def _may_hold(self, row: Row, nbytes: int) -> bool:
+        """Whether there is so much room for its host, besides what it has here. Raises OSError."""
+        uploads, known = self._project.uploads, self._project.holdings.rows
+        room = await self._run(uploads.room_bytes)
+        held = dict(uploads.held)
+        held.pop(row.attempt, None)
+        of_host, of_account = self._shares(
+            {attempt: size for attempt, size in held.items() if attempt in known}, row
+        )
+        return of_host + nbytes <= share_bytes(room, _HOST_PARTS) and (
+            of_account + nbytes <= share_bytes(room, _ACCOUNT_PARTS)
+        )
+
+    def _shares(self, amounts: Mapping[str, int], row: Row) -> tuple[int, int]:
+        """What of these amounts, by attempts, is this row's host's, and its account's."""
+        rows, hosts = self._project.holdings.rows, self._project.callers.hosts
+        account = hosts[row.host].account if row.host in hosts else ""
+        of_host = of_account = 0
+        for attempt, amount in amounts.items():
+            host = rows[attempt].host
+            of_host += amount if host == row.host else 0
+            of_account += amount if host in hosts and hosts[host].account == account else 0
+        return of_host, of_account
 
     async def _size(self, told: SizeQuery) -> bytes:
         """How much of a file there is. Of one that nobody waits for: all."""
@@ -172,7 +217,7 @@ async def _some(source: Source) -> bytes:
 async def _swallow(source: Source, told: Upload, have: int) -> bytes:
     """Take it and throw it away."""
     left = told.nbytes - told.offset - have
-    async with asyncio.timeout(_longest_s(told)):
+    async with asyncio.timeout(min(_LONGEST_S, _longest_s(told))):
         while left > 0:
             data = await _some(source)
             if not data:

@@ -10,17 +10,26 @@ The methods here read and write the disk: they belong into threads.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import threading
 from collections.abc import Collection
 from pathlib import Path
+from weakref import WeakSet
 
 from spoolmw.spooldir.publish import sync_folder
 
 _PART = ".part"
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _PIECE_BYTES = 1 << 20
-RESERVE_BYTES = 64 << 20  #: uploads leave so much room on the disk
+_MOST_RESERVE_BYTES = 1200 << 20  #: more than what stops the daemon's intake
+_LEAST_SHARE_BYTES = 256 << 20
+
+
+def share_bytes(room_bytes: int, parts: int) -> int:
+    """What one of so many may take of a room; there is some for each."""
+    return max(_LEAST_SHARE_BYTES, room_bytes // parts)
 
 
 class NoRoom(OSError):
@@ -33,6 +42,13 @@ class Uploads:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._open: WeakSet[Coming] = WeakSet()
+        self._lock = threading.Lock()
+        #: What the files of each attempt take, or will when they are whole.
+        self.held = {
+            each.removesuffix(_PART): (folder / each).stat().st_size
+            for each in os.listdir(folder)
+        }
 
     def path(self, attempt: str) -> Path:
         """Where a whole one lies."""
@@ -49,15 +65,32 @@ class Uploads:
                 return path.stat().st_size
         return 0
 
+    def room_bytes(self) -> int:
+        """What uploads may take of the disk in all, with what they have. Raises OSError."""
+        return self._free() + sum(list(self.held.values()))
+
     def begin(self, attempt: str, offset: int, nbytes: int) -> Coming | None:
         """Take what comes from `offset` on; None: no such part is there. Raises OSError."""
-        room = os.statvfs(self._folder)
-        if room.f_bavail * room.f_frsize < nbytes - offset + RESERVE_BYTES:
-            raise NoRoom(28, "there is too little room for uploads")
-        return Coming.begin(str(self._part(attempt)), str(self.path(attempt)), offset, nbytes)
+        with self._lock:  # each sees what the others will take
+            coming_yet = sum(each.left for each in list(self._open) if each.is_open)
+            if self._free() < nbytes - offset + coming_yet:
+                raise NoRoom(errno.ENOSPC, "there is too little room for uploads")
+            part, whole = str(self._part(attempt)), str(self.path(attempt))
+            coming = Coming.begin(part, whole, offset, nbytes)
+            if coming is not None:
+                self.held[attempt] = nbytes
+                self._open.add(coming)
+            return coming
+
+    def _free(self) -> int:
+        """What uploads leave for others is not theirs."""
+        disk = os.statvfs(self._folder)
+        reserve = min(_MOST_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 10)
+        return max(0, disk.f_bavail * disk.f_frsize - reserve)
 
     def remove(self, attempt: str) -> None:
         """Nobody needs it any more."""
+        self.held.pop(attempt, None)
         for path in (self.path(attempt), self._part(attempt)):
             path.unlink(missing_ok=True)
 
@@ -65,6 +98,7 @@ class Uploads:
         """Remove what belongs to attempts that nobody knows."""
         for name in os.listdir(self._folder):
             if name.removesuffix(_PART) not in known:
+                self.held.pop(name.removesuffix(_PART), None)
                 with contextlib.suppress(OSError):
                     os.unlink(self._folder / name)
 
@@ -101,6 +135,10 @@ class Coming:
             coming.close()
             raise
         return coming
+
+    @property
+    def is_open(self) -> bool:
+        return self._fd >= 0
 
     @property
     def left(self) -> int:
