@@ -259,7 +259,7 @@ class Desktop:
     def wait_until_it_answers(self) -> None:
         wait_until(lambda: "version" in self.cmd("--client_version", check=False).lower())
 
-    def tasks(self) -> list[Mapping[str, str]]:
+    def tasks(self) -> Sequence[Mapping[str, str]]:
         """The client's results, as it shows them: `name`, `active_task_state`, `fraction done` ..."""
         return _rows(self.cmd("--get_tasks"))
 
@@ -316,7 +316,7 @@ def _client() -> str:
     return str(programs() / "boinc")
 
 
-def _rows(text: str) -> list[Mapping[str, str]]:
+def _rows(text: str) -> Sequence[Mapping[str, str]]:
     """The numbered blocks of `key: value` lines that boinccmd prints."""
     found: list[dict[str, str]] = []
     for line in text.splitlines():

@@ -152,7 +152,7 @@ class Site:
 
         def wait() -> bool:
             told = self.standing()
-            return told["now"] > since and told["results"]["waiting"] >= count
+            return bool(told["now"] > since and told["results"]["waiting"] >= count)
 
         wait_until(wait, last=self.daemon.log_text)
 

@@ -329,7 +329,7 @@ class FakeHost:
         self.state.jobs.pop(job.name, None)
         self.state.outputs.pop(job.name, None)
         self.forget_inputs(job)
-        told = {
+        told: dict[str, Any] = {
             "nbytes": len(data),
             "md5": hashlib.md5(data).hexdigest() if data else "",
             "output": job.output if data else "",

@@ -85,6 +85,8 @@ class Receiver:
 
     def _may_come(self, row: Row) -> bool:
         """Whether its host and its account have a place for one more."""
+        if len(self._coming) < _MOST_OF_HOST:
+            return True
         known = self._project.holdings.rows
         others = [each for each in self._coming if each != row.attempt]
         of_host, of_account = self._shares({each: 1 for each in others if each in known}, row)
@@ -93,7 +95,9 @@ class Receiver:
     async def _may_hold(self, row: Row, nbytes: int) -> bool:
         """Whether there is so much room for its host, besides what it has here. Raises OSError."""
         uploads, known = self._project.uploads, self._project.holdings.rows
-        room = await self._run(uploads.room_bytes)
+        room, taken = await self._run(lambda: (uploads.room_bytes(), uploads.taken_bytes()))
+        if taken + nbytes <= share_bytes(room, _HOST_PARTS):
+            return True  # all together have less than one may: nobody needs to be counted
         held = dict(uploads.held)
         held.pop(row.attempt, None)
         of_host, of_account = self._shares(

@@ -67,7 +67,11 @@ class Uploads:
 
     def room_bytes(self) -> int:
         """What uploads may take of the disk in all, with what they have. Raises OSError."""
-        return self._free() + sum(list(self.held.values()))
+        return self._free() + self.taken_bytes()
+
+    def taken_bytes(self) -> int:
+        """What they have of it now, or will when they are whole."""
+        return sum(list(self.held.values()))
 
     def begin(self, attempt: str, offset: int, nbytes: int) -> Coming | None:
         """Take what comes from `offset` on; None: no such part is there. Raises OSError."""
