@@ -41,7 +41,7 @@ per_core = 2
 request_memory = "64MiB"
 request_disk = "1MiB"
 [agents.local]
-slots = 1
+slots = 2
 """
 _PERIOD_S = 7.0  #: between two requests of a stock client that is told to poll after 5 s
 _OWNERS = 50

@@ -121,7 +121,7 @@ BOINC: Mapping[str, Reader] = {
     "url": _url,
     "project": text(most=100),
     "trusted": yes_or_no,
-    "deadline": duration(least=60, most=31_622_400),
+    "deadline": duration(least=1, most=31_622_400),
     "poll": duration(least=1, most=DAY_S),
     "max_jobs": whole(1, 1_000_000),
     "max_waiting": whole(1, 100_000),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 from spoolmw.agents import endings, news, validations
@@ -111,7 +112,7 @@ class Ledger:
             work.since,
             work.judging,
         )
-        if all(a is b for a, b in zip(key, self._last, strict=False)) and self._last:
+        if self._last and all(map(is_, key, self._last)):
             return self._last_kind
         kind = kind_of(work)
         if kind != self._last_kind:

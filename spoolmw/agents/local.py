@@ -47,6 +47,7 @@ class LocalAgent(HostAgent):
     def __init__(self, name: AgentName, root: Path, settings: AgentConfig, sink: Sink) -> None:
         self._host = settings.machine or os.uname().nodename
         self._machine = host.machine(settings.machine)
+        self._platform = host.platform_name()
         super().__init__(name, sink, Ledger(self._host, self._machine))
         self._root = root.resolve()
         self._settings = settings
@@ -74,7 +75,7 @@ class LocalAgent(HostAgent):
             host=self._host,
             machine=self._machine,
             owner=settings.owner,
-            platform=host.platform_name(),
+            platform=self._platform,
         )
 
     def stop(self, attempts: Sequence[AttemptId], *, is_wanted: bool = True) -> None:

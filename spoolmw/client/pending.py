@@ -57,6 +57,16 @@ def _read_all(fd: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def _names(folder: str, *, most: int) -> set[str] | None:
+    """The names in a folder; None when it has more than `most`, or cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            names = {entry.name for entry in islice(entries, most + 1)}
+    except OSError:
+        return None
+    return names if len(names) <= most else None
+
+
 class Pending:
     """What is waited for. Belongs to one thread."""
 
@@ -146,6 +156,17 @@ class Pending:
     def named(self, paths: Iterable[str]) -> list[Found]:
         """Look for the results at these paths, if they are waited for."""
         tasks = [self.by_path[path] for path in dict.fromkeys(paths) if path in self.by_path]
+        return self.these(tasks)
+
+    def in_folder(self, folder: str, box: str) -> list[Found]:
+        """Look for all results of a box, which lie in `folder`.
+
+        To read the folder is cheaper than to ask for each, where it has no more names than that.
+        """
+        tasks = self.of_box(box)
+        there = _names(folder, most=len(tasks))
+        if there is not None:
+            tasks = [each for each in tasks if each.result_file.rpartition("/")[2] in there]
         return self.these(tasks)
 
     def of_box(self, box: str) -> list[SpoolTask]:

@@ -205,7 +205,7 @@ class Waiter:
         for folder, box in self._boxes.items():
             mark = self._changes.mark(folder)
             if self._changes.is_new(folder, mark):
-                found += self._pending.these(self._pending.of_box(box))
+                found += self._pending.in_folder(folder, box)
                 self._changes.seen(folder, mark)
             self._sweep_rejected(box)
         cost = time.monotonic() - now

@@ -44,7 +44,7 @@ def _check(layout: Layout, config: Config, agent: AgentConfig) -> Iterator[Findi
     if not agent.boinc.is_trusted and all(each.kind != "local" for each in config.agents):
         yield warn(
             CHECK,
-            f"{agent.name}: what its hosts return must be compared, and nobody here does that.",
+            f"{agent.name}: nobody here compares what its hosts return and is not the same.",
             "Write [agents.local] too, if only with slots = 1.",
         )
 

@@ -164,7 +164,7 @@ class Performer:
                 _tidy(_unlink, self._active + active_of(task))
             for path in table.unneeded(task, self._layout):
                 _tidy(_unlink, path)
-        if self._hooks.wants(task.state.value):
+        if self._hooks.wants(task.state._value_):
             self._hooks.fire(task.state.value, trailer_line(task))
 
     def _remove_checkpoints(self, task_id: str) -> None:

@@ -167,11 +167,11 @@ class Reactor:
             states = f"{task.state.value} -> {after.state.value}"
             log.debug("%s %s", task.id, states)
         if task.state in FINAL:
-            self.ended[task.state.value] -= 1
+            self.ended[task.state._value_] -= 1
             if task.element is not None:
                 self.arrays.reopened(task)
         if after.state in FINAL:
-            self.ended[after.state.value] += 1
+            self.ended[after.state._value_] += 1
             self.waits.ended(after)
             if after.element is not None:
                 self.arrays.ended(after)

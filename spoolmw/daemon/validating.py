@@ -3,14 +3,15 @@
 Rule 1: the state owes a validation until its answer is committed, so nothing here need survive a
 crash. An order that comes again is the same validation: its attempt is named by the round.
 Rule 2: no order is carried out whose task does not ask any more; one that runs is then stopped.
-Rule 3: what the headers of the results decide (`format.samevalue`) needs no process at all.
+Rule 3: what the headers of the results decide, or that all are the same byte by byte
+(`format.samevalue`), needs no process at all, and waits for none.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from spoolmw.agents.contract import Agent
@@ -32,6 +33,8 @@ from spoolmw.spooldir.layout import Layout, active_of
 NOBODY = "its results wait to be compared: no agent of kind local is configured"
 BUSY = "its results wait to be compared: other validations are under way"
 
+MOST_LOOKED_AT = 200  #: validations in one turn that need no agent, perhaps
+
 Answer = Judged | JudgingFailed
 
 
@@ -48,7 +51,8 @@ class Validating:
         self._agents = agents
         self._table = table
         self.bounds = Validation()
-        self._orders: dict[TaskId, Judge] = {}
+        self._orders: dict[TaskId, Judge] = {}  #: that nobody looked at yet
+        self._closer: dict[TaskId, Judge] = {}  #: of which an agent has to look at the results
         self._under_way: dict[AttemptId, AgentName] = {}
         self._answers: list[tuple[TaskId, Answer]] = []
 
@@ -56,9 +60,10 @@ class Validating:
 
     def order(self, order: Judge) -> None:
         """A committed state wants this validation; a repeated order changes nothing."""
-        attempt = _attempt(order)
-        if attempt not in self._under_way:
-            self._orders[order.task] = order
+        if _attempt(order) in self._under_way or self._closer.get(order.task) == order:
+            return
+        self._closer.pop(order.task, None)
+        self._orders[order.task] = order
 
     def heard(self, told: Validated) -> Answer:
         """An agent's answer, as the rules take it."""
@@ -80,38 +85,39 @@ class Validating:
         """When there is something to do (boot-time clock); infinity: when something is told."""
         if self._answers:
             return 0.0
-        if not self._orders or not self._idle():
-            return math.inf
-        return min(order.not_before for order in self._orders.values())
+        if self._closer and self._idle():
+            return 0.0
+        return min((order.not_before for order in self._orders.values()), default=math.inf)
 
     def turn(self, now: float) -> None:
-        """Stop what nobody wants any more, start what is due and has room."""
+        """Stop what nobody wants any more, start what is due while there is room.
+
+        What waits for room is not looked at: that may be thousands.
+        """
         for attempt, name in list(self._under_way.items()):
             if not self._is_wanted(attempt.task, attempt.attempt):
                 self._stop(attempt, name)
-        for order in sorted(self._orders.values(), key=lambda each: each.not_before):
-            if not self._is_wanted(order.task, order.round):
-                del self._orders[order.task]
-            elif order.not_before <= now and (idle := self._idle()):
-                del self._orders[order.task]
+        due = [each for each in self._orders.values() if each.not_before <= now]
+        for order in due[:MOST_LOOKED_AT]:
+            del self._orders[order.task]
+            if self._is_wanted(order.task, order.round):
+                self._look(order)
+        while self._closer and (idle := self._idle()):
+            order = self._closer.pop(next(iter(self._closer)))
+            if self._is_wanted(order.task, order.round):
                 self._begin(order, idle)
 
     def why(self, task: Task) -> str:
         """Why nobody compares the results of a task in VALIDATING; empty when somebody does."""
-        order = self._orders.get(task.id)
-        if task.state is not TaskState.VALIDATING or order is None:
-            return ""
-        if not self._judges():
-            return NOBODY
-        if order.not_before > boot_s():
+        if task.state is not TaskState.VALIDATING or task.id not in self._closer:
             return ""  # the rules know why
-        return BUSY
+        return BUSY if self._judges() else NOBODY
 
     def warning(self) -> str:
         """What an operator should mend; empty: nothing."""
-        if not self._orders or self._judges():
+        if not self._closer or self._judges():
             return ""
-        number = len(self._orders)
+        number = sum(self._is_wanted(e.task, e.round) for e in self._closer.values())
         return f"{number} tasks wait for a validation, and no agent of kind local is configured"
 
     # -- who compares
@@ -142,17 +148,22 @@ class Validating:
 
     # -- one validation
 
+    def _look(self, order: Judge) -> None:
+        """Answer what can be told without a process; the rest waits for an agent."""
+        ballot = _ballot(self._table.get(order.task))
+        assert ballot is not None
+        classes = self._classes(ballot, self._candidates(ballot, order))
+        if classes is None:
+            self._closer[order.task] = order
+            return
+        judged = Judged(at=boot_s(), round=order.round, classes=classes)
+        self._answers.append((order.task, judged))
+
     def _begin(self, order: Judge, name: AgentName) -> None:
         task = self._table.get(order.task)
         ballot = _ballot(task)
         assert task is not None
         assert ballot is not None
-        candidates = [self._candidate(ballot.replicas[number]) for number in order.replicas]
-        classes = self._classes(ballot, candidates)
-        if classes is not None:
-            judged = Judged(at=boot_s(), round=order.round, classes=classes)
-            self._answers.append((order.task, judged))
-            return
         launch = Launch(
             attempt=_attempt(order),
             token="",
@@ -160,7 +171,7 @@ class Validating:
             spec=task.spec,
             memory_bytes=ballot.memory_bytes,
             judging=Judging(
-                candidates=tuple(candidates),
+                candidates=self._candidates(ballot, order),
                 validator=ballot.wish.validator,
                 step_s=self.bounds.step_s,
                 total_s=self.bounds.total_s,
@@ -175,17 +186,24 @@ class Validating:
             )
             self._answers.append((order.task, _with_jitter(failed)))
 
+    def _candidates(self, ballot: Ballot, order: Judge) -> tuple[Candidate, ...]:
+        return tuple(self._candidate(ballot.replicas[number]) for number in order.replicas)
+
     def _candidate(self, replica: Replica) -> Candidate:
         staged = replica.staged
         assert staged is not None
         trusted = is_trusted(replica.history, staged.attempt)
         return Candidate(replica.number, staged, trusted)
 
-    def _classes(self, ballot: Ballot, candidates: list[Candidate]) -> tuple[Class, ...] | None:
-        if ballot.wish.validator.kind != "exact" or not all(c.trusted for c in candidates):
+    def _classes(
+        self, ballot: Ballot, candidates: Sequence[Candidate]
+    ) -> tuple[Class, ...] | None:
+        if ballot.wish.validator.kind != "exact":
             return None
         staged = {each.replica: f"{self._stage}{each.staged}" for each in candidates}
-        return samevalue.classes(staged)
+        if all(each.trusted for each in candidates):
+            return samevalue.classes(staged)
+        return samevalue.one_class(staged)
 
 
 def _attempt(order: Judge) -> AttemptId:

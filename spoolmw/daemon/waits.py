@@ -187,8 +187,8 @@ class Waits:
             return
         if task.id in self._table.values:
             self.values.keep_staged(task)
-        twins = self._open(list(self._table.twins.get(task.id, ())))
-        yield from self._twins.beside(now, task, twins)
+        if twins := self._table.twins.get(task.id):
+            yield from self._twins.beside(now, task, self._open(list(twins)))
 
     def is_kept(self, task: Task) -> bool:
         """Its result is copied for others before it is delivered."""

@@ -90,6 +90,7 @@ def _text(text: str) -> str:
     return _quoted(text) if text else '""'
 
 
+_MILLIS = [f"{number:03d}" for number in range(1000)]
 #: Seconds that were written before: the times of one tick lie close together.
 _seconds: dict[int, str] = {}
 
@@ -105,7 +106,7 @@ def _time(seconds: float) -> str:
             _seconds.clear()
         text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         _seconds[whole] = text
-    return f'"{text}.{int((seconds - whole) * 1000):03d}Z"'
+    return f'"{text}.{_MILLIS[int((seconds - whole) * 1000)]}Z"'
 
 
 def daemon_body(task: Task) -> bytes:

@@ -21,12 +21,12 @@ from .crew import Member, Place
 from .interpreter import Interpreters, NotFound
 from .results import Ended
 
-WORK_S = 0.005  #: of work that waits inside a worker
-MAX_DEPTH = 64  #: attempts inside a worker at most
+WORK_S = 0.01  #: of work that waits inside a worker
+MAX_DEPTH = 128  #: attempts inside a worker at most
 #: No attempt is shorter; two looks in one turn of the loop may have the same time.
 SHORTEST_S = 1e-5
 _WEIGHT = 0.1  #: of one attempt in the moving average of durations
-MOST_REST_S = 0.002
+MOST_REST_S = 0.005  #: each time the runner wakes, agent and daemon do too
 _RESTFUL = 4  #: attempts inside every worker that let the runner rest
 _SPARE = 2  #: idle workers of other interpreters are kept, up to so many times the slots
 

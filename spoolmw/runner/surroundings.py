@@ -64,7 +64,8 @@ class Surroundings:
         data = self._environ
         self._extras = bool(env)
         for key, value in own.items():
-            name, wanted = key.encode(), os.fsencode(value)
+            name = key.encode()
+            wanted = value.encode() if value.isascii() else os.fsencode(value)
             if data.get(name) != wanted:  # as os.environ does it, at a third of the price
                 os.putenv(name, wanted)
                 data[name] = wanted

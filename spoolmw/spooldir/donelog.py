@@ -8,6 +8,7 @@ crash cut off is ignored, and the next one starts on a line of its own.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from spoolmw.spooldir.publish import publish, write_all
 _ID_DIGITS = 32
 RETRIED = "retried"
 _FIELDS = 6
+_UNCODED = re.compile(r"[A-Za-z0-9_.~-]+")  #: what `quote` leaves as it is
 _ID_DIGITS = 32
 
 
@@ -65,7 +67,7 @@ class DoneLog:
 
 def _line(task: Task) -> str:
     ending = task.ending
-    state = RETRIED if ending is None else ending.state.value
+    state = RETRIED if ending is None else ending.state._value_
     digest = "" if ending is None else ending.digest
     return (
         f"{task.id} {state} {_coded(task.spec.key)} {digest or '-'} "
@@ -76,7 +78,7 @@ def _line(task: Task) -> str:
 def _coded(text: str) -> str:
     if not text or text == "-":
         return "%2D" if text else "-"
-    return text if text.isascii() and text.isalnum() else quote(text, safe="")
+    return text if _UNCODED.fullmatch(text) else quote(text, safe="")
 
 
 def _decoded(text: str) -> str:

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from spoolmw.model.ids import TaskId
-from spoolmw.spooldir.layout import SHARDS, Layout
+from spoolmw.spooldir.layout import SHARDS, Layout, shard_of
 
 
 class Mark(Enum):
@@ -52,4 +52,4 @@ def found(layout: Layout) -> Iterator[tuple[TaskId, Mark]]:
 
 
 def _path(layout: Layout, task_id: TaskId, mark: Mark) -> Path:
-    return layout.active / task_id[-2:] / f"{task_id}.{mark.value}"
+    return layout.active / shard_of(task_id) / f"{task_id}.{mark.value}"

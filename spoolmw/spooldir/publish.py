@@ -32,6 +32,7 @@ _AT_FDCWD = -100
 _NOREPLACE = 1
 _counter = itertools.count()
 _LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -137,7 +138,7 @@ def append_trailer(path: StrPath, body_bytes: int, trailer: bytes) -> None:
 
     Raises FileNotFoundError, and BadResultFile when the file is shorter than its body.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(path, _APPEND)
     try:
         size = os.fstat(fd).st_size
         if size < body_bytes:
@@ -148,7 +149,6 @@ def append_trailer(path: StrPath, body_bytes: int, trailer: bytes) -> None:
             )
         if size > body_bytes:
             os.ftruncate(fd, body_bytes)
-        os.lseek(fd, body_bytes, os.SEEK_SET)
         write_all(fd, trailer)
     finally:
         os.close(fd)

@@ -11,7 +11,9 @@ from spoolmw.store.facts import facts_text
 from spoolmw.store.rows import (
     NUMBERS,
     Row,
+    course_row,
     insert_row,
+    only_course_changed,
     only_state_changed,
     saved_row,
     saving_changed,
@@ -21,7 +23,8 @@ from spoolmw.store.sql import QUERIES
 from spoolmw.store.votes import ballot_text
 
 _INSERT, _UPDATE = QUERIES["insert_task"], QUERIES["update_task"]
-_UPDATE_STATE, _INSERT_EVENT = QUERIES["update_state"], QUERIES["insert_event"]
+_UPDATE_COURSE, _UPDATE_STATE = QUERIES["update_course"], QUERIES["update_state"]
+_INSERT_EVENT = QUERIES["insert_event"]
 _UPDATE_SAVED, _INSERT_VOTED = QUERIES["update_saved"], QUERIES["insert_voted_task"]
 
 
@@ -37,7 +40,7 @@ def statements_of(
     changes: Sequence[Changed], now: float, number: int
 ) -> list[tuple[str, list[Row]]]:
     """The statements of the commit `number`, each with its rows; some may have none."""
-    inserts, voted, updates, states, events = [], [], [], [], []
+    inserts, voted, updates, courses, states, events = [], [], [], [], [], []
     saves = [saved_row(after) for before, after, _ in changes if saving_changed(before, after)]
     for before, after, happened in changes:
         if before is None and after.ballot is not None:
@@ -46,6 +49,8 @@ def statements_of(
             inserts.append(insert_row(after, now))
         elif only_state_changed(before, after):
             states.append((now, NUMBERS[after.state._value_], after.seq))
+        elif only_course_changed(before, after):
+            courses.append(course_row(after, now))
         else:
             updates.append(update_row(after, now))
         if happened:
@@ -55,6 +60,7 @@ def statements_of(
         (_INSERT, inserts),
         (_INSERT_VOTED, voted),
         (_UPDATE, updates),
+        (_UPDATE_COURSE, courses),
         (_UPDATE_STATE, states),
         (_UPDATE_SAVED, saves),
         (_INSERT_EVENT, events),

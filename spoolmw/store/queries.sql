@@ -163,6 +163,10 @@ UPDATE tasks SET
   waits = ?, after = ?, tally = ?, result_kept = 1
 WHERE seq = ?;
 
+-- update_course: A transition that changed nothing but how its attempts go (reported, lost).
+UPDATE tasks SET
+  updated_at = ?, state = ?, losses = ?, lease = ?, ending = ?, history = ? WHERE seq = ?;
+
 -- update_saved: The newest checkpoint, or from which attempt on they count.
 UPDATE tasks SET saved = ?, since = ? WHERE seq = ?;
 

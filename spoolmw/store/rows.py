@@ -82,6 +82,14 @@ def update_row(task: Task, now: float) -> Row:
     )  # fmt: skip
 
 
+def course_row(task: Task, now: float) -> Row:
+    """The parameters of `update_course`."""
+    return (
+        now, NUMBERS[task.state._value_], task.losses, lease_text(task.lease),
+        ending_text(task.ending), history_text(task.history), task.seq,
+    )  # fmt: skip
+
+
 def only_state_changed(before: Task, after: Task) -> bool:
     """`update_state` says it all: this step is the delivery, or one like it.
 
@@ -91,12 +99,19 @@ def only_state_changed(before: Task, after: Task) -> bool:
         before.ending is after.ending
         and before.history is after.history
         and before.lease is after.lease
-        and before.result_name == after.result_name
+        and before.losses == after.losses
+        and only_course_changed(before, after)
+    )
+
+
+def only_course_changed(before: Task, after: Task) -> bool:
+    """`update_course` says it all: this step is the report, or one like it."""
+    return (
+        before.result_name == after.result_name
         and before.not_before == after.not_before
         and before.priority == after.priority
         and before.attempt == after.attempt
         and before.failures == after.failures
-        and before.losses == after.losses
         and before.memory_bytes == after.memory_bytes
         and before.twin_of == after.twin_of
         and before.waits is after.waits

@@ -29,12 +29,8 @@ STEPS = 6
 POINTS = [
     (step, mode) for step in range(STEPS) for mode in MODES if mode != "half" or step == 4
 ]
-VICTIMS = {
-    "link": POINTS,
-    "all": POINTS[:: 1 if os.environ.get("SPOOLMW_CRASH") == "full" else 4],
-}
-
-TASKS, HOSTS, KILLS = 60, 6, 12
+IS_FULL = os.environ.get("SPOOLMW_CRASH") == "full"
+VICTIMS = {"link": POINTS[:: 1 if IS_FULL else 3], "all": POINTS[:: 1 if IS_FULL else 7]}
 
 
 def nothing() -> None:

@@ -433,9 +433,11 @@ def test_names_are_looked_up_and_never_opened(lab: Lab) -> None:
     together(serve)
 
 
-def test_a_job_whose_files_are_gone_is_told_and_blames_no_host(lab: Lab) -> None:
-    work = lab.bench.command("true")
-    (lab.root / work.path).unlink()
+@pytest.mark.parametrize("inputs", ["gone", "odd"])
+def test_a_job_that_cannot_be_made_is_told_and_holds_nobody_up(lab: Lab, inputs: str) -> None:
+    work = lab.bench.command("true", inputs=[{"name": "x"}] if inputs == "odd" else [])
+    if inputs == "gone":
+        (lab.root / work.path).unlink()
     name, other = lab.launch(work), lab.launch(lab.bench.command("true"))
     host = lab.host()
 

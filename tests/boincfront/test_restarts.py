@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 
 import pytest
@@ -174,6 +175,30 @@ def test_what_is_not_reported_in_time_is_lost_and_counts_if_it_comes_after_all(
     late, after_all = short.entries("ended", name)
     assert (late["outcome"], late["dead"], late["blame"]) == ("lost", False, "deadline")
     assert after_all["outcome"] == "success"
+    short.close()
+
+
+def test_a_server_that_was_away_gives_the_time_back(own: Lab) -> None:
+    own.close()
+    short = Lab(own.root, deadline_s=6.0)
+    short.start()
+    name = short.launch(short.bench.command("true"))
+    host = short.host()
+
+    async def serve() -> None:
+        job = await gets(host, name)
+        short.kill()
+        before = time.time() - 1000
+        os.utime(short.brief.home / "alive", (before, before))
+        short.start()
+        await asyncio.sleep(max(0.0, job.deadline + 4.0 - time.time()))
+        assert not short.entries("ended", name)
+        await host.turn(job)
+        await host.poll(seconds=0.0, instances=0.0)
+        await host.close()
+
+    together(serve)
+    assert short.end_of(name)["outcome"] == "success"
     short.close()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from spoolmw.format.resultfile import read
 from spoolmw.runner import safe
 from spoolmw.spooldir import donelog
-from spoolmw.spooldir.layout import Layout
+from spoolmw.spooldir.layout import Layout, active_name
 from tests.crash.workload import (
     ITEMS,
     OVERLAPS,
@@ -203,7 +203,7 @@ def _kept_for_retry(layout: Layout) -> set[str]:
     finally:
         db.close()
     for task_id, box, dropped, after in rows:
-        kept.add(f"active/{task_id[-2:]}/{task_id}~{box}~{dropped}")
+        kept.add(f"active/{active_name(task_id, box, dropped)}")
         kept |= {f"values/{taken}" for taken in json.loads(after)[2]} if after else set()
     return kept
 

@@ -165,7 +165,13 @@ class Lab:
         entries: list[dict[str, Any]] = self.wait(lambda: self.entries("started", name))
         return entries[0]
 
-    # -- people and files
+    # -- its process, people and files
+
+    @property
+    def pid(self) -> int:
+        process = self._link._process
+        assert process is not None
+        return process.pid
 
     def key(self, owner: str = "ann") -> str:
         folder = self.brief.home / "accounts"

@@ -92,7 +92,8 @@ class Callers:
         self._by_cpid[host.account, host.cpid] = host
         said = asked.host
         host.name = _STRANGE.sub("-", said.name).strip("-.")[:40]
-        host.client_platform = asked.platforms[0] if asked.platforms else ""
+        known = (each for each in asked.platforms if each in PLATFORMS)
+        host.client_platform = next(known, asked.platforms[0] if asked.platforms else "")
         host.platform = PLATFORMS.get(host.client_platform, "")
         host.os = said.os
         host.cores = min(max(1, said.cores), _MOST_CORES)

@@ -18,6 +18,9 @@ from spoolmw.agents.boinclink.records import SENT, Records, Row
 from spoolmw.agents.carrier.book import Given
 from spoolmw.runner.order import split
 
+_SHORT_S = 60.0  #: a client that calls in vain once calls again after such a time
+_LONGEST_PAUSE_S = 4 * 3600.0  #: of a client that cannot reach its project
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -145,6 +148,17 @@ class Holdings:
             else:
                 found.append(row)
         return found
+
+    def put_off(self, alive: float, now: float) -> None:
+        """The time since `alive`, in which nobody could report, counts for no deadline, nor does
+        the time that clients wait after as many failures before they try again."""
+        away_s = now - alive
+        if away_s < _SHORT_S:
+            return
+        for row in self.rows.values():
+            if row.state == SENT and row.deadline > alive:
+                row.deadline += away_s + min(away_s, _LONGEST_PAUSE_S)
+                self._records.change(row)
 
     # -- files
 

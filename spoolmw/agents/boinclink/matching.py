@@ -17,6 +17,7 @@ from spoolmw.agents.boinclink.records import Host
 
 MOST_LOOKED_AT = 500  #: attempts, for one request
 _MOST_AT_ONCE = 64  #: attempts, in one reply
+_MEMORY = 0.9  #: of a host's: more a client uses for none, whoever is there
 #: How clients name the platforms that we know, and how we do.
 PLATFORMS = {
     "x86_64-pc-linux-gnu": "linux-x86_64",
@@ -73,7 +74,7 @@ def has_room(host: Host, room: Room, bounds: Bounds) -> bool:
     """Whether a host could run what needs this. What it does not say of itself counts for enough."""
     return (
         room.cpus <= host.cores
-        and (not host.memory_bytes or room.memory_bytes <= host.memory_bytes)
+        and (not host.memory_bytes or room.memory_bytes <= host.memory_bytes * _MEMORY)
         and (not host.disk_bytes or bounds.disk_bytes <= host.disk_bytes)
         and room.platform in ("", host.platform)
         and room.python not in (host.lacks or ())

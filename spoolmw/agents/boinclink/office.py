@@ -12,7 +12,9 @@ Rule 2: what is told again and again must be harmless: the same end, until it is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -27,6 +29,7 @@ from spoolmw.agents.boinclink.scheduler import Scheduler
 from spoolmw.errors import SpoolmwError
 
 SESSION = 1  #: there is one, from listening to the end of this process
+_ALIVE = "alive"  #: a file that is touched while there is a server
 _TICK_S = 2.0
 _TELL_S = 15.0  #: between two looks at what fits nobody, and at the hosts
 _AGAIN_S = 5.0  #: before what found no room is tried again
@@ -38,6 +41,7 @@ class Office:
     def __init__(self, project: Project, post: Post) -> None:
         self._project = project
         self._post = post
+        self._alive = project.brief.home / _ALIVE
         self._outbox = Outbox(project.records, post)
         self._front = Front(project, Scheduler(project, self._outbox, self._land_soon))
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,7 +53,7 @@ class Office:
 
     async def open(self, work: Iterable[list[Any]]) -> int:
         """Listen; `work` is what the daemon had given to who was here before. Returns the port.
-        Raises OSError."""
+        Raises OSError, RecordsTrouble."""
         brief = self._project.brief
         self._project.accounts.look()
         for each in work:
@@ -57,10 +61,23 @@ class Office:
                 pass
         host, _, port = brief.listen.rpartition(":")
         listening = await self._front.listen(host.strip("[]"), int(port))
+        try:
+            await self._forgive()
+        except BaseException:
+            await self._front.close()
+            raise
         self._begin()
         self._spawn(self._outbox.pump())
         self._spawn(self._tick())
         return listening
+
+    async def _forgive(self) -> None:
+        """Put deadlines off by the time in which there was no server. Raises RecordsTrouble."""
+        with contextlib.suppress(FileNotFoundError):
+            alive = os.stat(self._alive).st_mtime
+            self._project.holdings.put_off(alive, time.time())
+            await self._project.records.settled()
+        self._alive.touch(mode=0o600)
 
     async def close(self) -> None:
         await self._front.close()
@@ -225,6 +242,8 @@ class Office:
             if time.monotonic() >= self._look_at:
                 self._look_at = time.monotonic() + _TELL_S
                 self._tell_standing()
+                with contextlib.suppress(OSError):
+                    self._alive.touch()
             await asyncio.sleep(_TICK_S)
 
     def _revoke(self, now: float) -> None:

@@ -16,7 +16,7 @@ from spoolmw.agents.boinclink.listing import Listed
 from spoolmw.agents.boinclink.project import OUTPUT, Outbox, Project
 from spoolmw.agents.boinclink.records import RecordsTrouble, Row
 from spoolmw.errors import AgentError
-from spoolmw.runner import boincslot
+from spoolmw.runner import boincslot, results
 
 DOWNLOAD, UPLOAD = "download/", "upload/file_upload_handler"
 _STRANGER_S = 60.0  #: before one without a good key calls again
@@ -113,13 +113,13 @@ class Scheduler:
         ):
             if isinstance(done, Listed):
                 found.append((job, done))
-            elif isinstance(done, AgentError):
+            elif isinstance(done, Exception):  # one odd task shall not hold up all others
                 self._cannot_be_made(job, done)
             else:
                 raise done
         return found
 
-    def _cannot_be_made(self, job: Job, error: AgentError) -> None:
+    def _cannot_be_made(self, job: Job, error: Exception) -> None:
         """Its files are not there: that is no host's fault."""
         if job.attempt not in self._project.holdings.jobs:
             return
@@ -135,7 +135,7 @@ class Scheduler:
             "outcome": "lost",
             "cause": "launch",
             "blame": "agent",
-            "message": "; ".join(each for each in (error.what, error.why, error.fix) if each),
+            "message": results.one_line(_words_of(error)),
             "counts": False,
         }
         self._outbox.put(("ended", what))
@@ -241,3 +241,9 @@ class Scheduler:
             disk_bytes=disk + 2 * listed.size_bytes + travels + _RUNNER_BYTES,
             deadline=row.deadline,
         )
+
+
+def _words_of(error: Exception) -> str:
+    if isinstance(error, AgentError):
+        return "; ".join(each for each in (error.what, error.why, error.fix) if each)
+    return f"its job cannot be made: {type(error).__name__}: {error}"

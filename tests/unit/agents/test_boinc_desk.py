@@ -174,6 +174,22 @@ def test_a_deadline_is_told_once_and_what_nobody_wants_is_dropped_then(world: Ac
     world(story)
 
 
+def test_the_time_without_a_server_counts_for_no_deadline(world: Act) -> None:
+    def story(w: World) -> None:
+        w.launch(A)
+        [row] = w.send(w.call())
+        w.holdings.put_off(NOW + 10, NOW + 40)
+        assert row.deadline == NOW + 100
+        w.holdings.put_off(NOW + 10, NOW + 1010)
+        assert row.deadline == NOW + 2100
+        assert not w.holdings.overdue(NOW + 2099)
+        assert w.holdings.overdue(NOW + 2101) == [row]
+        w.holdings.put_off(NOW + 3000, NOW + 9000)
+        assert row.deadline == NOW + 2100  # it was over before
+
+    world(story)
+
+
 def test_our_clock_counts_not_the_hosts(world: Act) -> None:
     def story(w: World) -> None:
         w.launch(A)
@@ -191,6 +207,8 @@ def test_our_clock_counts_not_the_hosts(world: Act) -> None:
 def test_a_client_of_another_platform_is_told_so(world: Act) -> None:
     def story(w: World) -> None:
         w.launch(A)
+        w.call(platforms=("i686-pc-linux-gnu", PLATFORM), cpid="e" * 32)
+        assert w.callers.hosts[1].platform == "linux-x86_64"
         visit = w.call(platforms=("windows_x86_64",), wants_work=True)
         assert "windows_x86_64" in visit.messages[0][1]
         assert not w.desk.choose(Asked(wants_work=True, seconds=1.0), visit, "ann", NOW)

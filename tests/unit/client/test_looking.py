@@ -88,6 +88,24 @@ def test_after_a_result_out_of_turn_the_front_is_there(
     assert set(found(pending)) == set(tasks[60:])
 
 
+@pytest.mark.parametrize("others", [0, 200])
+def test_a_look_at_a_folder_finds_all_results_in_it_whatever_else_lies_there(
+    pending: Pending, tasks: list[SpoolTask], tmp_path: Path, others: int
+) -> None:
+    for number in range(others):
+        (tmp_path / f"other-{number}.result").write_bytes(b"y")
+    for task in tasks[::30]:
+        deliver(task)
+    assert [task for task, _ in pending.in_folder(str(tmp_path), "")] == tasks[::30]
+
+
+def test_a_folder_that_cannot_be_read_is_no_reason_to_miss_a_result(
+    pending: Pending, tasks: list[SpoolTask], tmp_path: Path
+) -> None:
+    deliver(tasks[7])
+    assert [t for t, _ in pending.in_folder(str(tmp_path / "gone"), "")] == [tasks[7]]
+
+
 def test_asking_goes_through_all_in_turn(pending: Pending, tasks: list[SpoolTask]) -> None:
     asked = [task for _ in range(10) for task in pending.oldest(10)]
     assert asked == tasks

@@ -335,22 +335,6 @@ def distrust(pool: Pool, name: str) -> None:
     room.capacity = replace(room.capacity, trusted=False)
 
 
-def compare(pool: Pool) -> None:
-    """Results of anybody's are looked at by a worker: have one do so."""
-
-    def asked() -> list[tuple[FakeAgent, AttemptId]]:
-        return [
-            (host, launch.attempt)
-            for host in pool.hosts()
-            for launch in host.launched
-            if launch.judging is not None
-        ]
-
-    pool.until(asked)
-    for host, attempt in asked():
-        host.judge(attempt)
-
-
 def test_a_replica_is_launched_with_what_it_may_not_share(pool: Pool) -> None:
     pool.drop_vote(quorum=2)
     launched = [launch for host in pool.hosts() for launch in host.launched]
@@ -369,7 +353,6 @@ def test_what_comes_from_a_host_that_is_anybodys_is_marked_when_it_is_delivered(
     assert [each.lease and each.lease.trusted for each in pool.replicas()] == [False, False]
     pool.finish(0)
     pool.finish(1)
-    compare(pool)
     pool.until(lambda: pool.delivered("sum"))
     assert pool.trailer("sum")["trusted"] is False
 
@@ -381,7 +364,6 @@ def test_where_one_voter_is_trusted_the_mark_is_that_of_the_result_delivered(
     pool.drop_vote(quorum=3)
     for number in range(3):
         pool.finish(number)
-    compare(pool)
     pool.until(lambda: pool.delivered("sum"))
     replicas = pool.trailer("sum")["replicas"]
     assert isinstance(replicas, list)
@@ -408,7 +390,6 @@ def test_a_copy_of_such_a_result_for_a_task_with_the_same_key_is_marked_too(pool
     pool.drop_vote("twin", "key = 'k'")
     pool.finish(0)
     pool.finish(1)
-    compare(pool)
     pool.until(lambda: pool.delivered("twin"))
     trailer = pool.trailer("twin")
     assert trailer["copy_of"] == pool.trailer("sum")["id"]
@@ -422,7 +403,6 @@ def test_the_mark_outlives_the_journal(pool: Pool) -> None:
     attempt = pool.replicas()[0].attempt_id
     pool.finish(0)
     pool.finish(1)
-    compare(pool)
     pool.until(lambda: pool.delivered("sum"))
     task = pool.parts.reactor.journal.get(attempt.task)
     assert task is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from spoolmw.agents.fake import FakeAgent
 from spoolmw.config import AgentConfig
 from spoolmw.daemon.table import Table
-from spoolmw.daemon.validating import NOBODY, Validating
+from spoolmw.daemon.validating import MOST_LOOKED_AT, NOBODY, Validating
+from spoolmw.format import resultfile
 from spoolmw.model.agent import Launch, Validated
 from spoolmw.model.effects import Judge
 from spoolmw.model.ids import TaskId
@@ -57,6 +59,22 @@ class Court:
         wanted = order(ballot)
         self.validating.order(wanted)
         return wanted
+
+    def distrust(self, wanted: Judge) -> None:
+        """Let all of its results come from hosts that are anybody's."""
+        task = self.task(wanted)
+        assert task.ballot is not None
+        replicas = tuple(
+            replace(each, history=tuple(replace(ran, trusted=False) for ran in each.history))
+            for each in task.ballot.replicas
+        )
+        self.table.put(task, replace(task, ballot=replace(task.ballot, replicas=replicas)))
+
+    def path(self, wanted: Judge, replica: int) -> Path:
+        """Where a replica's result lies."""
+        ballot = self.task(wanted).ballot
+        assert ballot is not None
+        return self.layout.stage / str(ballot.replicas[replica].staged)
 
     def task(self, wanted: Judge) -> Task:
         task = self.table.get(wanted.task)
@@ -181,18 +199,58 @@ def test_a_pickle_among_them_is_left_to_a_worker(court: Court) -> None:
 def test_results_of_an_agent_that_is_not_trusted_are_looked_at_by_a_worker(
     court: Court,
 ) -> None:
-    wanted = court.asks(wish=a_wish(), values=(1, 1))
-    task = court.task(wanted)
-    assert task.ballot is not None
-    replicas = tuple(
-        replace(each, history=tuple(replace(ran, trusted=False) for ran in each.history))
-        for each in task.ballot.replicas
-    )
-    court.table.put(task, replace(task, ballot=replace(task.ballot, replicas=replicas)))
+    wanted = court.asks(wish=a_wish(), values=(1, 2))
+    court.distrust(wanted)
     court.validating.turn(NOW)
     [launch] = court.agent.launched
     assert launch.judging is not None
     assert not any(each.trusted for each in launch.judging.candidates)
+
+
+def test_those_that_are_the_same_byte_by_byte_need_no_process_whosesoever_they_are(
+    court: Court,
+) -> None:
+    wanted = court.asks(wish=a_wish(), values=([1, 2], [1, 2]))
+    court.distrust(wanted)
+    court.validating.turn(NOW)
+    assert court.launched() == []
+    [(_, answer)] = court.validating.take_answers()
+    assert isinstance(answer, Judged)
+    assert answer.classes == (Class((0, 1), 0),)
+
+
+def claim_the_digest_of(other: Path, liar: Path) -> None:
+    """A header that says of a value what is true of another one."""
+    truth, lie = resultfile.read(other), resultfile.read(liar)
+    data = liar.read_bytes()
+    liar.write_bytes(
+        data.replace(lie.header["sha256"].encode(), truth.header["sha256"].encode())
+    )
+
+
+def make_large(path: Path) -> None:
+    results.write(str(path), "t", path.name, encoding.encode(b"x" * (300 << 10), "safe"))
+
+
+@pytest.mark.parametrize("codec", ["safe", "pickle"])
+@pytest.mark.parametrize("how", ["lies", "large", "files", "other"])
+def test_of_what_is_anybodys_nothing_is_believed(court: Court, how: str, codec: str) -> None:
+    values = (1, 2) if how in ("lies", "other") and codec == "safe" else (1, 1)
+    wanted = court.asks(wish=a_wish(), values=values)
+    court.distrust(wanted)
+    paths = [court.path(wanted, number) for number in (0, 1)]
+    if codec == "pickle":
+        for path, value in zip(paths, values, strict=True):
+            results.write(str(path), "t", path.name, encoding.encode(value, "pickle"))
+    if how == "lies":
+        claim_the_digest_of(paths[0], paths[1])
+    elif how == "large":
+        for path in paths:
+            make_large(path)
+    elif how == "files":
+        paths[1].with_name(f"{paths[1].name}.files").mkdir()
+    court.validating.turn(NOW)
+    assert court.launched() == [wanted.task], "a worker looks closer"
 
 
 def test_a_result_that_is_gone_is_left_to_a_worker_to_say_so(court: Court) -> None:
@@ -236,3 +294,44 @@ def test_without_an_agent_that_judges_somebody_is_told(court: Court) -> None:
         "1 tasks wait for a validation, and no agent of kind local is configured"
     )
     assert lonely.due_at() == float("inf")
+
+
+def test_those_that_wait_for_room_cost_nothing(court: Court) -> None:
+    for seq in range(1, 200):
+        court.asks(seq)
+    court.validating.turn(NOW)
+    looked = 0
+    wanted = Validating._is_wanted
+
+    def counted(self: Validating, task: TaskId, number: int) -> bool:
+        nonlocal looked
+        looked += 1
+        return wanted(self, task, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Validating, "_is_wanted", counted)
+        for _ in range(10):
+            court.validating.turn(NOW)
+    assert looked == 20, "two are under way"
+
+
+def test_what_needs_no_process_waits_for_no_agent(court: Court) -> None:
+    lonely = Validating(court.layout, {}, court.table)
+    wanted = court.asks(wish=a_wish(), values=(1, 1))
+    court.distrust(wanted)
+    lonely.order(wanted)
+    assert lonely.due_at() <= NOW
+    lonely.turn(NOW)
+    [(task, answer)] = lonely.take_answers()
+    assert (task, isinstance(answer, Judged)) == (wanted.task, True)
+    assert (lonely.warning(), lonely.due_at()) == ("", math.inf)
+
+
+def test_a_turn_looks_at_so_many_and_the_next_at_more(court: Court) -> None:
+    for seq in range(1, MOST_LOOKED_AT + 6):
+        court.asks(seq, wish=a_wish())
+    court.validating.turn(NOW)
+    assert len(court.validating.take_answers()) == MOST_LOOKED_AT
+    assert court.validating.due_at() <= NOW
+    court.validating.turn(NOW)
+    assert len(court.validating.take_answers()) == 5

@@ -1,4 +1,4 @@
-"""How many attempts a worker may hold: about five milliseconds of work."""
+"""How many attempts a worker may hold: about ten milliseconds of work."""
 
 from __future__ import annotations
 

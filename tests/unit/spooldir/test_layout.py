@@ -14,6 +14,7 @@ from spoolmw.errors import BadSpool
 from spoolmw.model.ids import TaskId
 from spoolmw.spooldir.layout import (
     PRIVATE,
+    SHARDS,
     SHARED,
     Layout,
     active_name,
@@ -21,6 +22,7 @@ from spoolmw.spooldir.layout import (
     file_system,
     parse_active,
     prepare,
+    shard_of,
 )
 
 ID = TaskId("0193f2a3b4c5" + "d" * 20)
@@ -142,9 +144,16 @@ def test_the_file_system_is_the_one_mounted_nearest() -> None:
 @pytest.mark.parametrize("box", ["", "fold", "my box"])
 def test_the_name_in_active_carries_all_that_a_rebuild_needs(box: str, dropped: str) -> None:
     name = active_name(ID, box, dropped)
-    assert name.startswith("dd/")
+    assert name.startswith(f"{shard_of(ID)}/")
     assert parse_active(name) == (ID, box, dropped)
     assert parse_active(name.partition("/")[2]) == (ID, box, dropped)
+
+
+def test_tasks_of_the_same_moment_lie_in_the_same_folder_and_others_elsewhere() -> None:
+    moments = [1_700_000_000_000 + 256 * step for step in range(256)]
+    first, same = (TaskId(f"{moments[0]:012x}{random * 20}") for random in "0f")
+    assert shard_of(first) == shard_of(same)
+    assert {shard_of(TaskId(f"{moment:012x}{'0' * 20}")) for moment in moments} == set(SHARDS)
 
 
 @pytest.mark.parametrize(
