@@ -39,7 +39,7 @@ from spoolmw.rules.ballot import staged_results
 from spoolmw.rules.task import owed
 from spoolmw.spooldir import donelog, markers
 from spoolmw.spooldir import inputs as input_files
-from spoolmw.spooldir.layout import Layout, parse_active
+from spoolmw.spooldir.layout import Layout, parse_active, sort_active
 
 DONE_LOG_BYTES = 64 << 20  #: of the newest deliveries, held against the journal at a start
 
@@ -68,6 +68,7 @@ class Recovery:
     def run(self) -> Left:
         """Load, adopt, settle; what is then owed is in the reactor's batch."""
         reactor = self._reactor
+        sort_active(self._layout)
         reactor.dispatch.look_at_hosts(wall_s())
         for task in reactor.journal.load(now_boot=boot_s(), boot_id=boot_id()):
             reactor.take_up(task)

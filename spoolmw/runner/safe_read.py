@@ -11,6 +11,8 @@ from .safe_common import Unsafe, dtype_fits
 
 _DTYPE = re.compile(r"[<>|=]?[biufcmMSU]\d{1,9}(\[\d{0,4}[A-Za-z]{1,2}\])?", re.ASCII)
 
+_MOST_EMPTY = 1 << 16  #: elements without a byte: no length in the file bounds their number
+
 
 class Reader:
     """Takes one line of JSON apart from the inside out, and its segments from first to last."""
@@ -120,6 +122,8 @@ class Reader:
             count *= each
         if count * dtype.itemsize != len(raw):
             raise Unsafe("an array's shape and length disagree")
+        if not dtype.itemsize and count > _MOST_EMPTY:
+            raise Unsafe("an array of empty texts has too many")  # numpy gives each a place
         array = numpy.empty(shape, dtype)
         if len(raw):
             array.reshape(-1).view(numpy.uint8)[:] = raw

@@ -31,6 +31,7 @@ REFUSED_TYPES = frozenset(
 JOURNAL_NAME = "spoolmw.db"
 SHARDS = tuple(f"{n:02x}" for n in range(256))
 _ID_DIGITS = 32
+_HEX = frozenset("0123456789abcdef")
 
 README = """\
 This is a spool of spoolmw. Drop a task file into incoming/, find its result in results/.
@@ -110,6 +111,16 @@ def active_name(task_id: TaskId, box: str, dropped: str) -> str:
     return f"{shard_of(task_id)}/{task_id}~{box}~{dropped}"
 
 
+def sort_active(layout: Layout) -> None:
+    """Have each file in `active/` lie where its id says; earlier versions went by its last digits."""
+    for shard in SHARDS:
+        for name in os.listdir(layout.active / shard):
+            digits = TaskId(name[:_ID_DIGITS])
+            is_ours = len(digits) == _ID_DIGITS and name[_ID_DIGITS : _ID_DIGITS + 1] in "~."
+            if is_ours and not set(digits) - _HEX and shard_of(digits) != shard:
+                os.rename(layout.active / shard / name, layout.active / shard_of(digits) / name)
+
+
 def active_of(task: Task) -> str:
     """Where in `active/` the file of `task` lies; the elements of an array share their array's."""
     owner = task.id if task.element is None else task.element.array
@@ -121,7 +132,7 @@ def parse_active(name: str) -> tuple[TaskId, str, str] | None:
     base = name.rpartition("/")[2]
     digits, tilde, rest = base[:_ID_DIGITS], base[_ID_DIGITS : _ID_DIGITS + 1], base[33:]
     box, separator, dropped = rest.partition("~")
-    if tilde != "~" or not separator or not dropped or set(digits) - set("0123456789abcdef"):
+    if tilde != "~" or not separator or not dropped or set(digits) - _HEX:
         return None
     return TaskId(digits), box, dropped
 

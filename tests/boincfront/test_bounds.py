@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -87,8 +88,8 @@ def test_a_slow_host_holds_a_few_places_and_others_have_theirs(tmp_path: Path) -
         assert await slow.upload(last, data) == 1
         job = await gets(other, own.launch(own.bench.command("true")))
         assert await other.upload(job, other.make(job, await other.fetch(job))) == 0
-        for each in lines:
-            each.cancel()
+        for line in lines:
+            line.cancel()
         await asyncio.gather(*lines, return_exceptions=True)
         while await slow.upload(last, data) != 0:
             await asyncio.sleep(0.1)
@@ -104,3 +105,20 @@ def test_a_slow_host_holds_a_few_places_and_others_have_theirs(tmp_path: Path) -
 async def stalls(job: Job) -> None:
     """An upload of which nothing comes any more."""
     await part_of_upload(job, b"x" * 1000, 100, pause_s=60.0)
+
+
+def test_of_a_stranger_no_more_is_read_than_its_key(own: Lab) -> None:
+    """Who is unknown holds none of the places that long requests have."""
+
+    async def serve() -> None:
+        url = urlsplit(f"{own.brief.url}scheduler")
+        told = f"POST {url.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n"
+        body = b"<scheduler_request>\n<authenticator>00</authenticator>\n" + b" " * 100_000
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        writer.write(told.encode() + body)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert b"Invalid or missing account key" in answer
+        writer.close()
+        await writer.wait_closed()
+
+    together(serve)

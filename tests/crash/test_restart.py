@@ -180,6 +180,20 @@ def test_a_lost_journal_is_rebuilt_from_the_spool_and_work_goes_on(
         assert all(path.read_bytes() == content for path, content in delivered.items())
 
 
+def test_tasks_that_an_earlier_version_kept_elsewhere_in_active_are_found(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path, config=TWO_SLOTS) as daemon:
+        ids = in_the_middle(daemon)
+        active = daemon.spool / "active"
+        files = list(active.glob("*/*~*"))
+        assert files
+        for file in files:
+            file.rename(active / file.name[30:32] / file.name)
+        daemon.start()
+        all_delivered_once(daemon, ids)
+
+
 def test_a_start_without_the_journal_refuses_where_tasks_were_accepted(tmp_path: Path) -> None:
     with running(tmp_path, config=TWO_SLOTS) as daemon:
         in_the_middle(daemon)

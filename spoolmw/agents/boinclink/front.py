@@ -20,6 +20,7 @@ from spoolmw.agents.boinclink.crowd import Crowd, Line, caller_of
 from spoolmw.agents.boinclink.project import SCHEDULER, Project
 from spoolmw.agents.boinclink.receiving import Receiver
 from spoolmw.agents.boinclink.records import RecordsTrouble
+from spoolmw.agents.boinclink.request import HEAD_BYTES
 from spoolmw.agents.boinclink.scheduler import DOWNLOAD, UPLOAD, Scheduler
 from spoolmw.agents.boinclink.standing import Standing
 
@@ -116,12 +117,15 @@ class Front:
         if (request.content_length or 0) > _MOST_BODY_BYTES:
             return _hang_up(_text(413, "The request is too long."))
         body = bytearray()
-        if not await _read(request, body, _SHORT_BYTES):
-            async with self._bodies:
-                if not await _read(request, body, _MOST_BODY_BYTES):
-                    return _hang_up(_text(413, "The request is too long."))
-                return await self._answer(bytes(body), address)
-        return await self._answer(bytes(body), address)
+        is_all = await _read(request, body, HEAD_BYTES)
+        if not is_all and not self._scheduler.knows(bytes(body)):
+            return _hang_up(await self._answer(bytes(body), address))  # the rest is not read
+        if is_all or await _read(request, body, _SHORT_BYTES):
+            return await self._answer(bytes(body), address)
+        async with self._bodies:
+            if not await _read(request, body, _MOST_BODY_BYTES):
+                return _hang_up(_text(413, "The request is too long."))
+            return await self._answer(bytes(body), address)
 
     async def _answer(self, body: bytes, address: str) -> web.StreamResponse:
         answer, is_known = await self._scheduler.answer(body)

@@ -38,7 +38,9 @@ _KEY = re.compile(r"[0-9a-f]{1,128}", re.ASCII)
 _NUMBER = re.compile(r"\s*+[+-]?\d++(?:\.\d*+)?(?:e[+-]?\d{1,4}+)?\s*+", re.ASCII)
 _LONGEST_NUMBER = 400  # a client may print a large one in full
 _KEY_LINE = re.compile(rb"<authenticator>\s*+([0-9a-f]{1,128})\s*+</authenticator>")
-_HEAD_BYTES = 4096  # a client tells its key in its second line
+HEAD_BYTES = (
+    4096  #: of a request, in which its key stands: a client tells it in the second line
+)
 _LONGEST_KEY = 4096  # of a code signing key: the client's own buffer
 _VERSION = re.compile(r"\A\s*<core_client_version>[^<]*+</core_client_version>")
 _MARKS = re.compile(r"<!\[CDATA\[|\]\]>\s*+\Z|</?(?:stderr_txt|message)>")
@@ -143,7 +145,7 @@ class _Fields:
 
 def key_of(body: bytes) -> str:
     """The account's key alone: who has none that is good need not be read further."""
-    found = _KEY_LINE.search(body[:_HEAD_BYTES])
+    found = _KEY_LINE.search(body[:HEAD_BYTES])
     return found[1].decode() if found else ""
 
 

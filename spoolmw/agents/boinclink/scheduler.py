@@ -40,6 +40,12 @@ class Scheduler:
         self._land = land
         self._who = reply.Project(url=project.brief.url, name=project.brief.project)
 
+    def knows(self, body: bytes) -> bool:
+        """Whether the caller shows a good key; how a request begins is enough."""
+        accounts = self._project.accounts
+        accounts.look()
+        return accounts.of_key(request.key_of(body)) is not None
+
     async def answer(self, body: bytes) -> tuple[bytes, bool]:
         """The body of the answer, and whether the caller showed a good key. Raises RecordsTrouble."""
         project = self._project

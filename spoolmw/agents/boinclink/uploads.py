@@ -44,6 +44,7 @@ class Uploads:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._open: WeakSet[Coming] = WeakSet()
         self._lock = threading.Lock()
+        self._promised = 0
         #: What the files of each attempt take, or will when they are whole.
         self.held = {
             each.removesuffix(_PART): (folder / each).stat().st_size
@@ -75,16 +76,26 @@ class Uploads:
 
     def begin(self, attempt: str, offset: int, nbytes: int) -> Coming | None:
         """Take what comes from `offset` on; None: no such part is there. Raises OSError."""
+        more = nbytes - offset
         with self._lock:  # each sees what the others will take
-            coming_yet = sum(each.left for each in list(self._open) if each.is_open)
-            if self._free() < nbytes - offset + coming_yet:
+            if self._free() < more + self._promised + self._coming_yet():
                 raise NoRoom(errno.ENOSPC, "there is too little room for uploads")
+            self._promised += more
+        coming = None
+        try:
             part, whole = str(self._part(attempt)), str(self.path(attempt))
-            coming = Coming.begin(part, whole, offset, nbytes)
-            if coming is not None:
-                self.held[attempt] = nbytes
-                self._open.add(coming)
-            return coming
+            coming = Coming.begin(part, whole, offset, nbytes)  # may read long
+        finally:
+            with self._lock:
+                self._promised -= more
+                if coming is not None:
+                    self.held[attempt] = nbytes
+                    self._open.add(coming)
+        return coming
+
+    def _coming_yet(self) -> int:
+        """What those that come now have still to write."""
+        return sum(each.left for each in list(self._open) if each.is_open)
 
     def _free(self) -> int:
         """What uploads leave for others is not theirs."""

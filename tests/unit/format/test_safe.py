@@ -275,3 +275,11 @@ def test_the_codec_is_clean_for_python_3_9() -> None:
     for name in ("safe", "safe_common", "safe_read", "safe_write"):
         source = Path(safe.__file__).with_name(f"{name}.py").read_text()
         ast.parse(source, feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("kind", ["S0", "U0"])
+def test_a_few_bytes_are_no_array_of_a_terabyte(kind: str) -> None:
+    """Texts of no length take none in the file, but numpy gives each of them some memory."""
+    with pytest.raises(safe.Unsafe, match="too many"):
+        loads(b'{"~array":["%s",[1000000000],0]}\n' % kind.encode())
+    assert loads(b'{"~array":["%s",[3],0]}\n' % kind.encode()).shape == (3,)

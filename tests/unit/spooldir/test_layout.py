@@ -23,6 +23,7 @@ from spoolmw.spooldir.layout import (
     parse_active,
     prepare,
     shard_of,
+    sort_active,
 )
 
 ID = TaskId("0193f2a3b4c5" + "d" * 20)
@@ -154,6 +155,21 @@ def test_tasks_of_the_same_moment_lie_in_the_same_folder_and_others_elsewhere() 
     first, same = (TaskId(f"{moments[0]:012x}{random * 20}") for random in "0f")
     assert shard_of(first) == shard_of(same)
     assert {shard_of(TaskId(f"{moment:012x}{'0' * 20}")) for moment in moments} == set(SHARDS)
+
+
+def test_what_an_earlier_version_kept_elsewhere_is_brought_to_where_it_is_looked_for(
+    layout: Layout,
+) -> None:
+    there = layout.active / ID[-2:]
+    names = [f"{ID}~box~a.task", f"{ID}.hold", "nobodys", f"{ID[:31]}", f"{ID}x"]
+    for name in names:
+        (there / name).write_text(name)
+    sort_active(layout)
+    sort_active(layout)
+    home = layout.active / shard_of(ID)
+    assert home != there
+    assert sorted(path.name for path in home.iterdir()) == sorted(names[:2])
+    assert sorted(path.name for path in there.iterdir()) == sorted(names[2:])
 
 
 @pytest.mark.parametrize(
