@@ -85,12 +85,14 @@ class Receiver:
 
     def _may_come(self, row: Row) -> bool:
         """Whether its host and its account have a place for one more."""
-        if len(self._coming) < _MOST_OF_HOST:
+        holdings = self._project.holdings
+        others = self._coming.keys() - {row.attempt}
+        if sum(each.attempt in others for each in holdings.at(row.host)) >= _MOST_OF_HOST:
+            return False
+        if len(others) < _MOST_OF_ACCOUNT:
             return True
-        known = self._project.holdings.rows
-        others = [each for each in self._coming if each != row.attempt]
-        of_host, of_account = self._shares({each: 1 for each in others if each in known}, row)
-        return of_host < _MOST_OF_HOST and of_account < _MOST_OF_ACCOUNT
+        _, of_account = self._shares({each: 1 for each in others if each in holdings.rows}, row)
+        return of_account < _MOST_OF_ACCOUNT
 
     async def _may_hold(self, row: Row, nbytes: int) -> bool:
         """Whether there is so much room for its host, besides what it has here. Raises OSError."""
