@@ -97,7 +97,7 @@ class _Campus:
         at = time.monotonic() + random.random() * period_s  # spreads load
         while at < ends_at and not self._is_over.is_set():
             await asyncio.sleep(max(0.0, at - time.monotonic()))
-            at += period_s
+            at = max(at + period_s, time.monotonic())
             try:
                 await host.work() if works else await host.poll()
             except (Cut, Refused, OSError) as error:

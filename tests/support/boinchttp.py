@@ -74,7 +74,7 @@ class Wire:
         except (asyncio.IncompleteReadError, ConnectionError, Cut) as error:
             await self.close()
             if is_kept and cut_after is None and not deaf:
-                return await self.ask(url, body, headers=headers)  # it had gone meanwhile
+                return await Wire.ask(self, url, body, headers=headers)  # it had gone meanwhile
             raise Cut(str(error) or type(error).__name__) from None
         except BaseException:
             await self.close()
