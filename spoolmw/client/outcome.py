@@ -147,7 +147,8 @@ def _value(task: SpoolTask, result: ResultFile, *, trusted: bool) -> Any:
 def _files(task: SpoolTask, header: Mapping[str, Any]) -> dict[str, Path]:
     """The output files under their names, as far as they lie where they should."""
     names = [str(entry["name"]) for entry in header.get("files") or () if "name" in entry]
-    return {name: task.files / name for name in names if ".." not in Path(name).parts}
+    inside = [name for name in names if not {"..", "/"} & set(Path(name).parts)]
+    return {name: task.files / name for name in inside}
 
 
 def _error(

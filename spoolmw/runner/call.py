@@ -22,9 +22,7 @@ _PROTOCOL = 5
 #: travels in the safe codec or not at all, and an exception as text only.
 GUARDED = "guarded"
 
-_WHY_GUARDED = (
-    "volunteers' hosts may return nothing else: return such a value, or name other agents"
-)
+_WHY_GUARDED = "volunteers' hosts may return nothing else; other agents may: [place] agents"
 
 Body = Union[bytes, bytearray]
 Load = Callable[[Body], Any]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.agents.boinclink.course import Progress
 from spoolmw.agents.boinclink.pages import (
     HEADERS,
     HostLine,
     Results,
     Status,
-    Tasks,
     page,
     status_json,
 )
@@ -36,7 +36,7 @@ STATUS = Status(
         HostLine(label=ATTACK, platform="linux-x86_64", cores=8, seen=NOW - 90_000, failed=2),
     ),
     results=Results(waiting=7, sent=3, uploaded=1, done=120, lost=5),
-    tasks=Tasks(done=37, all=100),
+    tasks=Progress(done=37, all=100),
 )
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 INTRUDER = b"<script>document.title='owned'</script></body>"

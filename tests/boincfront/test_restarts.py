@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.boincfront.test_one import gets, together
+from tests.boincfront.test_one import finishes, gets, together
 from tests.support.boinchttp import Cut
 from tests.support.boinclab import Lab
 from tests.support.fakeclient import FakeHost, Refused
@@ -214,4 +214,26 @@ def test_what_a_project_says_of_itself(lab: Lab) -> None:
         assert b"a-b-" in await host._get(lab.brief.url)
         await host.close()
 
+    together(serve)
+
+
+def test_its_page_shows_how_far_the_work_is(lab: Lab) -> None:
+    host = lab.host("pc")
+
+    async def tasks() -> tuple[int, int]:
+        told = json.loads(await host._get(f"{lab.brief.url}status.json"))["tasks"]
+        return (told["done"], told["all"]) if told else (0, 0)
+
+    async def serve() -> None:
+        while (found := await tasks())[0] == found[1]:  # what came is counted
+            await asyncio.sleep(0.1)
+        await finishes(host, name)
+        await asyncio.to_thread(lab.end_of, name)
+        while (found := await tasks())[0] < found[1]:
+            await asyncio.sleep(0.1)
+        page = (await host._get(lab.brief.url)).decode()
+        assert f"{found[1]} of {found[1]} task" in page
+        await host.close()
+
+    name = lab.launch(lab.bench.command("true", name="far"))
     together(serve)

@@ -228,6 +228,17 @@ def read_or_refused(task: SpoolTask, data: bytes) -> object:
     return ended.error or ended.value
 
 
+def test_a_result_names_no_file_beside_its_own(spool: Spool, machine: AnsweringMachine) -> None:
+    task = spool.command(["true"])
+    ended = results.Ended()
+    ended.exit_code = 0
+    names = ("fold.csv", "/etc/passwd", "../other.files/x", "a/../../x")
+    ended.files = [{"name": name, "bytes": 0, "sha256": results.EMPTY} for name in names]
+    path = answer(machine, task, ended, trusted=False)
+    value: Any = read_or_refused(task, path.read_bytes())
+    assert value.files == {"fold.csv": task.files / "fold.csv"}
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 def test_no_option_of_the_program_loads_it(
     machine: AnsweringMachine, tmp_path: Path, *, trusted: bool

@@ -72,6 +72,16 @@ class Packed:
         return self.folder / HOME
 
 
+def cannot_be_made(attempt: str, root: Path, error: OSError | reading.Damaged) -> AgentError:
+    """What the spool at `root` has not, or has no room for."""
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    return AgentError(
+        f"the job of attempt {attempt} cannot be made",
+        why=f"{getattr(error, 'filename', None) or root}: {text}",
+        fix="is the spool's disk full? else look with spoolmw-ctl fsck",
+    )
+
+
 class Packer:
     """Makes jobs' folders for one spool; remembers digests of what many jobs need."""
 
@@ -98,12 +108,7 @@ class Packer:
             size += self._checkpoint(given, place)
             self._order(given, packet, come, place)
         except (OSError, reading.Damaged) as error:
-            text = error.strerror if isinstance(error, OSError) else str(error)
-            raise AgentError(
-                f"the job of attempt {attempt} cannot be made",
-                why=f"{getattr(error, 'filename', None) or self._root}: {text}",
-                fix="is the spool's disk full? else look with spoolmw-ctl fsck",
-            ) from error
+            raise cannot_be_made(attempt, self._root, error) from error
         names = (sandbox.ORDER, *(each.source for each in come), sandbox.CHECKPOINTS)
         return Packed(folder, given, () if self._manner.shared_files else names, size)
 

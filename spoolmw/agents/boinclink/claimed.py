@@ -7,6 +7,7 @@ one kind of result look like another.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
@@ -73,15 +74,15 @@ def check(
 
     `names` are the files that came with it; None: it is no command's.
     """
-    header, left = _read(path)
+    header, left, digest = _read(path)
     odd = [key for key in header if key not in _IS or not _IS[key](header[key])]
     missing = _NEEDED - header.keys()
     if odd or missing:
         raise Garbage(f"its result has an odd header: {min([*odd, *missing])[:40]!a}")
     if header["task"] != report["attempt"].partition(".")[0]:
         raise Garbage("its result is another task's")
-    if header["bytes"] != left:
-        raise Garbage("its value has another length than its header says")
+    if header["bytes"] != left or (left and header["sha256"] != digest):
+        raise Garbage("its value has another length or digest than its header says")
     if not is_trusted and header["codec"] not in CODECS:
         raise Garbage(f"its value is encoded with {header['codec']!a}, not with the safe codec")
     said = (header["outcome"], header.get("exit_code"))
@@ -104,17 +105,18 @@ def _shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _read(path: Path) -> tuple[dict[str, Any], int]:
-    """The header, and how many bytes follow it."""
+def _read(path: Path) -> tuple[dict[str, Any], int, str]:
+    """The header, how many bytes follow it, and their digest."""
     with open(path, "rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise Garbage("its result is none")
         line = file.readline(_MOST_BYTES)
         left = os.fstat(file.fileno()).st_size - file.tell()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
         header = json.loads(line)
     except (ValueError, RecursionError):
         raise Garbage("its result has no header") from None
     if not isinstance(header, dict) or not line.endswith(b"\n"):
         raise Garbage("its result has no header")
-    return header, left
+    return header, left, digest

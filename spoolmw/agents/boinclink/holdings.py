@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from spoolmw.agents.boinclink.course import Course
 from spoolmw.agents.boinclink.listing import Listed
 from spoolmw.agents.boinclink.matching import Lines
 from spoolmw.agents.boinclink.records import SENT, Records, Row
@@ -50,6 +51,7 @@ class Holdings:
     def __init__(self, records: Records, lines: Lines) -> None:
         self._records = records
         self.lines = lines
+        self.course = Course()
         self.jobs: dict[str, Job] = {}
         self.rows: dict[str, Row] = {}
         self._of_host: dict[int, dict[str, Row]] = {}
@@ -74,6 +76,7 @@ class Holdings:
                     continue
                 job = Job(Given(attempt, token, split(path)[0], kind), packet)
                 self.jobs[attempt] = job
+                self.course.begins(attempt)
                 if attempt not in self.rows:
                     self.lines.enter(attempt, kind)
                 yield job
@@ -81,6 +84,8 @@ class Holdings:
     def forget(self, attempt: str) -> None:
         """The daemon waits for it no more; its host may have it still, and is told to end it."""
         job = self.jobs.pop(attempt, None)
+        if job is not None:
+            self.course.ends(attempt)
         self.lines.leave(attempt)
         row = self.rows.get(attempt)
         if row is None:

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from spoolmw.agents.batch import packing
 from spoolmw.agents.boinclink.brief import Brief
 from spoolmw.agents.carrier.book import Given
-from spoolmw.errors import AgentError
 from spoolmw.runner import reading, sandbox
 
 CONTENT, ORDER = "c_", "order_"  #: how names of files begin
@@ -130,12 +129,7 @@ class Lister:
         try:
             come, files = self._gather(given)
         except (OSError, reading.Damaged) as error:
-            text = error.strerror if isinstance(error, OSError) else str(error)
-            raise AgentError(
-                f"the job of attempt {given.attempt} cannot be made",
-                why=f"{getattr(error, 'filename', None) or self._root}: {text}",
-                fix="look with spoolmw-ctl fsck",
-            ) from error
+            raise packing.cannot_be_made(given.attempt, self._root, error) from error
         kind = {key: value for key, value in given.kind.items() if key not in _OURS}
         order = packing.order_of(self._manner, kind, packet, come)
         told = Served(

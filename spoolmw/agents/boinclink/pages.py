@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from html import escape as escaped
 from typing import Any
 
+from spoolmw.agents.boinclink.course import Progress
 from spoolmw.format.names import escape
 
 MOST_HOSTS = 1000  #: that are shown, those heard of last
@@ -58,14 +59,6 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tasks:
-    """How far the work is that people wait for."""
-
-    done: int
-    all: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """What is told; `hosts` may be in any order, and many."""
 
@@ -76,7 +69,7 @@ class Status:
     platforms: tuple[str, ...] = ()  #: that it has programs for; none: it is not said
     hosts: tuple[HostLine, ...] = ()
     results: Results = field(default_factory=Results)
-    tasks: Tasks | None = None
+    tasks: Progress | None = None
 
 
 _STYLE = """\
@@ -180,7 +173,7 @@ def status_json(status: Status) -> bytes:
         "hosts_in_all": len(status.hosts),
         "hosts": [_host_told(host) for host in _lately(status.hosts)],
         "results": asdict(status.results),
-        "tasks": asdict(status.tasks) if status.tasks else None,
+        "tasks": status.tasks._asdict() if status.tasks else None,
     }
     return json.dumps(told, separators=(",", ":")).encode()
 
@@ -235,7 +228,7 @@ def _results(results: Results) -> str:
     return _table(columns, [[str(each) for each in asdict(results).values()]])
 
 
-def _progress(tasks: Tasks | None) -> str:
+def _progress(tasks: Progress | None) -> str:
     """A bar, which text browsers show as its words."""
     if tasks is None or tasks.all <= 0:
         return ""

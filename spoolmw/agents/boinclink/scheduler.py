@@ -15,6 +15,7 @@ from spoolmw.agents.boinclink.holdings import Job
 from spoolmw.agents.boinclink.listing import Listed
 from spoolmw.agents.boinclink.project import OUTPUT, Outbox, Project
 from spoolmw.agents.boinclink.records import RecordsTrouble, Row
+from spoolmw.agents.carrier import giving
 from spoolmw.errors import AgentError
 from spoolmw.runner import boincslot, results
 
@@ -124,21 +125,8 @@ class Scheduler:
         if job.attempt not in self._project.holdings.jobs:
             return
         job.is_told = True
-        now = time.time()
-        what = {
-            "attempt": job.attempt,
-            "token": job.given.token,
-            "started": now,
-            "ended": now,
-            "cpu_s": 0.0,
-            "memory_bytes": 0,
-            "outcome": "lost",
-            "cause": "launch",
-            "blame": "agent",
-            "message": results.one_line(_words_of(error)),
-            "counts": False,
-        }
-        self._outbox.put(("ended", what))
+        why = results.one_line(_words_of(error))
+        self._outbox.put(("ended", giving.unlaunched(job.given, why)))
 
     async def _again(self, visit: Visit) -> list[Going]:
         """What the client does not speak of, as it was sent the first time."""

@@ -93,4 +93,5 @@ def _status(project: Project, now: float) -> pages.Status:
             done=sum(each.done for each in hosts),
             lost=sum(each.failed for each in hosts),
         ),
+        tasks=holdings.course.progress(),
     )

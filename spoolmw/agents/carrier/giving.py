@@ -46,7 +46,7 @@ class Giver:
                     needs[given.attempt] = wanted
             except (OSError, reading.Damaged) as error:
                 text = error.strerror if isinstance(error, OSError) else str(error)
-                hopeless[given.attempt] = _unlaunched(given, f"its file cannot be read: {text}")
+                hopeless[given.attempt] = unlaunched(given, f"its file cannot be read: {text}")
         self._flush()
         if hopeless:
             work = [
@@ -198,7 +198,8 @@ def interesting(path: str) -> dict[str, Any]:
     return reading.header_in(data, end)
 
 
-def _unlaunched(given: Given, why: str) -> dict[str, Any]:
+def unlaunched(given: Given, why: str) -> dict[str, Any]:
+    """The report of an attempt whose files are not there: that is no host's fault."""
     now = time.time()
     return {
         "attempt": given.attempt,

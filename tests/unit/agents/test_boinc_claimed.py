@@ -91,6 +91,7 @@ ODD = {
     "a negative length": body(bytes=-7),
     "a length that is true": body(b"x", bytes=True),
     "no length": body(bytes=None),
+    "a value with another digest": body(sha256="0" * 64),
     "another outcome": body(outcome="error"),
     "an exit code": body(exit_code=7),
     "counts of elements": body(elements={"total": 7}),

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spoolmw.agents.boinclink.course import Progress
 from spoolmw.agents.boinclink.pages import (
     MOST_HOSTS,
     HostLine,
     Results,
     Status,
-    Tasks,
     ago,
     page,
     status_json,
@@ -36,7 +36,7 @@ STATUS = Status(
     platforms=("linux-x86_64", "linux-aarch64"),
     hosts=(DESK, HostLine(label="host-4")),
     results=Results(waiting=7, sent=3, uploaded=1, done=120, lost=5),
-    tasks=Tasks(done=37, all=100),
+    tasks=Progress(done=37, all=100),
 )
 HOSTILE = (
     "<script>x</script>\"'&{name}</td></table><scheduler>http://evil/</scheduler>\x1b[31m\u202e"
@@ -92,12 +92,13 @@ def test_what_is_not_known_is_not_shown() -> None:
     assert "progress" not in bare.tags
     assert "None has called yet." in " ".join(bare.words)
     assert (
-        "progress" not in read(page(replace(STATUS, tasks=Tasks(done=0, all=0))).decode()).tags
+        "progress"
+        not in read(page(replace(STATUS, tasks=Progress(done=0, all=0))).decode()).tags
     )
 
 
 def test_the_bar_stays_within_its_bounds() -> None:
-    shown = page(replace(STATUS, tasks=Tasks(done=7, all=5))).decode()
+    shown = page(replace(STATUS, tasks=Progress(done=7, all=5))).decode()
     assert 'value="5" max="5"' in shown
 
 
