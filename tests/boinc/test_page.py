@@ -20,6 +20,7 @@ from spoolmw.agents.boinclink.pages import (
 )
 from tests.support.boincsite import Crowd, Site
 from tests.support.browser import corner, dom, needs_browser, read, screenshot, served
+from tests.support.waiting import wait_until
 
 pytestmark = needs_browser
 
@@ -100,6 +101,7 @@ def test_a_person_sees_who_computed_what(site: Site, crowd: Crowd) -> None:
     hosts = site.host(name="desk-a"), site.host(name=ATTACK, owner="mallory")
     crowd.live(*hosts)
     task.result(60)
+    wait_until(lambda: site.standing()["results"]["done"] == 2, last=site.standing)
     shown = read(dom(site.url))
     [heads, *rows] = [row for row in shown.rows if len(row) == 6]
     assert heads[3:] == ["Last contact", "Done", "Failed"]

@@ -49,6 +49,7 @@ def test_a_large_input_and_a_large_output_take_no_memory(own: Lab) -> None:
         assert files[digest] == data
         errand = fakework.errand_of(files)
         ended = fakework.success(errand, "x")
+        ended.files = [{"name": "big", "bytes": SIZE, "sha256": digest}]
         small = fakework.parcel(errand, ended, host="pc", spoil=spoil)
         made = with_a_large_file(small, data)
         assert await host.upload(job, made) == 0

@@ -122,6 +122,7 @@ def _bound(listen: str, memory: Path) -> socket.socket:
             time.sleep(_PAUSE_S)
     sock = _listening(host, port)
     if not port:
+        memory.touch(mode=0o600)
         memory.write_text(str(sock.getsockname()[1]), encoding="ascii")
     return sock
 

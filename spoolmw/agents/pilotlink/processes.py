@@ -39,7 +39,7 @@ class ProcessEngine:
             env = {**os.environ, "TMPDIR": str(scratch)}
             if name := self._post.options.get("machine"):
                 env[MACHINE] = f"{name}{each.seat}"
-            with open(self._said(each.digest), "wb") as errors:
+            with open(self._said(each.digest), "wb", opener=_private) as errors:
                 self._children.append(
                     subprocess.Popen(
                         [
@@ -103,3 +103,7 @@ class ProcessEngine:
         old = sorted(self._post.folder.glob("said-*"), key=lambda path: path.stat().st_mtime)
         for each in old[:-50]:
             each.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
