@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from spoolmw.agents import boincapp, pythonbundle
-from spoolmw.agents.boinclink.matching import PLATFORMS
+from spoolmw.agents import boincapp
+from spoolmw.agents.boinclink.bundles import Bundles
 from spoolmw.agents.boinclink.records import Host
 from spoolmw.agents.boinclink.reply import AppFile, AppVersion
 from spoolmw.agents.boinclink.signing import PRIVATE, KeyPair
@@ -40,10 +40,10 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A Python that travels, and the sort of machine that it runs on."""
+    """A Python that travels, and the platform that it runs on."""
 
     file: Published
-    machine: str
+    platform: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Application:
     """What clients run."""
 
     def __init__(
-        self, home: Path, bundles: Path, keys: KeyPair, number_of: Callable[[str], int]
+        self, home: Path, bundles: Bundles, keys: KeyPair, number_of: Callable[[str], int]
     ) -> None:
-        """Publishes the program, if need be. `bundles` is where Pythons that travel lie;
+        """Publishes the program, if need be. `bundles` are the Pythons that may travel;
         `number_of` gives a version by its digest."""
         self._bundles = bundles
         self._folder = home / "app"
@@ -67,26 +67,27 @@ class Application:
         self._number_of = number_of
         self._program = self._put(boincapp.file_name(), boincapp.application())
         self._plain = self._version(((self._program, ""),))
-        self._bundled: _Version | None = None
-        self._machine = ""
+        self._bundled: dict[str, _Version] = {}  #: by platform
 
-    def pack_bundle(self) -> Bundle:
+    def pack_bundle(self, platform: str) -> Bundle:
         """The file that brings a Python; takes some seconds the first time, in any thread.
         Raises AgentError, OSError."""
-        made = pythonbundle.publish(self._bundles)
-        name = _BUNDLE_NAME.sub("-", made.path.name)
-        return Bundle(self._put(name, made.path.read_bytes()), made.machine)
+        path = self._bundles.file_for(platform)
+        name = _BUNDLE_NAME.sub("-", path.name)
+        return Bundle(self._put(name, path.read_bytes()), platform)
 
     def bundle(self, made: Bundle) -> None:
         """Have the version that brings a Python. Raises RecordsTrouble."""
-        self._bundled = self._version(((self._program, ""), (made.file, boincslot.BUNDLE)))
-        self._machine = made.machine
+        files = ((self._program, ""), (made.file, boincslot.BUNDLE))
+        self._bundled[made.platform] = self._version(files)
+
+    def python_for(self, platform: str) -> str:
+        """Which version may travel to such a host, as "3.11"; empty: none."""
+        return self._bundles.python_for(platform)
 
     def plan_of(self, host: Host, wish: str) -> str:
         """The plan class that fits a host; `wish` is "auto", "never" or "always"."""
-        if self._bundled is None or wish == "never":
-            return ""
-        if PLATFORMS.get(host.client_platform) != f"linux-{self._machine}":
+        if wish == "never" or host.platform not in self._bundled:
             return ""
         return BUNDLED if wish == "always" or host.needs_bundle else ""
 
@@ -96,7 +97,7 @@ class Application:
 
     def version(self, plan: str, cores: int, host: Host, url: str) -> AppVersion:
         """The application for this host; `url` is where its files are fetched."""
-        version = self._bundled if plan and self._bundled else self._plain
+        version = self._bundled[host.platform] if plan else self._plain
         return AppVersion(
             number=version.number,
             platform=host.client_platform,

@@ -23,7 +23,7 @@ from spoolmw.agents.boinclink import reports, standing
 from spoolmw.agents.boinclink.front import Front
 from spoolmw.agents.boinclink.holdings import Job
 from spoolmw.agents.boinclink.landing import Landed
-from spoolmw.agents.boinclink.project import OWN_PLATFORM, OWN_PYTHON, Outbox, Post, Project
+from spoolmw.agents.boinclink.project import Outbox, Post, Project
 from spoolmw.agents.boinclink.records import FAILED, REPORTED, SENT, Row
 from spoolmw.agents.boinclink.scheduler import Scheduler
 from spoolmw.errors import SpoolmwError
@@ -48,7 +48,7 @@ class Office:
         self._told_misfits: dict[str, str] = {}
         self._told_hosts: list[Any] = []
         self._look_at = 0.0
-        self._wants_bundle = False
+        self._bundles_wanted: set[str] = set()  #: platforms
         self.failed = asyncio.Event()  #: an error of ours: this process should end
 
     async def open(self, work: Iterable[list[Any]]) -> int:
@@ -126,8 +126,9 @@ class Office:
                 holdings.forget(row.attempt)
             else:
                 self._resume(job, row)
-        if any(each.needs_bundle for each in project.callers.hosts.values()):
-            self._bundle_soon()
+        for each in project.callers.hosts.values():
+            if each.needs_bundle:
+                self._bundle_soon(each.platform)
         project.uploads.sweep(holdings.rows.keys())
         holdings.left()
 
@@ -196,30 +197,29 @@ class Office:
         wanted = "" if job.given.kind.get("command") else str(job.given.kind.get("python", ""))
         project = self._project
         host = project.callers.hosts.get(row.host)
-        helps = (
-            host is not None
-            and host.platform == OWN_PLATFORM
-            and wanted in ("", OWN_PYTHON)
-            and project.brief.bundle != "never"
-        )
+        platform = host.platform if host is not None else ""
+        travels = project.application.python_for(platform)
+        helps = bool(travels) and wanted in ("", travels) and project.brief.bundle != "never"
         if helps:
-            self._bundle_soon()
+            self._bundle_soon(platform)
         return project.desk.lacks(row, wanted, time.time(), a_bundle_helps=helps)
 
-    def _bundle_soon(self) -> None:
-        if not self._wants_bundle:
-            self._wants_bundle = True
-            self._spawn(self._bundle())
+    def _bundle_soon(self, platform: str) -> None:
+        if platform not in self._bundles_wanted:
+            self._bundles_wanted.add(platform)
+            self._spawn(self._bundle(platform))
 
-    async def _bundle(self) -> None:
+    async def _bundle(self, platform: str) -> None:
         """Have a Python for hosts without one."""
         application = self._project.application
         loop = asyncio.get_running_loop()
         try:
-            python = await loop.run_in_executor(self._project.heavy, application.pack_bundle)
+            python = await loop.run_in_executor(
+                self._project.heavy, application.pack_bundle, platform
+            )
             application.bundle(python)
         except (OSError, SpoolmwError) as error:
-            self._wants_bundle = False
+            self._bundles_wanted.discard(platform)
             text = " ".join(f"no Python can be sent along: {error}".split())
             self._post.tell({"event": "log", "text": text})
         else:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import platform
-import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ from urllib.parse import urlsplit
 from spoolmw.agents.boinclink.accounts import Accounts
 from spoolmw.agents.boinclink.application import Application, keys_in, secret_in
 from spoolmw.agents.boinclink.brief import Brief
+from spoolmw.agents.boinclink.bundles import OWN_PLATFORM, Bundles
 from spoolmw.agents.boinclink.callers import Callers
 from spoolmw.agents.boinclink.desk import Desk, Terms, Told
 from spoolmw.agents.boinclink.holdings import Holdings
@@ -27,8 +26,6 @@ from spoolmw.agents.boinclink.uploads import Uploads
 SCHEDULER = "scheduler"  #: the last part of its URL
 OUTPUT = "out_"  #: how the name of an attempt's output begins
 _AGAIN_S = 1.0
-OWN_PLATFORM = f"linux-{platform.machine()}"
-OWN_PYTHON = "{}.{}".format(*sys.version_info[:2])
 
 
 class Post(Protocol):
@@ -81,9 +78,11 @@ class Project:
         holdings = Holdings(records, Lines(bounds))
         for row, told in records.rows():
             holdings.remember(row, Listed.of(told, b""))
-        application = Application(home, brief.root / "runner", keys, records.version_of)
+        application = Application(
+            home, Bundles(home, brief.root / "runner"), keys, records.version_of
+        )
         if brief.bundle == "always":
-            application.bundle(application.pack_bundle())
+            application.bundle(application.pack_bundle(OWN_PLATFORM))
         application.tidy()
         return Project(
             brief=brief,
