@@ -34,7 +34,7 @@ from spoolmw.model.events import (
     Started,
     TwinEnded,
 )
-from spoolmw.model.replica import Ballot, Phase, Replica
+from spoolmw.model.replica import Ballot, Phase
 from spoolmw.model.task import FINAL, Ending, Task, TaskState
 from spoolmw.model.voting import (
     Accepted,
@@ -174,6 +174,7 @@ def ending_of(ballot: Ballot) -> Ending | None:
         case Phase.AGREED:
             assert ballot.canonical is not None
             best = ballot.replicas[ballot.canonical]
+            assert best.staged is not None
             return Ending(
                 state=DONE,
                 cause=Cause.FINISHED,
@@ -183,7 +184,7 @@ def ending_of(ballot: Ballot) -> Ending | None:
                 body_bytes=best.body_bytes,
                 digest=best.digest,
                 files=best.files,
-                trusted=_is_trusted(best),
+                trusted=past.is_trusted(best.history, best.staged.attempt),
             )
         case Phase.GIVEN_UP:
             cause = Cause.VALIDATOR if ballot.fault else Cause.DISAGREEMENT
@@ -198,13 +199,6 @@ def ending_of(ballot: Ballot) -> Ending | None:
             )
         case Phase.OPEN | Phase.JUDGING:
             return None
-
-
-def _is_trusted(replica: Replica) -> bool:
-    """Whether the agent was trusted whose attempt left what the replica returned."""
-    staged = replica.staged
-    assert staged is not None
-    return past.is_trusted(replica.history, staged.attempt)
 
 
 # What users wish, and what it waits for

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.condor import IS_ROOT, needs_pool
+from tests.support.condor import needs_pool
 from tests.support.pilots import begun, go_on_elsewhere, hold, note, outlive_the_daemon
 from tests.support.pool import Pool
 from tests.support.poolpilots import PilotSite
 from tests.support.stepdown import being_root_again
+from tests.support.unpacked import IS_ROOT
 from tests.support.waiting import wait_until
 
 pytestmark = needs_pool

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.condor import IS_ROOT
 from tests.support.daemon import ROOT, left_over
 from tests.support.pool import Pool, needs_pool, personal, stepping_down
+from tests.support.unpacked import IS_ROOT
 from tests.support.waiting import wait_until
 
 pytestmark = needs_pool

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.attempts import Bench
-from tests.support.batchjob import BatchSystem
+from tests.support.batchjob import BatchSystem, executing
 
 
 @pytest.fixture
@@ -18,8 +18,5 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def system(tmp_path: Path, bench: Bench) -> Iterator[BatchSystem]:
     """A batch system whose hosts share nothing with the spool."""
-    base = tmp_path / "execute"
-    base.mkdir()
-    made = BatchSystem(base, bench)
-    yield made
-    made.end()
+    with executing(tmp_path, bench) as made:
+        yield made

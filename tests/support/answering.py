@@ -15,6 +15,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from spoolmw.client import Spool
+from spoolmw.client.future import Ended
 from spoolmw.format.arrays import element_id, indexes_from
 from spoolmw.format.resultfile import trailer_line
 from spoolmw.format.taskfile import TaskFile, read_header
@@ -193,6 +195,17 @@ def answering(root: Path) -> Iterator[AnsweringMachine]:
     """A machine that answers until the end of the block."""
     with AnsweringMachine(root) as machine:
         yield machine
+
+
+@contextlib.contextmanager
+def asking(machine: AnsweringMachine) -> Iterator[Spool]:
+    """A helper; what is left unanswered is not waited for beyond it."""
+    made = Spool(machine.layout.root)
+    yield made
+    waiter = made._link.waiter
+    for task in [*waiter._pending.by_path.values(), *waiter._added]:
+        task.end(Ended(cancelled=True))
+        waiter.drop(task)
 
 
 def a_parsed_task(task_id: str, name: str = "task") -> Any:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,13 @@ def alive(sandbox: Path) -> list[int]:
             if where.is_relative_to(sandbox) or str(sandbox).encode() in words:
                 found.append(int(entry.name))
     return found
+
+
+@contextlib.contextmanager
+def executing(folder: Path, bench: Bench) -> Iterator[BatchSystem]:
+    """A batch system whose hosts, below `folder`, share nothing with the spool."""
+    base = folder / "execute"
+    base.mkdir()
+    made = BatchSystem(base, bench)
+    yield made
+    made.end()

@@ -11,7 +11,6 @@ import functools
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,11 +20,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pytest
-
-from tests.support.condor import IS_ROOT, PATH, give, stepping_down, user
-from tests.support.daemon import ROOT
+from tests.support.condor import give, stepping_down, user
+from tests.support.needed import needs
 from tests.support.pool import SWEEPER
+from tests.support.unpacked import IS_ROOT, folder_of, lacks
 from tests.support.waiting import wait_until
 from tests.support.warden import Told, Warden
 
@@ -82,27 +80,12 @@ _FLAGS = (
 @functools.cache
 def programs() -> Path:
     """The folder that has `boinc` and `boinccmd`."""
-    told = subprocess.run(
-        [ROOT / ".ci/boinc", "where"], capture_output=True, text=True, check=True
-    )
-    return Path(told.stdout.strip()) / "usr/bin"
+    return folder_of("boinc") / "usr/bin"
 
 
-@functools.cache
-def lacks() -> str:
-    """Why there can be no client here; empty: there can."""
-    if not (programs().parents[1] / "complete").exists():
-        return "Debian's boinc-client is not there (`make test` fetches it, by .ci/boinc)"
-    needed = ("setpriv", "unshare") if IS_ROOT else ()
-    missing = [each for each in needed if shutil.which(each, path=PATH) is None]
-    return (
-        f"not installed: {', '.join(missing)} (apt-get install util-linux)" if missing else ""
-    )
-
-
-#: Marks tests that need real clients: skipped where none can be had, failed in CI.
-needs_boinc = pytest.mark.skipif(
-    bool(lacks()) and "CI" not in os.environ, reason=lacks() or "there is boinc-client"
+#: Marks tests that need real clients.
+needs_boinc = needs(
+    lacks("boinc", "Debian's packages of boinc-client are"), "there is boinc-client"
 )
 
 
@@ -230,11 +213,6 @@ class Desktop:
         assert self._warden is not None
         self._warden.thaw()
 
-    def copy_of_disk(self, target: Path) -> Path:
-        """A backup of the client's data directory."""
-        shutil.copytree(self.data, target, symlinks=True)
-        return target
-
     # -- boinccmd
 
     def cmd(self, *words: str, check: bool = True) -> str:
@@ -255,9 +233,6 @@ class Desktop:
         text = done.stdout + done.stderr
         assert not check or done.returncode == 0, f"boinccmd {words}: {text}\n{self.log_text()}"
         return text
-
-    def wait_until_it_answers(self) -> None:
-        wait_until(lambda: "version" in self.cmd("--client_version", check=False).lower())
 
     def tasks(self) -> Sequence[Mapping[str, str]]:
         """The client's results, as it shows them: `name`, `active_task_state`, `fraction done` ..."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
+from tests.support.needed import needs
 
 TIME_LIMIT_S = 90  #: of one look: its first start on a busy machine is slow
 
@@ -43,9 +43,7 @@ def _program() -> str | None:
 
 
 #: Marks tests that need a browser: skipped where none can be had, failed in CI.
-needs_browser = pytest.mark.skipif(
-    bool(lacks()) and "CI" not in os.environ, reason=lacks() or "there is a browser"
-)
+needs_browser = needs(lacks(), "there is a browser")
 
 
 def dom(url: str) -> str:

@@ -5,45 +5,28 @@ from __future__ import annotations
 import functools
 import os
 import pwd
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
-from tests.support.daemon import ROOT
+from tests.support import unpacked
+from tests.support.needed import needs
 from tests.support.people import Person, becoming
-
-PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-IS_ROOT = os.geteuid() == 0  #: whoever we may become for a while later
+from tests.support.unpacked import IS_ROOT, folder_of
 
 
 @functools.cache
 def programs() -> Path:
     """The folder that is HTCondor's `usr`."""
-    told = subprocess.run(
-        [ROOT / ".ci/condor", "where"], capture_output=True, text=True, check=True
-    )
-    return Path(told.stdout.strip()) / "usr"
+    return folder_of("condor") / "usr"
 
 
-@functools.cache
 def lacks() -> str:
     """Why there can be no pool here; empty: there can."""
-    if not (programs().parent / "complete").exists():
-        return "HTCondor's packages are not there (`make test` fetches them, by .ci/condor)"
-    needed = ("setpriv", "unshare") if IS_ROOT else ()
-    missing = [each for each in needed if shutil.which(each, path=PATH) is None]
-    return (
-        f"not installed: {', '.join(missing)} (apt-get install util-linux)" if missing else ""
-    )
+    return unpacked.lacks("condor", "HTCondor's packages are")
 
 
-#: Marks tests that need a pool: skipped where none can be had, failed in CI.
-needs_pool = pytest.mark.skipif(
-    bool(lacks()) and "CI" not in os.environ, reason=lacks() or "there is HTCondor"
-)
+#: Marks tests that need a pool.
+needs_pool = needs(lacks(), "there is HTCondor")
 
 
 @functools.cache

@@ -21,8 +21,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pytest
-
+from tests.support.needed import needs
 from tests.support.opening import Opened
 from tests.support.waiting import wait_until
 
@@ -42,9 +41,7 @@ def lacks() -> str:
 
 
 #: Marks tests that need hosts: skipped where they cannot be had, failed in CI.
-needs_hosts = pytest.mark.skipif(
-    bool(lacks()) and "CI" not in os.environ, reason=lacks() or "there are hosts"
-)
+needs_hosts = needs(lacks(), "there are hosts")
 
 #: What a login shell runs first.
 _LOGIN_FILES = [Path.home() / each for each in (".bashrc", ".profile", ".zshenv", ".cshrc")]

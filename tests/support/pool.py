@@ -19,7 +19,6 @@ from pathlib import Path
 
 from tests.support import poolconfig
 from tests.support.condor import (
-    IS_ROOT,
     environment,
     give,
     lacks,
@@ -31,6 +30,7 @@ from tests.support.condor import (
 )
 from tests.support.opening import Opened
 from tests.support.poolmember import Member
+from tests.support.unpacked import IS_ROOT
 from tests.support.waiting import wait_until
 
 PORT = 9618  #: of the collector

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support import poolconfig
-from tests.support.condor import IS_ROOT, environment, give, programs, user
+from tests.support.condor import environment, give, programs, user
+from tests.support.unpacked import IS_ROOT
 from tests.support.waiting import wait_until
 from tests.support.warden import Told, Warden
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.support.condor import IS_ROOT, PATH
 from tests.support.daemon import family
+from tests.support.unpacked import IS_ROOT, PATH
 
 #: For root, the words before a machine's first process; the kernel ends all of it with us.
 _SPACES = (

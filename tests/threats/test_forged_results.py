@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from spoolmw.client import Spool
-from spoolmw.client.future import Ended, SpoolTask
+from spoolmw.client.future import SpoolTask
 from spoolmw.client.outcome import NotOurs, read_ended
 from spoolmw.ctl.delivered import Delivery as Delivered
 from spoolmw.ctl.result import _value, _value_text
@@ -29,9 +29,9 @@ from spoolmw.format.taskfile import read_header
 from spoolmw.model.agent import Launch
 from spoolmw.runner import onefile, results
 from spoolmw.spooldir.layout import Layout
-from tests.support.answering import AnsweringMachine, a_parsed_task
+from tests.support.answering import AnsweringMachine, a_parsed_task, asking
 from tests.support.attempts import Bench
-from tests.support.batchjob import BatchSystem
+from tests.support.batchjob import BatchSystem, executing
 from tests.support.daemon import ROOT
 from tests.threats.test_unpickling import Bomb
 
@@ -66,11 +66,8 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def system(tmp_path: Path, bench: Bench) -> Iterator[BatchSystem]:
-    base = tmp_path / "execute"
-    base.mkdir()
-    made = BatchSystem(base, bench)
-    yield made
-    made.end()
+    with executing(tmp_path, bench) as made:
+        yield made
 
 
 def uploaded(system: BatchSystem, work: Launch, target: Path) -> Path:
@@ -126,12 +123,8 @@ def machine(tmp_path: Path) -> AnsweringMachine:
 
 @pytest.fixture
 def spool(machine: AnsweringMachine) -> Iterator[Spool]:
-    made = Spool(machine.layout.root)
-    yield made
-    waiter = made._link.waiter
-    for task in [*waiter._pending.by_path.values(), *waiter._added]:
-        task.end(Ended(cancelled=True))
-        waiter.drop(task)
+    with asking(machine) as made:
+        yield made
 
 
 def a_pickled(place: Path, codec: str) -> results.Ended:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from spoolmw.client import Spool
-from spoolmw.client.future import Ended
-from tests.support.answering import AnsweringMachine
+from tests.support.answering import AnsweringMachine, asking
 
 
 @pytest.fixture
@@ -28,9 +27,5 @@ def answered(machine: AnsweringMachine) -> Iterator[AnsweringMachine]:
 @pytest.fixture
 def spool(machine: AnsweringMachine) -> Iterator[Spool]:
     """A helper; what a test leaves unanswered is not waited for beyond it."""
-    made = Spool(machine.layout.root)
-    yield made
-    waiter = made._link.waiter
-    for task in [*waiter._pending.by_path.values(), *waiter._added]:
-        task.end(Ended(cancelled=True))
-        waiter.drop(task)
+    with asking(machine) as made:
+        yield made
