@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from spoolmw.runner import results
 from tests.boincfront.test_one import gets, together
 from tests.boincfront.test_restarts import insists
 from tests.support import fakework
@@ -150,3 +151,35 @@ def test_a_host_without_a_python_gets_one_with_the_next_job(own: Lab) -> None:
     together(serve)
     assert second
     lab.close()
+
+
+def test_an_upload_that_is_all_there_and_has_not_its_name_yet_is_not_said_to_be_there(
+    lab: Lab,
+) -> None:
+    """A client that hears of as many bytes as it has reports its job, and never sends it again."""
+    name = lab.launch(lab.bench.command("true"))
+    host = lab.host()
+    host.making = large
+
+    async def serve() -> None:
+        job = await gets(host, name)
+        data = host.make(job, await host.fetch(job))
+        await host.upload(job, data)
+        lab.kill()
+        whole = lab.brief.home / "uploads" / name
+        whole.rename(whole.with_name(f"{name}.part"))
+        lab.start()
+        assert 0 < await host.stored(job) < len(data)
+        assert await host.upload(job, data) == 0
+        assert await host.stored(job) == len(data)
+        host.finish(job, data)
+        await host.poll(seconds=0.0, instances=0.0)
+        await host.close()
+
+    together(serve)
+    assert lab.end_of(name)["outcome"] == "success"
+
+
+def large(errand: fakework.Errand) -> results.Ended:
+    """So large that a client asks first how much of it is there."""
+    return fakework.success(errand, "x" * 12_000)

@@ -60,10 +60,15 @@ class Uploads:
         return self.path(attempt).exists()
 
     def size(self, attempt: str) -> int:
-        """How much of it is there."""
-        for path in (self.path(attempt), self._part(attempt)):
-            with contextlib.suppress(FileNotFoundError):
-                return path.stat().st_size
+        """How much of it a client need not send again.
+
+        Of what has not its name yet that is a byte less than is there: a client that hears of all its
+        bytes takes its upload as done (BOINC, `client/pers_file_xfer.cpp`), and here it is not.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            return self.path(attempt).stat().st_size
+        with contextlib.suppress(FileNotFoundError):
+            return max(0, self._part(attempt).stat().st_size - 1)
         return 0
 
     def room_bytes(self) -> int:

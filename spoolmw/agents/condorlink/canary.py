@@ -150,17 +150,22 @@ def _follow(schedd: Schedd, job: Job, until: float) -> None:
     while time.monotonic() < until:
         seen = next(iter(schedd.jobs()), None)
         if seen is None or seen.status is Status.COMPLETED:
+            _was_at(job, seen or next(iter(schedd.history([job.attempt])), None))
             return
         if seen.status is Status.HELD and not holds.is_held_for_nothing(seen.hold_code):
             what = holds.meaning(seen.hold_code, seen.hold_subcode, seen.text)
             raise Trouble("job", "a small job was held", what.message)
         last = seen
-        if seen.status in RUNS:
-            job.host, job.slot = seen.host, seen.slot
         time.sleep(_LOOK_S)
     if last is not None and last.status in RUNS:
         raise Trouble("job", "a small job began, but did not end in time", f"on {last.host}")
     raise Trouble("job", "a small job did not begin in time", "it got no machine", _FIX_WAIT)
+
+
+def _was_at(job: Job, seen: Seen | None) -> None:
+    """The pool's own name of the host: what the host calls itself need not be the same."""
+    if seen is not None:
+        job.host, job.slot = seen.host, seen.slot
 
 
 def _judged(told: Found, out: Path) -> Found:
