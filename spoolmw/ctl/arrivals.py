@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from spoolmw.ctl.drops import Dropped, find_dropped
-from spoolmw.ctl.picks import id_in, known_id, made_at, unknown
+from spoolmw.ctl.picks import id_in, known_id, unknown
 from spoolmw.ctl.session import Session
+from spoolmw.format.ids import made_at
 from spoolmw.store.reports import Reports
 
 #: Seconds for which a file may be nowhere, between leaving `incoming/` and being a task: one

@@ -18,7 +18,7 @@ from spoolmw.ctl.drops import find_dropped
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.words import short
 from spoolmw.errors import SpoolmwError, UnknownTask
-from spoolmw.format.ids import is_task_id
+from spoolmw.format.ids import is_task_id, made_at
 from spoolmw.store.reports import Reports
 
 #: How many candidates an error names, and how many ids completion offers.
@@ -132,11 +132,6 @@ def id_in(word: str) -> str:
     """The id at the end of what is an id or a file's name with one; else empty."""
     stem = word.removesuffix(".task").removesuffix(".result")
     return stem[-32:] if is_task_id(stem[-32:]) else ""
-
-
-def made_at(task_id: str) -> float:
-    """When an id was made, in seconds since 1970."""
-    return int(task_id[:12], 16) / 1000
 
 
 def unknown(word: str) -> UnknownTask:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from spoolmw.daemon.table import Table
-from spoolmw.format.ids import is_task_id
+from spoolmw.format.ids import is_task_id, made_at
 from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
@@ -121,7 +121,7 @@ def _gone(task_id: TaskId, box: str, name: str, spec: Spec, ending: Ending) -> T
         dropped=name,
         result_name=name,
         spec=spec,
-        submitted_at=int(task_id[:12], 16) / 1000,
+        submitted_at=made_at(task_id),
         state=ending.state,
         ending=ending,
     )

@@ -18,10 +18,13 @@ from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.table import Table
 from spoolmw.errors import DiskFull
+from spoolmw.format.ids import is_task_id, made_at
 from spoolmw.format.resultfile import files_folder
+from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task, TaskState
 from spoolmw.rules.ballot import staged_results
 from spoolmw.spooldir import checkpoints, markers
+from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.layout import Layout, active_of
 from spoolmw.store.journal import Journal
 
@@ -41,9 +44,11 @@ class Housekeeping:
         config: Config,
         journal: Journal,
         table: Table,
+        done_log: DoneLog,
     ) -> None:
         self.config = config
         self._layout = layout
+        self._done_log = done_log
         self._delivery = Delivery(layout)
         self._journal = journal
         self._table = table
@@ -72,10 +77,28 @@ class Housekeeping:
             more |= self.prune_results(results)[0] >= PIECE
         if story:
             more |= self.prune_tasks(story) >= PIECE
+        if keep.logs_s is not None:
+            more |= self._shorten_log(now - keep.logs_s)
         if not more:
             self._asked = (0.0, 0.0)
             self._tidy_tmp()
         return more
+
+    def _shorten_log(self, before: float) -> bool:
+        """Forget deliveries of tasks submitted before `before` (wall clock) that have no story any more.
+
+        True when some went: there may be more.
+        """
+
+        def over(ids: list[TaskId]) -> set[TaskId]:
+            known = self._journal.known(ids)
+            return {each for each in ids if each not in known and not _is_young(each, before)}
+
+        half = self._layout.journal.with_name("done.log.part")  # where nobody else comes
+        gone = self._done_log.shorten(over, half=half)
+        if gone:
+            log.info("pruned %s", fields(done_log_bytes=gone))
+        return gone > 0
 
     def _tidy_tmp(self) -> None:
         """What clients that died while writing left in `tmp/`, once it is `LEFT_OVER_S` old."""
@@ -190,6 +213,13 @@ class Housekeeping:
         """What replicas returned of a vote that was given up; nobody can accept it any more."""
         for attempt in staged_results(task.ballot) if task.ballot is not None else ():
             self._delivery.discard(str(attempt))
+
+
+def _is_young(task_id: TaskId, before: float) -> bool:
+    """Whether the time in an id is after `before`, and can be one: who makes own ids need not have one."""
+    if not is_task_id(task_id):
+        return False
+    return before <= made_at(task_id) < wall_s() + LEFT_OVER_S
 
 
 def _remove_older(entry: os.DirEntry[str], old: float) -> bool:

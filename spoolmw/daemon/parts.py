@@ -76,7 +76,9 @@ class Parts:
         self.reactor = self._reactor()
         self._queries = Queries(layout)
         self.control = ControlServer(layout.control, self._asked, group=self.owners.gid)
-        self.housekeeping = Housekeeping(layout, config, self.journal, self.table)
+        self.housekeeping = Housekeeping(
+            layout, config, self.journal, self.table, self.done_log
+        )
 
     def serve(self, *, reload: Callable[[], list[str]], stop: Callable[[], None]) -> None:
         """Let requests be answered from now on."""

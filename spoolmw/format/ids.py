@@ -19,3 +19,8 @@ def new_task_id() -> TaskId:
 def is_task_id(text: str) -> bool:
     """Whether `text` has the form of an id: 32 lowercase hexadecimal digits."""
     return _ID.fullmatch(text) is not None
+
+
+def made_at(task_id: str) -> float:
+    """When an id was made, in seconds since 1970. Raises ValueError for what is none."""
+    return int(task_id[:12], 16) / 1000

@@ -18,7 +18,7 @@ from typing import Any, Dict, NamedTuple, Tuple
 
 from . import outputs, results
 
-MAX_ATTEMPTS = 10_000  #: then a worker is replaced, whatever it has leaked
+MAX_ATTEMPTS = 100_000  #: then a worker is replaced, whatever it has leaked
 MAX_GROWTH_BYTES = 256 << 20  #: of resident memory kept after an attempt
 _RESET_BYTES = 16 << 20  #: a peak this far above the last one known is put back
 _UMASK = 0o022

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+import shutil
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task
-from spoolmw.spooldir.publish import publish, write_all
+from spoolmw.spooldir.publish import sync_folder, write_all
 
 #: The state in the log of a task that ended and was then opened again by its user.
-_ID_DIGITS = 32
 RETRIED = "retried"
 _FIELDS = 6
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNCODED = re.compile(r"[A-Za-z0-9_.~-]+")  #: what `quote` leaves as it is
 _ID_DIGITS = 32
+_PIECE_BYTES = 256 << 10  #: of the oldest lines, looked at in one go
+_WORTH_BYTES = 1 << 20  #: less is not cut off: what stays is written anew for it
+_WORTH_SHARE = 4  #: nor is less than this part of all
 
 
 class Done(NamedTuple):
@@ -41,9 +45,9 @@ class DoneLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o600)
+        self._fd = os.open(path, _FLAGS, 0o600)
         self._is_torn = False  #: the last write failed, perhaps in the middle of a line
+        self._over = 0  #: bytes of the oldest lines that nobody needs any more
         size = os.fstat(self._fd).st_size
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             write_all(self._fd, b"\n")
@@ -59,6 +63,46 @@ class DoneLog:
         self._is_torn = True
         write_all(self._fd, (begin + "".join(map(_line, tasks))).encode("ascii"))
         self._is_torn = False
+
+    def shorten(self, over: Callable[[list[TaskId]], Collection[TaskId]], *, half: Path) -> int:
+        """Look at a piece of the oldest lines, up to the first that stays; how many bytes went.
+
+        `over` says of which of these tasks nobody needs the line. They are cut off when there are
+        enough of them that it pays; what stays is first written to `half`, on the same disk.
+        Raises OSError; the log is then as it was.
+        """
+        piece = os.pread(self._fd, _PIECE_BYTES, self._over)
+        lines = piece[: piece.rfind(b"\n") + 1].splitlines(keepends=True)
+        entries = [_entry(line.decode("ascii", "replace")) for line in lines]
+        gone = over([entry[0] for entry in entries if entry is not None])
+        for line, entry in zip(lines, entries, strict=True):
+            if entry is not None and entry[0] not in gone:
+                break
+            self._over += len(line)
+        size = os.fstat(self._fd).st_size
+        if self._over < max(_WORTH_BYTES, size // _WORTH_SHARE):
+            return 0
+        self._cut(half)
+        cut, self._over = self._over, 0
+        return cut
+
+    def _cut(self, half: Path) -> None:
+        """Put what stays in the place of all; whoever reads has one or the other."""
+        with open(self.path, "rb") as old, open(half, "wb") as new:
+            os.fchmod(new.fileno(), 0o600)
+            old.seek(self._over)
+            shutil.copyfileobj(old, new, _PIECE_BYTES)
+            new.flush()
+            os.fsync(new.fileno())
+        fresh = os.open(half, _FLAGS)
+        try:
+            os.rename(half, self.path)
+        except BaseException:
+            os.close(fresh)
+            raise
+        os.close(self._fd)
+        self._fd = fresh
+        sync_folder(self.path.parent)
 
     def close(self) -> None:
         """Nothing is appended any more."""
@@ -135,15 +179,3 @@ def find(path: Path, words: Collection[str], *, most_bytes: int) -> dict[TaskId,
     except FileNotFoundError:
         pass
     return found
-
-
-def keep_newest(path: Path, lines: int, *, tmp: Path) -> int:
-    """Shorten the log to its newest `lines`; how many went. An open DoneLog must be opened again."""
-    try:
-        old = path.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        return 0
-    if len(old) <= lines:
-        return 0
-    publish(b"".join(old[len(old) - lines :]), path, tmp=tmp, mode=0o600)
-    return len(old) - lines

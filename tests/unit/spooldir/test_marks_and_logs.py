@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.ids import TaskId
@@ -15,6 +18,7 @@ from spoolmw.spooldir.markers import Mark
 
 A = TaskId("0193f2a3b4c5" + "a" * 20)
 B = TaskId("0193f2a3b4c5" + "b" * 20)
+C = TaskId("0193f2a3b4c5" + "c" * 20)
 
 
 def a_delivered_task(task_id: TaskId = A, *, key: str = "", box: str = "") -> Task:
@@ -100,10 +104,54 @@ class TestDoneLog:
     def test_an_absent_log_is_an_empty_one(self, tmp_path: Path) -> None:
         assert donelog.read(tmp_path / "none") == {}
 
-    def test_it_can_be_shortened_to_its_newest_lines(self, layout: Layout) -> None:
+    def test_the_oldest_lines_go_once_there_are_enough_of_them(
+        self, layout: Layout, half: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         log = DoneLog(layout.done_log)
         log.append([a_delivered_task(), a_delivered_task(B)])
+        whole = layout.done_log.read_bytes()
+        assert log.shorten(only(A), half=half) == 0, "a few bytes are not worth the writing"
+        monkeypatch.setattr(donelog, "_WORTH_BYTES", 1)
+        assert log.shorten(only(A), half=half) == whole.index(b"\n") + 1
+        assert layout.done_log.read_bytes() == whole[whole.index(b"\n") + 1 :]
+        assert layout.done_log.stat().st_mode & 0o777 == 0o600
+        log.append([a_delivered_task(C)])
         log.close()
-        assert donelog.keep_newest(layout.done_log, 1, tmp=layout.tmp) == 1
-        assert list(donelog.read(layout.done_log)) == [B]
-        assert donelog.keep_newest(layout.done_log, 1, tmp=layout.tmp) == 0
+        assert list(donelog.read(layout.done_log)) == [B, C]
+        assert not half.exists()
+
+    def test_what_stays_keeps_what_is_behind_it(
+        self, layout: Layout, half: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(donelog, "_WORTH_BYTES", 1)
+        layout.done_log.write_bytes(b"rubbish\n")
+        log = DoneLog(layout.done_log)
+        log.append([a_delivered_task(each) for each in (A, B, C)])
+        assert log.shorten(only(A, C), half=half) > 0
+        assert list(donelog.read(layout.done_log)) == [B, C]
+        assert log.shorten(only(A, C), half=half) == 0
+        log.close()
+
+    def test_a_log_that_cannot_be_shortened_is_as_it_was(
+        self, layout: Layout, half: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(donelog, "_WORTH_BYTES", 1)
+        log = DoneLog(layout.done_log)
+        log.append([a_delivered_task(), a_delivered_task(B)])
+        with pytest.raises(FileNotFoundError):
+            log.shorten(only(A), half=half / "nowhere")
+        log.append([a_delivered_task(C)])
+        assert list(donelog.read(layout.done_log)) == [A, B, C]
+        assert log.shorten(only(A), half=half) > 0, "it is tried again"
+        log.close()
+        assert list(donelog.read(layout.done_log)) == [B, C]
+
+
+def only(*over: TaskId) -> Callable[[list[TaskId]], list[TaskId]]:
+    """Nobody needs the lines of these."""
+    return lambda ids: [each for each in ids if each in over]
+
+
+@pytest.fixture
+def half(layout: Layout) -> Path:
+    return layout.journal.with_name("done.log.part")
