@@ -62,12 +62,13 @@ class Scheduler:
             visit = project.desk.visit(asked, account, now)
         except TooMany as error:
             return reply.refusal(self._who, str(error), delay_s=_FULL_S), True
+        # At once: it counts as heard, and is not heard again when what follows fails.
+        self._outbox.put(*visit.told, *(self._landing(each) for each in visit.landed))
         self._look_at_key(asked, visit)
         going = await self._again(visit)
         has_program = project.application.can_serve(visit.host, project.brief.bundle)
         if has_program and self._fits_key(asked):
             going += await self._send(asked, visit, account.owner, now)
-        self._outbox.put(*visit.told, *(self._landing(each) for each in visit.landed))
         await project.records.settled()
         return self._reply(asked, visit, account.name, going), True
 
@@ -91,7 +92,7 @@ class Scheduler:
             for job, listed in await self._list(jobs):
                 if job.attempt in holdings.jobs:  # else it was stopped meanwhile
                     row = desk.send(job, visit.host, listed, now)
-                    visit.told.append(desk.started(row, owner))
+                    self._outbox.put(desk.started(row, owner))
                     going.append((row, listed))
         finally:
             for job in jobs:
