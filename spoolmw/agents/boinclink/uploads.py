@@ -181,12 +181,25 @@ class Coming:
             if self.left or (md5 and self._md5.hexdigest() != md5):
                 os.unlink(self._part)
                 return False
-            os.fsync(self._fd)
-            os.rename(self._part, self._target)
-            sync_folder(os.path.dirname(self._target))
+            self._settle()
             return True
         finally:
             self.close()
+
+    def _settle(self) -> None:
+        """Make it durable, with its name; where that fails nothing stays. Raises OSError.
+
+        What could not be synced once may seem to be there the next time, and is not on the disk.
+        """
+        try:
+            os.fsync(self._fd)
+            os.rename(self._part, self._target)
+            sync_folder(os.path.dirname(self._target))
+        except OSError:
+            for each in (self._part, self._target):
+                with contextlib.suppress(OSError):
+                    os.unlink(each)
+            raise
 
     def close(self) -> None:
         """Leave it as it is; the rest may come later."""

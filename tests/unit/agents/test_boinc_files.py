@@ -102,6 +102,33 @@ def test_another_content_than_was_said_is_thrown_away(tmp_path: Path) -> None:
     assert not os.listdir(tmp_path / "u")
 
 
+@pytest.mark.parametrize("good_syncs", [0, 1])
+def test_of_what_could_not_be_synced_nothing_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good_syncs: int
+) -> None:
+    """Else the client is told that nearly all is there, and the next sync says that all is well."""
+    uploads = Uploads(tmp_path / "u")
+    coming = uploads.begin(A, 0, 4)
+    assert coming is not None
+    coming.write(b"data")
+    syncs = iter([None] * good_syncs)
+
+    def sync(_: int) -> None:
+        if next(syncs, "bad") == "bad":
+            raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", sync)
+        with pytest.raises(OSError, match="Input/output"):
+            coming.finish("")
+    assert (uploads.size(A), uploads.has(A)) == (0, False)
+    whole = uploads.begin(A, 0, 4)
+    assert whole is not None
+    whole.write(b"data")
+    assert whole.finish("")
+    assert uploads.has(A)
+
+
 def test_what_finds_no_room_is_not_begun_and_what_nobody_knows_is_swept(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path / "u")
     with pytest.raises(OSError, match="room") as told:
