@@ -7,6 +7,7 @@ Rule 1: nothing is said to a client, nor to the daemon, before what it rests on 
 `await records.settled()`.
 Rule 2: one commit serves all who wait. While one runs, what comes is gathered for the next.
 Rule 3: what cannot be written now (the disk is full) stays in the queue, in order, and is tried again.
+Rule 4: what can wait is written as it is then, not as it was: what was put later is never undone by it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,8 @@ _MORE = (
 )
 
 _Statement = tuple[str, tuple[Any, ...]]
+_Latest = Callable[[], _Statement]
+"""What is to be written, asked for when it is."""
 
 
 class RecordsTrouble(Exception):
@@ -95,10 +99,10 @@ class Records:
                 self._open()
             except sqlite3.Error as worse:
                 raise RecordsTrouble(f"{self._path}: {worse}") from worse
-        self._reading = threading.Lock()
+        self._reading, self._writing = threading.Lock(), threading.Lock()
         self._thread = ThreadPoolExecutor(1, "commits")
         self._queue: list[_Statement] = []
-        self._lazy: dict[str, _Statement] = {}
+        self._lazy: dict[str, _Latest] = {}
         self._lazy_at = time.monotonic() + _LAZY_S
         self._count = 0  #: of what was put into the queue, ever
         self._durable = 0  #: so many of these are on the disk
@@ -132,13 +136,15 @@ class Records:
         """The number of the application with this digest; a new one gets the next. Waits for the
         disk. Raises RecordsTrouble."""
         try:
-            with self._write:
-                self._write.execute(
-                    "INSERT INTO versions (digest) VALUES (?) ON CONFLICT DO NOTHING", [digest]
+            with self._writing:
+                with self._write:
+                    self._write.execute(
+                        "INSERT INTO versions (digest) VALUES (?) ON CONFLICT DO NOTHING",
+                        [digest],
+                    )
+                [[number]] = self._write.execute(
+                    "SELECT number FROM versions WHERE digest = ?", [digest]
                 )
-            [[number]] = self._write.execute(
-                "SELECT number FROM versions WHERE digest = ?", [digest]
-            )
         except sqlite3.Error as error:
             raise RecordsTrouble(f"{self._path}: {error}") from error
         return int(number)
@@ -156,27 +162,22 @@ class Records:
 
     def put_host(self, host: Host, *, can_wait: bool = False) -> None:
         """Write what is known of a host; what can wait is not waited for by `settled`."""
-        told = {each: getattr(host, each) for each in _MORE}
-        row = (
-            *(host.id, host.account, host.cpid, host.seqno, host.created, host.seen),
-            json.dumps(told),
-        )
-        self._put((_PUT_HOST, row), f"host {host.id}" if can_wait else "")
+        self._put(partial(_of_host, host), f"host {host.id}" if can_wait else "")
 
     def send(self, row: Row, job: dict[str, Any], order: bytes) -> None:
         """A result goes to a host, described by `job`, and with this order."""
         told = (json.dumps(job), order)
         head = (row.attempt, row.host, row.state, row.sent, row.deadline, row.most_bytes)
-        self._put((_SEND, (*head, int(row.is_unwanted), row.token, row.report, *told)))
+        sent = (*head, int(row.is_unwanted), row.token, row.report, *told)
+        self._put(lambda: (_SEND, sent))
 
     def change(self, row: Row, *, can_wait: bool = False) -> None:
         """What became of a result that was sent."""
-        values = (row.state, int(row.is_unwanted), row.deadline, row.report, row.attempt)
-        self._put((_CHANGE, values), f"row {row.attempt}" if can_wait else "")
+        self._put(partial(_of_row, row), f"row {row.attempt}" if can_wait else "")
 
     def drop(self, attempt: str) -> None:
         """Nobody will ask for this one any more."""
-        self._lazy[f"row {attempt}"] = (_DROP, (attempt,))
+        self._lazy[f"row {attempt}"] = lambda: (_DROP, (attempt,))
 
     async def settled(self) -> None:
         """Return when all that was put until now, and cannot wait, is durable. Raises RecordsTrouble."""
@@ -198,7 +199,7 @@ class Records:
         self._is_closing = True
         while self._is_busy:
             await asyncio.sleep(0.01)
-        rest = [*self._queue, *self._lazy.values()]
+        rest = [*self._queue, *(latest() for latest in self._lazy.values())]
         with contextlib.suppress(sqlite3.Error):
             await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, rest)
         self._thread.shutdown(wait=True)
@@ -207,11 +208,11 @@ class Records:
 
     # -- commits
 
-    def _put(self, statement: _Statement, lazy: str = "") -> None:
+    def _put(self, latest: _Latest, lazy: str = "") -> None:
         if lazy:
-            self._lazy[lazy] = statement
+            self._lazy[lazy] = latest
             return
-        self._queue.append(statement)
+        self._queue.append(latest())
         self._count += 1
         self._begin_soon()
 
@@ -230,12 +231,12 @@ class Records:
         self._lazy_at = time.monotonic() + _LAZY_S
         statements, count = len(self._queue), self._count
         # Lazy ones last: a row is dropped after what was said of it.
-        batch = [*self._queue, *lazy.values()]
+        batch = [*self._queue, *(latest() for latest in lazy.values())]
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
         future.add_done_callback(lambda done: self._ended(done, statements, count, lazy))
 
     def _commit(self, batch: list[_Statement]) -> None:
-        with self._write:
+        with self._writing, self._write:
             for sql, values in batch:
                 self._write.execute(sql, values)
 
@@ -244,7 +245,7 @@ class Records:
         done: asyncio.Future[None],
         statements: int,
         count: int,
-        lazy: dict[str, _Statement],
+        lazy: dict[str, _Latest],
     ) -> None:
         self._is_busy = False
         error = done.exception()
@@ -297,6 +298,17 @@ class Records:
             path = f"{self._path}{end}"
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path, f"{self._path}.damaged-{stamp}{end}")
+
+
+def _of_host(host: Host) -> _Statement:
+    told = {each: getattr(host, each) for each in _MORE}
+    head = (host.id, host.account, host.cpid, host.seqno, host.created, host.seen)
+    return _PUT_HOST, (*head, json.dumps(told))
+
+
+def _of_row(row: Row) -> _Statement:
+    values = (row.state, int(row.is_unwanted), row.deadline, row.report, row.attempt)
+    return _CHANGE, values
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -176,5 +179,52 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
         await records.settled()
         for each in tmp_path.iterdir():
             assert each.stat().st_mode & 0o077 == 0, each
+
+    with_records(tmp_path, act)
+
+
+def test_what_could_wait_undoes_nothing_that_was_put_after_it(tmp_path: Path) -> None:
+    """A call of a host can wait, what its report in the same call says of it cannot."""
+
+    async def write(records: Records) -> None:
+        host = Host(1, "ann", "", 0.0, seqno=5)
+        records.put_host(host, can_wait=True)
+        host.failures, host.rests_until, host.lacks = 2, 99.0, ("3.9",)
+        records.put_host(host)
+        await records.settled()
+        with sqlite3.connect(tmp_path / NAME) as other:
+            [[told]] = other.execute("SELECT told FROM hosts")
+        other.close()
+        again = json.loads(told)
+        assert (again["failures"], again["rests_until"], again["lacks"]) == (2, 99.0, ["3.9"])
+
+    with_records(tmp_path, write)
+
+
+def test_an_applications_number_is_written_between_commits_never_in_the_middle_of_one(
+    tmp_path: Path,
+) -> None:
+    """If that failed, half of what is then said to be durable would be taken back."""
+
+    async def act(records: Records) -> None:
+        said: list[str] = []
+        in_commit = threading.Event()
+
+        class Slow(tuple[int]):
+            def __len__(self) -> int:
+                in_commit.set()
+                time.sleep(0.3)
+                return 1
+
+        records._write.set_trace_callback(said.append)
+        records.send(a_row(), {}, b"")
+        records._put(lambda: ("SELECT ?", Slow((1,))))
+        records.send(a_row("b" * 32 + ".0.1"), {}, b"")
+        await asyncio.to_thread(in_commit.wait, 5)
+        records.version_of("aa")
+        await records.settled()
+        words = [each.split()[1 if each.startswith("INSERT") else 0] for each in said]
+        assert words[:5] == ["BEGIN", "OR", "SELECT", "OR", "COMMIT"], said
+        assert words[5:8] == ["BEGIN", "INTO", "COMMIT"], said
 
     with_records(tmp_path, act)
