@@ -117,7 +117,7 @@ class CondorLink:
         """Orders that come while there is no schedd."""
         if told["do"] == "stop":
             for job in filter(None, map(self._jobs.get, told["attempts"])):
-                job.is_stopping = True
+                job.is_stopping, job.is_wanted = True, bool(told.get("wanted"))
         elif told["do"] == "release":
             for job in filter(None, map(self._jobs.get, told["attempts"])):
                 if job.is_told:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from spoolmw.agents.condorlink import ending, eventnews, fitting, holds, reconcile
@@ -55,6 +55,7 @@ class Sitting:
         self._unheard: set[str] = set()  #: attempts of which the log may not tell
         self._told: list[ending.Told] = []
         self._stopped: list[str] = []
+        self._unwanted: list[eventnews.JobId] = []  #: to be taken out of the queue
         self._over: list[eventnews.JobId] = []  #: nothing is wanted of these any more
 
     def run(self) -> None:
@@ -72,6 +73,7 @@ class Sitting:
     def _turn(self) -> None:
         for told in self._link.hear(_TICK_S if len(self._jobs) else _IDLE_TICK_S):
             self._obey(told)
+        self._remove()
         self._link.beat()
         self._submit()
         self._read_log()
@@ -99,7 +101,7 @@ class Sitting:
             job.is_stopping, job.is_wanted = True, is_wanted
             if job.id is None or job.is_told:
                 self._has_stopped(job)
-        self._remove([job for job in jobs if job.id is not None and not job.is_told])
+        self._unwanted += [job.id for job in jobs if job.id is not None and not job.is_told]
 
     def _release(self, jobs: list[Job]) -> None:
         ended = [job for job in jobs if job.is_told]
@@ -108,9 +110,10 @@ class Sitting:
         for job in ended:
             self._jobs.drop(job)
 
-    def _remove(self, jobs: Iterable[Job], why: str = _NOT_WANTED) -> None:
-        ids = [job.id for job in jobs if job.id is not None]
-        if ids and not self._schedd.remove(ids, why):
+    def _remove(self) -> None:
+        """Once all that the daemon said is noted: what follows may fail."""
+        ids, self._unwanted = self._unwanted, []
+        if ids and not self._schedd.remove(ids, _NOT_WANTED):
             self._look_at = min(self._look_at, time.monotonic() + _SOON_S)
 
     def _forget(self) -> None:
@@ -293,17 +296,12 @@ class Sitting:
                 self._lose(job, f"nothing was heard of it on {each.host} for {silent_s:g} s")
 
     def _follow(self, steps: list[Step]) -> None:
-        self._schedd_drops([step.seen for step in steps if step.verb is Verb.REMOVE])
+        self._unwanted += [s.seen.job for s in steps if s.verb is Verb.REMOVE and s.seen]
         self._over += [s.seen.job for s in steps if s.verb is Verb.FORGET and s.seen]
         for step in steps:
             job = self._jobs.get(step.attempt)
             if job is not None and step.verb not in (Verb.REMOVE, Verb.FORGET):
                 self._take_step(job, step)
-
-    def _schedd_drops(self, nobodys: list[Seen | None]) -> None:
-        ids = [each.job for each in nobodys if each is not None]
-        if ids:
-            self._schedd.remove(ids, _NOT_WANTED)
 
     def _take_step(self, job: Job, step: Step) -> None:
         seen = step.seen
