@@ -97,6 +97,7 @@ _AFAR: Mapping[str, Reader] = {
 }
 
 _SSH: Mapping[str, Reader] = {
+    **{key: reader for key, reader in _AGENT.items() if key != "machine"},
     "hosts": host_patterns,
     "hosts_file": _FOLDER,
     "user": matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?", "a user's name"),
@@ -118,6 +119,12 @@ _CONDOR_PILOT: Mapping[str, Reader] = {
     **PILOTS,
 }
 
+_PROCESS: Mapping[str, Reader] = {
+    **{key: reader for key, reader in _AGENT.items() if key != "gpus"},
+    **{key: _AFAR[key] for key in ("python", "give_up")},
+    **PILOTS,
+}
+
 _BOINC: Mapping[str, Reader] = {
     **{key: _AGENT[key] for key in ("kind", "interpreters", "path", "env")},
     **{key: _AFAR[key] for key in ("python", "give_up")},
@@ -126,9 +133,9 @@ _BOINC: Mapping[str, Reader] = {
 
 #: Kinds with keys of their own, each with all that it has.
 _KINDS: Mapping[str, Mapping[str, Reader]] = {
-    "ssh": {**_AGENT, **_SSH},
+    "ssh": _SSH,
     "condor": _CONDOR,
-    "process": {**_AGENT, **_AFAR, **PILOTS},
+    "process": _PROCESS,
     "boinc": _BOINC,
 }
 _Records = Mapping[str, tuple[Mapping[str, Reader], Callable[..., object]]]
@@ -143,6 +150,11 @@ _INSTEAD: Mapping[str, Mapping[str, str]] = {
         "gpus": "say max_gpus",
         "memory": "the pool knows its machines; request_memory is for tasks that ask for none",
         "machine": "each job has the machine that it runs on",
+    },
+    "ssh": {"machine": "each host is the machine that it is"},
+    "process": {
+        "gpus": "pilots of one machine would hand out the same devices",
+        "runner_python": "pilots have the daemon's own Python; say python for another",
     },
 }
 

@@ -60,6 +60,8 @@ OWNED = {
     "transfer_checkpoint_files": "the agent decides it by the task's [checkpoint]",
     "checkpoint_exit_code": "the agent decides it by the task's [checkpoint]",
     "job_lease_duration": 'say lease = "5m"',
+    "job_max_vacate_time": "a job has a minute to save; for pilots say vacate_grace",
+    "kill_sig": "the runner is told by TERM",
     "leave_in_queue": "the agent takes its jobs out of the queue",
     "request_cpus": "it is what the task asks for in [resources] cpus",
     "request_gpus": "it is what the task asks for in [resources] gpus",

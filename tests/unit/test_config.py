@@ -209,6 +209,7 @@ def test_a_section_of_hosts_is_read() -> None:
         ('"python3.12"', '"python3; rm -rf"', "a Python"),
         ("give_up", "giveup", "give_up"),
         ('kind = "ssh"', 'kind = "local"', "only an agent of kind ssh"),
+        ("slots = 4", 'machine = "pc01"', "each host is the machine that it is"),
     ],
 )
 def test_what_no_section_of_hosts_can_say_is_refused(old: str, new: str, says: str) -> None:
@@ -262,6 +263,7 @@ requirements = 'OpSysMajorVer >= 12'
         ("max_job = 3", 'did you mean "max_jobs"'),
         ("[agents.pool.submit]\nLog = '/tmp/x'", "event_log"),
         ("[agents.pool.submit]\nrequest_cpus = 4", "[resources] cpus"),
+        ("[agents.pool.submit]\njob_max_vacate_time = 600", "a minute"),
         ("[agents.pool.submit]\n'+SpoolmwToken' = 'x'", "another name"),
         ("[agents.pool.submit]\n'a b' = 'x'", "no submit command"),
         ('[agents.pool.submit]\nrequirements = "x\\nqueue 5"', "control"),
@@ -305,6 +307,17 @@ def test_pilots_of_a_pool_have_keys_of_their_own() -> None:
 )
 def test_what_pilots_of_a_pool_cannot_have_is_refused(old: str, new: str, says: str) -> None:
     error = refusal(PILOTS.replace(old, new))
+    assert says in f"{error.what} {error.why} {error.fix}"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("gpus = [0]", "the same devices"), ('runner_python = "bundle"', "say python")],
+)
+def test_what_would_do_nothing_or_harm_in_pilots_of_this_machine_is_refused(
+    line: str, says: str
+) -> None:
+    error = refusal(f'[agents.here]\nkind = "process"\nlisten = "127.0.0.1:0"\n{line}\n')
     assert says in f"{error.what} {error.why} {error.fix}"
 
 

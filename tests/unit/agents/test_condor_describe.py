@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from spoolmw.agents.condorlink.describe import Manner, Packed, groups, ours, quoted, unfit
+from spoolmw.configpool import OWNED
 
 TASK = "0" * 32
 MANNER = Manner(
@@ -124,3 +125,12 @@ def test_no_text_leads_out_of_its_quotes() -> None:
 def test_a_spool_whose_path_a_description_cannot_hold_is_told() -> None:
     assert unfit("/srv/our grid, the new one/spool") == ""
     assert "$" in unfit("/srv/$(x)/spool")
+
+
+def test_what_every_job_has_of_ours_nobody_can_write_in_vain() -> None:
+    """What one writes in [agents.NAME.submit] counts, or is refused by name."""
+    mine = (("universe", "docker"), ("batch_name", "tides"), ("notification", "error"))
+    told = lines({}, replace(MANNER, submit=mine, is_remote=True))
+    assert [told[key] for key, _ in mine] == [line for _, line in mine]
+    ours = {key for key in told if not key.startswith("+")} - dict(mine).keys()
+    assert ours - OWNED.keys() == {"requirements"}
