@@ -62,10 +62,6 @@ class AgentError(SpoolmwError):
     """One agent failed; the task is innocent. The daemon backs off and tries elsewhere."""
 
 
-class ProtocolError(AgentError):
-    """The other side of a runner's stream said something that is not the protocol."""
-
-
 class JournalCorrupt(SpoolmwError):
     """The journal disagrees with itself. The only error that stops the daemon."""
 
@@ -88,10 +84,6 @@ class NotServed(SpoolmwError):
 
 class UnknownTask(SpoolmwError):
     """No task has this id, name or key, or several have."""
-
-
-class SafeCodecError(SpoolmwError):
-    """A value cannot be written by the `safe` codec, or bytes are not of it."""
 
 
 class BadResultFile(SpoolmwError):

@@ -21,9 +21,8 @@ from spoolmw.errors import SpoolmwError, UnknownTask
 from spoolmw.format.ids import is_task_id, made_at
 from spoolmw.store.reports import Reports
 
-#: How many candidates an error names, and how many ids completion offers.
+#: How many candidates an error names.
 MANY = 8
-OFFERED = 100
 
 
 class TaskParam(click.ParamType):  # type: ignore[type-arg]  # not generic in click 8.1

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 
-from spoolmw.errors import SpoolmwError
-
 #: Colours of the states; the same wherever a state is shown.
 STATE_STYLES = {
     "waiting": "dim",
@@ -93,8 +91,3 @@ def elements(counts: Mapping[str, int]) -> str:
     }
     told = ", ".join(f"{number:,} {how}" for how, number in stand.items() if number)
     return f"{count(counts['total'], 'element')}: {told}"
-
-
-def in_one_line(error: SpoolmwError) -> str:
-    """An error as one line, for lists."""
-    return f"{error.what} {error.why}".strip()

@@ -13,7 +13,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from spoolmw.agents.batch import packing
@@ -174,11 +173,6 @@ def attempt_of(name: str) -> str:
     """The attempt of which `name` may be the order; "": it is none."""
     found = _ORDER.fullmatch(name)
     return found[1] if found else ""
-
-
-def place_of(root: Path, served: Served) -> str:
-    """Where it lies."""
-    return f"{root}/{served.path}"
 
 
 def _read(path: str) -> Sums:
