@@ -78,20 +78,22 @@ class Hearing:
         pairs: list[tuple[dict[str, Any], Given | None]] = []
         unknown: list[str] = []
         room = self._room(claims.size(told))
-        homeless = [each for each in entries if each["body_bytes"] > room]
+        homeless: list[dict[str, Any]] = []
         for each in entries:
             given = self._book.get(each["attempt"])
             if given is None:
                 unknown.append(each["attempt"])
             elif given.token != each["token"]:
                 raise Garbage(f"a report of {each['attempt']} with another's token")
-            is_wanted = given is not None and not given.is_told and each not in homeless
-            pairs.append((each, given if is_wanted else None))
+            is_news = given is not None and not given.is_told
+            has_room = each["body_bytes"] <= room
+            if is_news and not has_room:
+                homeless.append(_homeless(each))
+            pairs.append((each, given if is_news and has_room else None))
         if len({each["attempt"] for each in entries}) < len(entries):
             raise Garbage("two reports of one attempt")
         bodies = taking.Bodies(f"{self._root}/stage", pairs)
-        lost = [_homeless(each) for each in homeless if each["attempt"] not in unknown]
-        self._await(bodies, lambda: self._have_ended(bodies, lost, unknown))
+        self._await(bodies, lambda: self._have_ended(bodies, homeless, unknown))
 
     def _room(self, wanted: int) -> int:
         """Bytes that one result may have: what is large leaves the disk some room."""
@@ -104,6 +106,8 @@ class Hearing:
     ) -> None:
         damaged = [_damaged(each) for each in bodies.spoilt]
         lost = [*damaged, *homeless]
+        for each in lost:
+            taking.discard(f"{self._root}/stage/{each['attempt']}")
         for each in (*bodies.good, *lost):
             given = self._book.get(each["attempt"])
             if given is not None:
@@ -268,7 +272,7 @@ def _damaged(report: dict[str, Any]) -> dict[str, Any]:
     """What is said of an attempt whose result is not what its host announced."""
     lost = {"outcome": "lost", "cause": "connection", "blame": "host", "counts": False}
     message = "the host sent a result with another digest than it announced"
-    return {**report, **lost, "message": message}
+    return {**report, **lost, "body_bytes": 0, "files": False, "message": message}
 
 
 def refusal(told: dict[str, Any]) -> HostTrouble:

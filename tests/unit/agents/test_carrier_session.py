@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from spoolmw.agents.carrier import hearing
 from spoolmw.agents.carrier.book import Book
 from spoolmw.agents.carrier.session import Session
 from spoolmw.agents.carrier.trouble import HostTrouble
@@ -148,6 +149,22 @@ def test_the_same_report_again_is_not_told_again(far: Far) -> None:
     session.close()
 
 
+def test_a_report_that_came_is_not_lost_when_it_comes_again_and_there_is_no_room(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its host would be released from it, and its result here would be thrown away."""
+    session = far.begin()
+    far.say(ended(report()), BODY)
+    far.hears()
+    monkeypatch.setattr(hearing, "_LARGE_BYTES", 1)
+    monkeypatch.setattr(hearing, "_SPARE_BYTES", 1 << 60)
+    far.say(ended(report()), BODY)
+    far.say({"event": "stopped", "attempts": []})
+    assert far.hears()["event"] == "stopped"
+    assert (far.root / "stage" / ATTEMPT).read_bytes() == BODY
+    session.close()
+
+
 def test_a_report_that_nobody_waits_for_writes_nothing(far: Far) -> None:
     session = far.begin()
     other = f"{'f' * 32}.0.1"
@@ -165,6 +182,17 @@ def test_a_result_with_another_digest_is_a_loss_that_the_host_is_to_blame_for(fa
     assert list((far.root / "stage").iterdir()) == []
     assert "another digest" in fails(session).why
     assert session.is_garbage
+
+
+def test_the_files_of_a_result_that_does_not_count_go_with_it(far: Far) -> None:
+    session = far.begin()
+    far.say({"event": "files", "attempt": ATTEMPT, "files": [["x", 0, 3]], "bytes": 3}, b"abc")
+    wait_until((far.root / "stage" / f"{ATTEMPT}.files" / "x").exists)
+    far.say(ended(report(digest="0" * 64, files=True)), BODY)
+    [told] = far.hears()["attempts"]
+    assert (told["outcome"], told["files"], told["body_bytes"]) == ("lost", False, 0)
+    assert list((far.root / "stage").iterdir()) == []
+    fails(session)
 
 
 def test_a_result_with_anothers_token_ends_the_connection(far: Far) -> None:
