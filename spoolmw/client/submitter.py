@@ -131,10 +131,13 @@ class Submitter:
         header = self._options.command_header(name)
         run = dict(header.get("run") or {})  # type: ignore[call-overload]
         header["run"] = {**run, "command": words}
-        if patterns := list(outputs):
-            header["files"] = {"outputs": patterns}
+        named, patterns = _named_inputs(inputs), list(outputs)
+        # Named, so that a task whose inputs somebody took away is refused and does not run without.
+        there = [name for name, path in named.items() if path.is_file()]
+        if files := {k: v for k, v in (("inputs", there), ("outputs", patterns)) if v}:
+            header["files"] = files
         keep = self._options.keep is not False
-        return self._drop_one(header, b"", _named_inputs(inputs), array, keep=keep)
+        return self._drop_one(header, b"", named, array, keep=keep)
 
     def array(
         self, function: Callable[..., Any], indexes: Indexes, /, *args: Any, **kwargs: Any

@@ -148,6 +148,12 @@ class Surroundings:
             return f"its folder could not be emptied: {error}"
         return ""
 
+    def stand(self) -> None:
+        """Be in the folder, also when somebody removed it while nothing ran here. Raises OSError."""
+        if not os.stat(".").st_nlink:
+            os.makedirs(self._scratch, exist_ok=True)
+            self._stand_in_folder()
+
     def _stand_in_folder(self) -> None:
         os.chdir(self._scratch)
         here = os.stat(".")

@@ -166,6 +166,7 @@ class Worker:
             env = {"CUDA_VISIBLE_DEVICES": ",".join(told.devices), **env}
         inputs = (header.get("files") or {}).get("inputs")
         if inputs:
+            self._around.stand()
             outputs.bring(inputs, self._places.inputs, self._places.scratch)
         return own, env
 
@@ -192,6 +193,7 @@ class Worker:
         return ended
 
     def _command(self, told: Order, task: reading.TaskFile, env: Dict[str, str]) -> Ended:
+        self._around.stand()
         process.die_with_parent(0)  # on the runner's death the worker first ends the command
         fd = self._sock.fileno()
         try:

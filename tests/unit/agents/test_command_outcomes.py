@@ -55,6 +55,24 @@ def test_a_missing_declared_output_is_a_failure(shared: Local) -> None:
     assert files["stdout"] == b"done\n"
 
 
+@pytest.mark.parametrize("with_inputs", [True, False])
+def test_a_folder_that_was_removed_while_nothing_ran_is_there_again(
+    shared: Local, *, with_inputs: bool
+) -> None:
+    """As by a program that tidies up what is old."""
+    shell(shared, "true")
+    for each in (shared.root / "tmp" / "scratch").iterdir():
+        if each.name.rpartition("-")[2].isdigit():
+            each.rmdir()
+    given = [
+        {"name": "x", "sha256": shared.input(b"seven"), "bytes": 5, "executable": False},
+    ][: int(with_inputs)]
+    work = shared.command("sh", "-c", "cat x 2>/dev/null; echo made > made", inputs=given)
+    assert isinstance(shared.run(work), Reported)
+    files = shared.files(work)
+    assert (files["made"], files["stdout"]) == (b"made\n", b"seven" if with_inputs else b"")
+
+
 def test_inputs_are_there_and_are_no_outputs(shared: Local) -> None:
     data = shared.input(b"seven\n")
     tool = shared.input(b"#!/bin/sh\ncat in/data.txt > copy.txt\n")

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.client import Spool
 from spoolmw.daemon import claims
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.rebuild import rebuild
-from spoolmw.errors import DiskFull, JournalLost, SpoolmwError
+from spoolmw.errors import DiskFull, JournalLost, SpoolmwError, TaskRejected
 from spoolmw.format import resultfile
 from spoolmw.format.ids import new_task_id
 from spoolmw.model.task import TaskState
@@ -631,3 +632,22 @@ def test_a_staged_result_that_is_damaged_is_not_published_and_ends_nobody(
     bench.ticks()
     assert not bench.delivered(damaged.spec.name)
     assert bench.parts.table.states[TaskState.DELIVERING] == 1
+
+
+def test_a_command_whose_inputs_somebody_took_away_is_refused_and_does_not_run_without(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "given.txt").write_text("x")
+    (tmp_path / "empty").mkdir()
+    given = {"given.txt": tmp_path / "given.txt", "empty": tmp_path / "empty"}
+    task = Spool(bench.layout.root).command(["cat", "given.txt"], inputs=given)
+    shutil.rmtree(bench.layout.incoming / f"{task.dropped}.in")
+    bench.until((bench.layout.rejected / task.dropped).exists)
+    with pytest.raises(TaskRejected, match=r"given\.txt is missing"):
+        task.result(30)
+    whole = Spool(bench.layout.root).command(["cat", "given.txt"], inputs=given)
+    bench.until(lambda: bench.agent.launched)
+    assert bench.agent.launched[0].attempt.task == whole.id
+    bench.agent.finish(bench.agent.launched[0].attempt)
+    bench.until(lambda: not len(bench.parts.table))
+    whole.result(30)
