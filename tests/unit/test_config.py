@@ -209,6 +209,7 @@ def test_a_section_of_hosts_is_read() -> None:
         ('"python3.12"', '"python3; rm -rf"', "a Python"),
         ("give_up", "giveup", "give_up"),
         ('kind = "ssh"', 'kind = "local"', "only an agent of kind ssh"),
+        ('user = "grid"', 'machine = "pc01"', "each host is the machine that it is"),
     ],
 )
 def test_what_no_section_of_hosts_can_say_is_refused(old: str, new: str, says: str) -> None:
@@ -375,3 +376,9 @@ def test_what_an_agent_of_kind_boinc_cannot_have_is_refused(
     error = refusal(BOINC.replace(old, new))
     assert says in f"{error.what} {error.why} {error.fix}"
     assert "line" in error.what
+
+
+def test_pilots_of_this_machine_have_no_bundle() -> None:
+    error = refusal('[agents.here]\nkind = "process"\nrunner_python = "bundle"\n')
+    assert "line 3" in error.what
+    assert "or say python" in error.fix
