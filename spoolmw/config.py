@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spoolmw.configagents import AGENT_FIELD_NAMES, AgentConfig, Boinc, Pilots, Pool, agents_of
+from spoolmw.configagents import (
+    AGENT_FIELD_NAMES,
+    AgentConfig,
+    Boinc,
+    Pilots,
+    Pool,
+    agents_of,
+    changed_keys,
+)
 from spoolmw.errors import BadConfig
 from spoolmw.format.arrays import MOST_ELEMENTS
 from spoolmw.format.forms import BadForm, Written, read_toml
@@ -246,5 +254,6 @@ __all__ = [
     "Pool",
     "Retention",
     "Validation",
+    "changed_keys",
     "parse",
 ]

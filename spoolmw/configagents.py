@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from spoolmw.configboinc import BOINC, BOINC_FIELD_NAMES, BOINC_INSTEAD, Boinc
@@ -55,6 +55,9 @@ AGENT_FIELD_NAMES = {
     **PILOT_FIELD_NAMES,
     **BOINC_FIELD_NAMES,
 }
+
+#: The other way round: what the file calls a field of the records.
+_KEY_NAMES = {each: key for key, each in AGENT_FIELD_NAMES.items()}
 
 #: Of agents whose jobs need no connection, where that is another value than other kinds have.
 _ENGINE_DEFAULTS = {"give_up_s": DAY_S}
@@ -177,6 +180,18 @@ def agents_of(raw: object) -> tuple[AgentConfig, ...]:
     return tuple(agents)
 
 
+def changed_keys(old: object, fresh: object) -> list[str]:
+    """The keys in which two sections differ, as the file calls them."""
+    changed = []
+    for each in fields(old):  # type: ignore[arg-type]  # a section is a record, and so are parts of it
+        before, after = getattr(old, each.name), getattr(fresh, each.name)
+        if is_dataclass(before):
+            changed += changed_keys(before, after)
+        elif before != after:
+            changed.append(_KEY_NAMES.get(each.name, each.name))
+    return changed
+
+
 def _agent(name: str, settings: Mapping[str, object]) -> AgentConfig:
     values: dict[str, Any] = {
         AGENT_FIELD_NAMES.get(key, key): value
@@ -224,4 +239,12 @@ def _keys_of_pilots(settings: Mapping[str, object]) -> Mapping[str, Reader]:
     return _CONDOR_PILOT
 
 
-__all__ = ["AGENT_FIELD_NAMES", "AgentConfig", "Boinc", "Pilots", "Pool", "agents_of"]
+__all__ = [
+    "AGENT_FIELD_NAMES",
+    "AgentConfig",
+    "Boinc",
+    "Pilots",
+    "Pool",
+    "agents_of",
+    "changed_keys",
+]

@@ -52,6 +52,11 @@ class BoincAgent(EngineAgent):
     module = "spoolmw.agents.boinclink"
     hangs_in = "the agent's server said nothing: what it does"
 
+    @staticmethod
+    def check(settings: AgentConfig, _root: Path) -> None:
+        """Raises BadConfig when it cannot work whatever comes."""
+        check(settings)
+
     @classmethod
     def family(
         cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]

@@ -26,12 +26,19 @@ class CondorAgent(EngineAgent):
     module = "spoolmw.agents.condorlink"
     hangs_in = "the schedd does not answer: a call to it"  # HTCondor's own time-outs are 20 s
 
+    @staticmethod
+    def check(settings: AgentConfig, root: Path) -> None:
+        """Raises BadConfig when it cannot work whatever comes."""
+        check(settings, root)
+        if settings.pool.mode == "pilot":
+            CondorPilotAgent.check(settings, root)
+
     @classmethod
     def family(
         cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]
     ) -> Sequence[CarriedAgent]:
         """The one agent of a section, or one for each of its pilots. Raises BadConfig."""
-        check(settings, root)
+        cls.check(settings, root)
         if settings.pool.mode == "pilot":
             return CondorPilotAgent.family(settings, root, sink_of)
         name = AgentName(settings.name)

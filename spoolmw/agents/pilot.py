@@ -54,6 +54,11 @@ class PilotAgent(CarriedAgent):
         return made
 
     @classmethod
+    def check(cls, settings: AgentConfig, root: Path) -> None:
+        """Raises BadConfig when no pilot could ever call."""
+        cls.section_of(cls.completed(settings), root)
+
+    @classmethod
     def completed(cls, settings: AgentConfig) -> AgentConfig:
         """The section, with what follows from its engine's keys."""
         return settings

@@ -1,14 +1,15 @@
 """Finds the agent of a kind: by entry point (group `spoolmw.agents`), the built-in ones also without.
 
 A kind is a class or function `(name, spool_root, settings, sink) -> Agent`. One that has
-`family(settings, spool_root, sink_of) -> agents` makes several, named `SECTION:...`. It is imported only
-when the configuration asks for it, so an engine's package that is missing costs nobody anything.
+`family(settings, spool_root, sink_of) -> agents` makes several, named `SECTION:...`; one that has
+`check(settings, spool_root)` raises BadConfig there for settings that it cannot use. It is imported
+only when the configuration asks for it, so an engine's package that is missing costs nobody anything.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ def make_agents(
         name = AgentName(settings.name)
         return {name: make_agent(settings, root, sink_of(name))}
     return {each.name: each for each in family(settings, root, sink_of)}
+
+
+def check_sections(sections: Sequence[AgentConfig], root: Path) -> None:
+    """Raises BadConfig where `make_agents` would, as far as that is seen without making one."""
+    for settings in sections:
+        check = getattr(_factory(settings), "check", None)
+        if check is not None:
+            check(settings, root)
 
 
 def section_of(name: str) -> str:

@@ -18,6 +18,11 @@ from spoolmw.model.ids import AgentName
 class SshAgent(CarriedAgent):
     """One host that sshd runs on."""
 
+    @staticmethod
+    def check(settings: AgentConfig, _root: Path) -> None:
+        """Raises BadConfig for a section without hosts, or with wrong ones."""
+        hosts_of(settings)
+
     @classmethod
     def family(
         cls, settings: AgentConfig, root: Path, sink_of: Callable[[AgentName], Sink]

@@ -59,13 +59,17 @@ class Arrivals:
     ) -> None:
         file = find_dropped(self._session.layout, word)
         if file is not None and not file.refused:
+            if file.task_id and not id_in(word):  # from now on this one of all of that name
+                del self._expected[word]
+                word = file.task_id
+                self.expect(word)
             self._expected[word] = self._expected[word] or time.time()
             self._nowhere.pop(word, None)
             return
         # An id in the name was made before the file was there.
         since = 0.0 if id_in(word) else max(0.0, self._expected[word] - CLOCK_S)
         task_id = known_id(self._session, reports, word, newest=True, since=since)
-        if file is not None and (task_id is None or file.changed_at > made_at(task_id)):
+        if file is not None and (task_id is None or _came_at(file) > made_at(task_id)):
             refused.append(_refused(file))
         elif task_id is not None:
             arrived.append(task_id)
@@ -83,10 +87,15 @@ class Arrivals:
         return now - self._nowhere.setdefault(word, now) < patience_s
 
 
+def _came_at(file: Dropped) -> float:
+    """When it was dropped, as far as that is known (wall clock)."""
+    return made_at(file.task_id) if file.task_id else file.changed_at
+
+
 def _refused(file: Dropped) -> dict[str, Any]:
     return {
         "id": file.task_id,
-        "name": file.name.removesuffix(".task"),
+        "name": file.called,
         "box": file.box,
         "state": "rejected",
         "message": " ".join(file.reason.split("\n")).strip(),

@@ -37,6 +37,12 @@ class Delivery:
 
 def delivery_of(layout: Layout, task: Mapping[str, Any]) -> Delivery:
     """The result of an ended task; says why where there is none."""
+    if task["state"] == "rejected":
+        raise SpoolmwError(
+            f"{task['name']} has no result.",
+            why=task["message"],
+            fix="spoolmw-ctl ls --rejected has the whole reason; mend it and drop it again.",
+        )
     if task["state"] not in FINAL_STATES:
         raise SpoolmwError(
             f"{task['name']} has no result yet.",

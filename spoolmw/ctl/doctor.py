@@ -11,6 +11,7 @@ from spoolmw.config import Config
 from spoolmw.ctl import boinc_checks, machine_checks, spool_checks
 from spoolmw.ctl.findings import Finding, bad, ok
 from spoolmw.ctl.session import Session
+from spoolmw.ctl.settings import checked
 from spoolmw.ctl.verb import verb
 from spoolmw.errors import BadConfig, BadSpool
 from spoolmw.format.names import escape
@@ -71,7 +72,7 @@ def _of_the_spool(session: Session, layout: Layout, config: Config | None) -> It
 
 def _config(session: Session) -> tuple[Config | None, Finding]:
     try:
-        config = session.config()
+        config = checked(session)
     except BadConfig as error:
         says = f"{error.what} {error.why}".strip()
         return None, bad("configuration", says, error.fix)

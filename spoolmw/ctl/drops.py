@@ -34,6 +34,12 @@ class Dropped:
         return candidate if stem != self.name and is_task_id(candidate) else ""
 
     @property
+    def called(self) -> str:
+        """The name that its submitter knows: that of the file, without an id in it."""
+        stem = self.name.removesuffix(".task")
+        return stem[: -_ID_LENGTH - 1] if self.task_id and len(stem) > _ID_LENGTH else stem
+
+    @property
     def changed_at(self) -> float:
         """When the file came to where it is (wall clock); 0 when it is gone."""
         try:
@@ -83,13 +89,21 @@ def refused(layout: Layout, limit: int = 1_000_000) -> Iterator[Dropped]:
 
 
 def find_dropped(layout: Layout, word: str) -> Dropped | None:
-    """The file that `word` names: an id, a file's name, or BOX/NAME. Refused ones come last."""
+    """The file that `word` names: an id, a file's name, BOX/NAME, or the name of a task in it.
+
+    Refused ones come last; of several tasks of one name the newest is meant.
+    """
     for files in (waiting(layout), refused(layout)):
+        newest: Dropped | None = None
         for file in files:
             if word in (file.name, f"{file.box}/{file.name}", file.name.removesuffix(".task")):
                 return file.with_reason()
             if file.task_id and file.task_id == word:
                 return file.with_reason()
+            if file.called == word and (newest is None or file.task_id > newest.task_id):
+                newest = file
+        if newest is not None:
+            return newest.with_reason()
     return None
 
 

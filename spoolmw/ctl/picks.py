@@ -103,7 +103,7 @@ def _pick_one(session: Session, reports: Reports, word: str, *, newest: bool) ->
     dropped = find_dropped(session.layout, word)
     if dropped is None:
         raise unknown(word)
-    if not dropped.task_id:
+    if not (dropped.task_id and newest):  # nothing is changed by a name that may mean several
         raise UnknownTask(f"{word} is no task yet.", why=dropped.text, fix=dropped.fix)
     return dropped.task_id
 

@@ -54,6 +54,8 @@ def prune_verb(
         session.screen.record(answer)
         return
     would = "would go" if dry_run else "removed"
+    if answer.get("more"):
+        would += ", and more: these are the first"
     gone = [
         count(int(answer.get("results", 0)), "result"),
         count(int(answer.get("story", 0)), "task's story", "tasks' stories"),

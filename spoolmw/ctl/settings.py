@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
+from spoolmw.agents.registry import check_sections
 from spoolmw.config import FIELD_NAMES, AgentConfig, Config, Pilots
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
+from spoolmw.errors import BadSpool
 from spoolmw.format.units import SIZE_UNITS, TIME_UNITS
 
 #: How the file calls what the records call by another word.
@@ -34,9 +36,10 @@ def config_verb(session: Session, *, file: Path | None) -> None:
     """Check the configuration and show what it comes to.
 
     What is default stands behind a #. FILE is another one to check. Exit code 2, with line and
-    nearest right key, when it cannot be used. What a running daemon has read may be older.
+    nearest right key, when it cannot be used, or no agent can be made of what it says. What a
+    running daemon has read may be older.
     """
-    config = Config.load(file) if file is not None else session.config()
+    config = checked(session, file)
     if session.screen.json:
         session.screen.record(_tree(config))
         return
@@ -44,6 +47,21 @@ def config_verb(session: Session, *, file: Path | None) -> None:
     session.screen.say(says)
     for line in _lines(config):
         session.screen.line(line)
+
+
+def checked(session: Session, file: Path | None = None) -> Config:
+    """The configuration, also held against what its agents need. Raises BadConfig."""
+    config = Config.load(file) if file is not None else session.config()
+    check_sections(config.agents, _root(session))
+    return config
+
+
+def _root(session: Session) -> Path:
+    """The spool, or where it would be: a configuration can be checked before there is one."""
+    try:
+        return session.layout.root
+    except BadSpool:
+        return Path("spool").absolute()
 
 
 def _tree(config: Config) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def task_record(session: Session, task_id: str) -> dict[str, Any]:
         raise unknown(task_id)
     return {
         "id": task_id,
-        "name": dropped.name.removesuffix(".task"),
+        "name": dropped.called,
         "box": dropped.box,
         "state": "rejected" if dropped.refused else "dropped",
         "message": dropped.text,
@@ -152,7 +152,7 @@ def _facts(session: Session, task: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("priority", str(task.get("priority") or "")),
         ("result", task.get("result") or ""),
         ("asks for", _asked(task.get("spec") or {})),
-        ("runs", _runs(task.get("spec") or {})),
+        ("runs", _runs(task["spec"]) if task.get("spec") else ""),
         ("on", _where(task)),
         ("progress", in_words(task.get("progress"))),
         ("checkpoint", _checkpoint(task.get("checkpoint"))),

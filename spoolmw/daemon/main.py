@@ -92,19 +92,20 @@ def _run(args: argparse.Namespace) -> int:
         check_rename(layout)
         if args.rebuild:
             return _report(rebuild.rebuild(layout), as_json=args.json)
-        _serve(layout, config, drain=args.drain)
+        _serve(layout, config, args)
     finally:
         lock.release()
     return 0
 
 
-def _serve(layout: Layout, config: Config, *, drain: bool) -> None:
+def _serve(layout: Layout, config: Config, args: argparse.Namespace) -> None:
     sys.setswitchinterval(SWITCH_S)
     parts = Parts(layout, config)
+    parts.log_level = args.log_level or ""
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
-        Service(parts, drain=drain).run()
+        Service(parts, drain=args.drain).run()
     except (JournalCorrupt, SyncFailed):
         parts.journal.abandon()  # nothing more is written: the disk is not to be trusted now
         raise

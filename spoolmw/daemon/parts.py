@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spoolmw.agents.contract import Agent, AgentEvent, Lasting, Sink
 from spoolmw.agents.registry import make_agents, section_of
-from spoolmw.config import AgentConfig, Config
+from spoolmw.config import AgentConfig, Config, changed_keys
 from spoolmw.daemon.arrays import Arrays
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.control import ControlServer, Request
@@ -51,10 +51,12 @@ class Parts:
     """The wired daemon. Making it opens the journal; `start` recovers and starts the threads."""
 
     STOP_SLACK_S = 8.0  #: beyond the grace, for KILL and the last commits
+    log_level = ""  #: of the command line: it holds whatever the configuration says
 
     def __init__(self, layout: Layout, config: Config) -> None:
         self.layout = layout
         self.config = config
+        self._started = config  #: what the parts were made with
         self.inbox = Inbox()
         self.notifier = Notifier()
         self.owners = Owners(config.intake.group)
@@ -177,8 +179,7 @@ class Parts:
             for section in dataclasses.fields(Config)
             if getattr(fresh, section.name) != getattr(self.config, section.name)
         ]
-        if {a.name for a in fresh.agents} != {a.name for a in self.config.agents}:
-            changed.append("agents that were added or removed need a restart")
+        changed += _needs_restart(self._started, fresh)
         self.owners.configure(fresh.intake.group)
         self.drops.settle(fresh.intake.settle_s)
         self.drops.max_task_bytes = fresh.intake.max_task_bytes
@@ -191,7 +192,8 @@ class Parts:
         self.hooks.configure(_programs(fresh), fresh.hooks.timeout_s)
         self.room.low_bytes = fresh.disk.low_bytes
         self.housekeeping.config = fresh
-        log.setLevel(fresh.log.level.upper())
+        if not self.log_level:
+            log.setLevel(fresh.log.level.upper())
         for settings in fresh.agents:
             changed += self._reslot(settings)
         self.config = fresh
@@ -241,6 +243,21 @@ def _open_journal(layout: Layout) -> Journal:
         if not Ballast(layout).release():
             raise
         return Journal.open(layout.journal, create=is_fresh(layout))
+
+
+def _needs_restart(started: Config, fresh: Config) -> list[str]:
+    """What a reload leaves as it was at the start, one text for each section."""
+    old = {agent.name: agent for agent in started.agents}
+    told = []
+    if old.keys() != {agent.name for agent in fresh.agents}:
+        told.append("agents that were added or removed need a restart")
+    for agent in fresh.agents:
+        keys = changed_keys(old.get(agent.name, agent), agent)
+        if kept := [key for key in keys if key != "slots"]:
+            told.append(f"[agents.{agent.name}] a restart is needed for {', '.join(kept)}")
+    if fresh.intake.group != started.intake.group:
+        told.append("[intake] a restart is needed for all that the group may do")
+    return told
 
 
 def _programs(config: Config) -> dict[str, Sequence[str]]:

@@ -20,7 +20,7 @@ from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.comeback import Comeback
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.dispatch import PAUSED
-from spoolmw.daemon.housekeeping import Housekeeping
+from spoolmw.daemon.housekeeping import PIECE, Housekeeping
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.picking import Args, find, the_task, why_unmade
 from spoolmw.daemon.polls import Polls
@@ -221,8 +221,8 @@ class Requests:
             "results": gone,
             "story": told,
             "checkpoints": saved,
-            "logs": 0,
             "bytes": size,
+            "more": dry and max(gone, told) >= PIECE,
             "dry_run": dry,
         }
 

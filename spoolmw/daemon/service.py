@@ -12,6 +12,7 @@ import signal
 import threading
 from types import FrameType
 
+from spoolmw.agents.registry import check_sections
 from spoolmw.config import Config
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.logs import fields, log
@@ -74,6 +75,7 @@ class Service:
     def _reread(self) -> list[str]:
         """Take over a changed configuration. Raises SpoolmwError, and keeps the old one."""
         fresh = Config.find(self._parts.layout.root, self._parts.config.source)
+        check_sections(fresh.agents, self._parts.layout.root)  # else the next start fails
         changed = self._parts.reconfigure(fresh)
         log.info("reloaded %s", fields(changed=", ".join(changed) or "nothing"))
         return changed

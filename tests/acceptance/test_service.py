@@ -280,6 +280,15 @@ def test_a_wrong_configuration_is_refused_and_the_old_one_stays(
         assert Spool(daemon.spool).submit(int, "17").result(60) == 17
 
 
+def test_agents_that_no_daemon_would_start_with_are_refused_too(tmp_path: Path) -> None:
+    with running(tmp_path, config=ONE_SLOT) as daemon:
+        (daemon.home / "spoolmw.toml").write_text(ONE_SLOT + '[agents.lab]\nkind = "slurm"\n')
+        refused = daemon.ctl("reload", check=False)
+        assert refused.returncode != 0
+        assert "there is no kind 'slurm'" in refused.stderr
+        assert slots(daemon) == 1
+
+
 def test_a_wrong_configuration_at_the_start_is_an_error_that_says_so(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, config=ONE_SLOT.replace("slots", "slts"))
     assert daemon.start(wait=False).wait_exit() == 2

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"errors", "model", "format", "spooldir", "runner"},
     "ctl": {
         *("errors", "model", "format", "spooldir", "config", "configboinc", "store", "client"),
-        "agents",  # accounts and keys of clients: files that no daemon is needed for
+        "agents",  # accounts and keys of clients, checks of sections: no daemon is needed
     },
     "daemon": {
         *("errors", "model", "format", "rules", "config"),
@@ -110,12 +110,13 @@ def test_ctl_knows_of_the_store_only_its_reports() -> None:
             assert found <= {"spoolmw.store", "spoolmw.store.reports"}, module.name
 
 
-def test_ctl_knows_of_agents_only_accounts_and_keys() -> None:
+def test_ctl_knows_of_agents_only_accounts_keys_and_which_sections_can_be_used() -> None:
     known = {f"spoolmw.agents.boinclink.{each}" for each in ("accounts", "brief", "signing")}
     for module in modules():
         if module.layer == "ctl":
             found = {name for name in own_imports(module) if name.startswith("spoolmw.agents")}
-            assert found <= known | {"spoolmw.agents", "spoolmw.agents.boinclink"}, module.name
+            more = {"spoolmw.agents", "spoolmw.agents.boinclink", "spoolmw.agents.registry"}
+            assert found <= known | more, module.name
 
 
 @pytest.mark.parametrize("module", modules(), ids=by_name)

@@ -388,3 +388,9 @@ def test_what_an_agent_of_kind_boinc_cannot_have_is_refused(
     error = refusal(BOINC.replace(old, new))
     assert says in f"{error.what} {error.why} {error.fix}"
     assert "line" in error.what
+
+
+def test_pilots_of_this_machine_have_no_bundle() -> None:
+    error = refusal('[agents.here]\nkind = "process"\nrunner_python = "bundle"\n')
+    assert "line 3" in error.what
+    assert "say python for another" in error.fix

@@ -62,3 +62,19 @@ def test_a_name_that_is_nowhere_is_an_error_after_a_moment(
     monkeypatch.setattr(arrivals, "NOWHERE_S", 0.0)
     with pytest.raises(UnknownTask, match="no task nothing"):
         names.look()
+
+
+def test_a_name_means_the_task_that_was_just_submitted_under_it(
+    session: Session, layout: Layout, enter: Enter
+) -> None:
+    enter("fold", made_at=1.0)
+    mine = f"{int(time.time() * 1000):012x}" + "9" * 20
+    file = layout.incoming / f"fold-{mine}.task"
+    file.touch()
+    names = Arrivals(session, ["fold"])
+    assert names.look() == ([], [])
+    file.rename(layout.rejected / file.name)
+    enter("fold", made_at=time.time() + 1)
+    arrived, [refused] = names.look()
+    assert not arrived, "somebody else's of the same name"
+    assert (refused["id"], refused["name"]) == (mine, "fold")

@@ -62,3 +62,16 @@ def test_a_refused_file_comes_with_its_reason(layout: Layout) -> None:
     assert found.refused
     assert found.text == "It was refused: It is not whole."
     assert [file.name for file in refused(layout)] == [f"fold-{ID}.task"]
+
+
+def test_a_task_is_found_by_the_name_that_its_submitter_gave_it(layout: Layout) -> None:
+    later = "0193f3a1b2c5" + "0" * 20
+    for each in (ID, later):
+        (layout.incoming / f"fold-{each}.task").touch()
+    (layout.rejected / f"bend-{ID}.task").touch()
+    found = find_dropped(layout, "fold")
+    assert found is not None
+    assert (found.called, found.task_id) == ("fold", later), "the newest"
+    gone = find_dropped(layout, "bend")
+    assert gone is not None
+    assert gone.refused

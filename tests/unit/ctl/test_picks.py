@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 
 import pytest
+from click.testing import CliRunner
 
+from spoolmw.ctl.delivered import delivery_of
+from spoolmw.ctl.main import program
 from spoolmw.ctl.picks import pick, words_of
 from spoolmw.ctl.session import Session
-from spoolmw.errors import UnknownTask
+from spoolmw.ctl.show import task_record
+from spoolmw.errors import SpoolmwError, UnknownTask
 from spoolmw.spooldir.layout import Layout
 from tests.unit.ctl.conftest import Enter
 
@@ -67,6 +71,33 @@ def test_a_dropped_file_is_known_by_the_id_in_its_name(
     assert pick(session, [f"fold-{ID}"]) == [ID]
     with pytest.raises(UnknownTask, match=r"job\.sh is no task yet"):
         pick(session, ["job.sh"])
+
+
+def test_the_name_of_a_dropped_task_tells_of_it_and_changes_nothing(
+    session: Session, layout: Layout
+) -> None:
+    (layout.incoming / f"fold-{ID}.task").touch()
+    assert pick(session, ["fold"], newest=True) == [ID]
+    with pytest.raises(UnknownTask, match="fold is no task yet"):
+        pick(session, ["fold"])
+
+
+def test_a_refused_task_has_no_result_to_wait_for(session: Session, layout: Layout) -> None:
+    (layout.rejected / f"fold-{ID}.task").touch()
+    (layout.rejected / f"fold-{ID}.task.reason").write_text("fold has 0 bytes.\n")
+    with pytest.raises(SpoolmwError) as told:
+        delivery_of(layout, task_record(session, ID))
+    assert "fold has 0 bytes" in told.value.why
+    assert "drop it again" in told.value.fix
+
+
+def test_what_a_file_runs_that_was_not_taken_is_not_made_up(
+    layout: Layout,
+) -> None:
+    (layout.incoming / f"fold-{ID}.task").touch()
+    shown = CliRunner().invoke(program, ["--spool", str(layout.root), "show", "fold"])
+    assert "not taken yet" in shown.stdout
+    assert "runs" not in shown.stdout
 
 
 def test_stdin_gives_ids_or_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from spoolmw.config import Config
@@ -71,3 +72,24 @@ def test_a_misspelt_key_is_told_with_line_and_right_key(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "line 2" in done.stderr
     assert "settle_s" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ('kind = "slurm"', "there is no kind 'slurm'"),
+        ('kind = "ssh"', "has no hosts"),
+        ('kind = "ssh"\nhosts_file = "/nonexistent"', "hosts cannot be used"),
+        ('kind = "process"', "no address for its pilots"),
+        ('kind = "boinc"', "no address for clients"),
+    ],
+)
+def test_what_no_daemon_would_start_with_is_told(
+    tmp_path: Path, section: str, says: str
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f"[agents.lab]\n{section}\n")
+    done = CliRunner().invoke(program, ["config", str(path)])
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert "To do: " in done.stderr

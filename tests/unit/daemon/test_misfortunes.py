@@ -599,7 +599,11 @@ def test_much_pruning_by_hand_goes_on_piece_by_piece(
     for name in ("a.sh", "b.sh", "c.sh"):
         run_one(bench, name)
     monkeypatch.setattr("spoolmw.daemon.housekeeping.AT_ONCE_S", 0.0)
-    monkeypatch.setattr("spoolmw.daemon.housekeeping.PIECE", 1)
+    for module in ("housekeeping", "requests"):
+        monkeypatch.setattr(f"spoolmw.daemon.{module}.PIECE", 1)
+    dry = bench.ask("prune", story_s=0, dry_run=True)
+    assert isinstance(dry, dict)
+    assert (dry["story"], dry["more"]) == (1, True), "it counts no more than that"
     answer = bench.ask("prune", story_s=0, results_s=0)
     assert isinstance(answer, dict)
     assert answer["story"] == 1
