@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import threading
+from _thread import RLock
 from collections.abc import Collection, Generator, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, wait
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from spoolmw.format.call import StandsForTask
@@ -54,6 +55,18 @@ class Keeper(Protocol):
         """How far these are, by id, as far as they said so; empty while the daemon is down."""
 
 
+class Lock(RLock):  # type: ignore[misc]  # final only to the type checker
+    """What a task has in the place of a future's condition: nobody waits on it.
+
+    Who waits for a task does so with `concurrent.futures.wait`, on an event of his own.
+    """
+
+    __slots__ = ()
+
+    def notify_all(self) -> None:
+        """Nobody waits here."""
+
+
 class SpoolTask(Future[Any]):
     """A task in the spool. It ends by itself: a thread of the spool waits for its result file.
 
@@ -66,24 +79,29 @@ class SpoolTask(Future[Any]):
     predecessors: Sequence[SpoolTask] = ()  #: tasks whose values stand in its arguments
     is_left = False  #: its result was read, and stays for its successors
     wanted_by: Collection[TaskId] = ()  #: those successors
+    box = ""
+    skipped = 0  #: how often a later task's result was found first
+    number = 0  #: which one it is of those that are waited for
+    added_at = 0.0  #: monotonic clock, when the waiter took it up
+    record: Mapping[str, Any] = MappingProxyType({})  #: what the daemon knew when it was found
+    array: SpoolTask | None = None  #: whose element it is
+    total = 0  #: elements, of an array
+    is_attached = False  #: somebody else submitted it, its result may be there
 
     def __init__(
         self, keeper: Keeper, task_id: TaskId, name: str, dropped: str, path: str, *, keep: bool
     ) -> None:
-        super().__init__()
+        # As Future.__init__ does, but for the condition: that is nine objects, 1.5 kB.
+        self._condition = Lock()  # type: ignore[assignment]
+        self._state = "PENDING"
+        self._result = self._exception = None
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Any] = []
         self.id = task_id
         self.name = name
         self.dropped = dropped  #: the file's name in `incoming/`
         self.result_file = path
-        self.box = ""
         self.keep = keep  #: the result file stays when it has been read
-        self.skipped = 0  #: how often a later task's result was found first
-        self.number = 0  #: which one it is of those that are waited for
-        self.added_at = 0.0  #: monotonic clock, when the waiter took it up
-        self.record: Mapping[str, Any] = {}  #: what the daemon knew of it when it was found
-        self.array: SpoolTask | None = None  #: whose element it is
-        self.total = 0  #: elements, of an array
-        self.is_attached = False  #: somebody else submitted it, its result may be there
         self._keeper = keeper
 
     @property
@@ -98,13 +116,19 @@ class SpoolTask(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """The task's value; raises what it raised, TaskFailed, TimeoutError or CancelledError."""
-        self._keeper.ensure()
-        return super().result(timeout)
+        self._await_end(timeout)
+        return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the task raised, or None; raises TimeoutError or CancelledError."""
+        self._await_end(timeout)
+        return super().exception(0)
+
+    def _await_end(self, timeout: float | None) -> None:
+        """Return when the task has ended. Raises TimeoutError."""
         self._keeper.ensure()
-        return super().exception(timeout)
+        if not super().done() and not wait([self], timeout).done:
+            raise TimeoutError
 
     def done(self) -> bool:
         """Whether the task ended (its result was read) or was cancelled."""
@@ -187,7 +211,7 @@ class SpoolTask(Future[Any]):
 
     def renew_lock(self) -> None:
         """After a fork: the lock may be held by a thread that is not in this process."""
-        self._condition = threading.Condition()
+        self._condition = Lock()  # type: ignore[assignment]
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait within asyncio. If the awaiting is cancelled, so is the task."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 #: Seconds between looks: just after a submission, and while results flow.
-SHORTEST_S, LONGEST_S = 0.0004, 0.01
+SHORTEST_S, LONGEST_S = 0.0004, 0.02
 #: Factor by which the pause grows while nothing comes.
 GROWTH = 1.1
 #: Results that one round should find: more would make callers wait, fewer cost looks in vain.
-AIM = 40
+AIM = 100
 #: Seconds without a result after which a watch takes over.
 QUIET_AFTER_S = 0.1
 #: The same while many tasks or results come at once: arming a watch just for a gap is dear.

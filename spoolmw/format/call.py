@@ -121,8 +121,26 @@ def _quickly(call: Call) -> bytes | None:
     if not (_all_plain(args) and _all_plain(kwargs.values())):
         return None
     if (pickled := remembered(function, _pickle)) is not None:
-        return pickle.dumps((Packed(pickled), args, kwargs), _PROTOCOL)
+        if kwargs:
+            return pickle.dumps((Packed(pickled), args, kwargs), _PROTOCOL)
+        return _of_known(pickled, args)
     return pickle.dumps(call, _PROTOCOL) if travels_by_name(function) else None
+
+
+#: The opcodes of a pickle around those of the arguments, as the module `pickletools` lists them:
+#: PROTO 5, GLOBAL pickle.loads, BINBYTES ..., TUPLE1, REDUCE; and EMPTY_DICT, TUPLE3, STOP.
+_LOADS, _CALLED, _END = b"\x80\x05cpickle\nloads\nB", b"\x85R", b"}\x87."
+_PROTO_BYTES = 2  #: of what `dumps` puts before a value; behind it stands STOP
+
+
+def _of_known(pickled: bytes, args: tuple[Any, ...]) -> bytes:
+    """As the pickle of `(Packed(pickled), args, {})`, in half the time.
+
+    Nothing before the arguments is memoized, so what they refer to keeps its numbers.
+    """
+    packed = memoryview(pickle.dumps(args, _PROTOCOL))[_PROTO_BYTES:-1]
+    size = len(pickled).to_bytes(4, "little")
+    return b"".join((_LOADS, size, pickled, _CALLED, packed, _END))
 
 
 def _pickle(value: object) -> bytes:

@@ -95,6 +95,43 @@ def test_result_times_out(spool: Spool) -> None:
         spool.submit(add, 1).result(timeout=0.05)
 
 
+def test_a_task_has_all_that_a_future_of_the_library_has(spool: Spool) -> None:
+    task, plain = spool.submit(pow, 2, 3), futures.Future()
+    assert vars(plain).keys() <= vars(task).keys()
+    ours, theirs = vars(task), vars(plain)
+    same = theirs.keys() - {"_condition"}
+    assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
+
+
+def test_waiting_in_vain_leaves_nothing_with_the_task(spool: Spool) -> None:
+    task = spool.submit(pow, 2, 3)
+    before = {key: str(value) for key, value in vars(task).items()}
+    for ask in (task.result, task.exception):
+        with pytest.raises(TimeoutError):
+            ask(0.01)
+    assert {key: str(value) for key, value in vars(task).items()} == before
+
+
+def test_a_timeout_that_the_task_raised_is_its_error(
+    spool: Spool, answered: AnsweringMachine
+) -> None:
+    def late() -> None:
+        raise TimeoutError("of the task")
+
+    task = spool.submit(late)
+    assert isinstance(task.exception(30), TimeoutError)
+    with pytest.raises(TimeoutError, match="of the task"):
+        task.result(30)
+
+
+def test_many_threads_may_wait_for_one_task(spool: Spool, machine: AnsweringMachine) -> None:
+    task = spool.submit(pow, 2, 3)
+    with futures.ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(task.result, 30) for _ in range(8)]
+        machine.answer()
+        assert [answer.result(30) for answer in answers] == [8] * 8
+
+
 def test_callbacks_are_called_once_with_the_task(
     spool: Spool, answered: AnsweringMachine
 ) -> None:

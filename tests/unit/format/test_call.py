@@ -39,6 +39,28 @@ def test_a_body_is_one_pickle_of_function_arguments_and_keywords() -> None:
 
 
 @pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        (1,),
+        (1, 2, 3, 4),
+        ("twice", "twice", b"twice", b"twice"),
+        ("long" * 100_000, b"x" * 100_000),
+        (2**80, -1, 1.5, 1j, None, True),
+    ],
+)
+def test_plain_arguments_travel_whoever_reads_them(args: tuple[Any, ...]) -> None:
+    def give(*given: Any) -> Any:
+        return given
+
+    body = dump_call(give, args)
+    slow = pickle._loads  # type: ignore[attr-defined]  # the library's own reader in Python
+    for loads in (pickle.loads, slow):
+        function, given, keywords = loads(body)
+        assert (function(*given), given, keywords) == (args, args, {})
+
+
+@pytest.mark.parametrize(
     ("function", "args", "value"),
     [
         (own, (2,), 6),
