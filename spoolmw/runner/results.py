@@ -55,6 +55,7 @@ class Ended:
     stdout_tail = ""
     stderr_tail = ""
     files: Optional[List[Dict[str, Any]]] = None
+    is_brief = False  #: see `surroundings.BRIEF_S`
     counts = True  #: a loss is one of the three that make it the task's fault
     cpu_s = 0.0
     memory_bytes = 0
@@ -108,7 +109,9 @@ def write(path: str, name: str, attempt: str, ended: Ended) -> Tuple[int, str]:
         head, value = head + b"".join(value), []  # one piece costs less than two
     fd = os.open(path, _FLAGS, 0o666)
     try:
-        _write_all(fd, [memoryview(head), *value])
+        sent = os.write(fd, head)
+        if value or sent < len(head):
+            _write_all(fd, [memoryview(head)[sent:], *value])
     finally:
         os.close(fd)
     digest = hashlib.sha256(head)

@@ -41,7 +41,7 @@ from .desk import desk
 from .judge import Judgement
 from .order import Order
 from .results import Ended
-from .surroundings import Surroundings
+from .surroundings import BRIEF_S, Surroundings
 
 NOW_BYTES = 64  #: length of the file that names the attempt at hand
 
@@ -63,7 +63,8 @@ class Worker:
 
     def __init__(self, setup: Setup, sock: socket.socket) -> None:
         self._sock = sock
-        self._pid = os.getpid()
+        self._is_fork = False
+        os.register_at_fork(after_in_child=self._mark_fork)
         self._active = setup.spool + "/"
         self._stage = setup.spool + "/stage/"
         self._values = setup.spool + "/values"
@@ -84,7 +85,7 @@ class Worker:
 
     def serve(self) -> None:
         """Run what comes until the runner is gone."""
-        hello = {"python": sys.version.split()[0], "pid": self._pid}
+        hello = {"python": sys.version.split()[0], "pid": os.getpid()}
         self._sock.send(order.HELLO + wire.encode(hello))
         while True:
             packet = self._sock.recv(order.MAX_PACKET)
@@ -186,8 +187,10 @@ class Worker:
             taken = arguments.Arguments(self._values, header["takes"])
             packed = packed._replace(unpack=taken.load)
         wish = call.GUARDED if self._is_guarded else run.get("result") or "auto"
+        before = time.perf_counter()
         ended = call.run(packed, wish, limits.Around(told))
-        if os.getpid() != self._pid:
+        ended.is_brief = time.perf_counter() - before < BRIEF_S
+        if self._is_fork:
             _end_as_a_fork()
         desk.clear()
         return ended
@@ -210,16 +213,17 @@ class Worker:
 
     def _finish(self, told: Order, name: str, ended: Ended, started: float) -> None:
         around = self._around
-        left = process.end_children()
+        left = not ended.is_brief and process.end_children()
         out, err = around.tails()
         if ended.files is None:
             ended.stdout_tail, ended.stderr_tail = out, err
-            ended.cpu_s, ended.memory_bytes = around.used()
+            brief_s = time.time() - started if ended.is_brief else 0.0
+            ended.cpu_s, ended.memory_bytes = around.used(brief_s)
         report = results.report(told.attempt, told.token, ended, (started, time.time()))
         report["slot"] = self._name
         if ended.outcome != "lost" and not self._enclose(told.attempt, name, ended, report):
             self._write(told.attempt, name, ended, report)
-        worn = around.leave() or (left and ended.files is None)
+        worn = around.leave(brief=ended.is_brief) or (left and ended.files is None)
         ended.value = ()
         flags = (order.WORN if worn else 0) | (order.LOST if ended.outcome == "lost" else 0)
         self._sock.send(order.FLAGS[flags] + results.encoded(report))
@@ -255,6 +259,9 @@ class Worker:
                 limits.settle()
         report["body_bytes"] = size
         report["digest"] = digest
+
+    def _mark_fork(self) -> None:
+        self._is_fork = True
 
     def _mark(self, attempt: str) -> None:
         """Say which attempt is at hand, or was last, where it survives this process and the runner."""

@@ -357,6 +357,61 @@ def test_folder_environment_and_signals_are_as_new_for_the_next_call(local: Loca
     assert local.value(work) == ([], "scratch", None, True, True, True, True)
 
 
+def spoil_briefly(how: str) -> None:
+    if how == "umask":
+        os.umask(0)
+    elif how == "alarm":
+        signal.alarm(1)
+    else:
+        signal.setitimer(signal.ITIMER_REAL, 60)
+
+
+def look_back() -> tuple[int, float]:
+    umask = os.umask(0o022)
+    os.umask(umask)
+    return umask, signal.getitimer(signal.ITIMER_REAL)[0]
+
+
+@pytest.mark.parametrize("how", ["umask", "alarm", "timer"])
+def test_a_call_too_short_to_be_looked_at_leaves_nothing_either(local: Local, how: str) -> None:
+    local.agent.set_slots(1)
+    untouched = local.call(look_back)
+    local.run(untouched)
+    for _ in range(3):
+        local.run(local.call(spoil_briefly, how))
+    local.run(local.call(os.umask, 0))
+    local.run(local.call(signal.alarm, 1))
+    work = local.call(look_back)
+    local.run(work)
+    assert local.value(work) == local.value(untouched)
+
+
+def test_what_the_shortest_calls_used_is_told_in_sum(local: Local) -> None:
+    local.agent.set_slots(1)
+    local.run(local.call(lambda: None))  # its worker starts
+    works = [local.call(lambda: None) for _ in range(200)]
+    ends = [local.run(work) for work in works]
+    told = [end.cpu_s for end in ends if isinstance(end, Reported)]
+    assert len(told) == 200
+    assert all(0 <= each < 0.05 for each in told)
+    assert 200 * 20e-6 < sum(told) < 200 * 2e-3
+    assert all(end.memory_bytes > MB for end in ends if isinstance(end, Reported))
+
+
+def test_what_a_call_used_is_not_that_of_the_short_ones_before_it(local: Local) -> None:
+    def burn() -> None:
+        until = time.process_time() + 0.2
+        while time.process_time() < until:
+            pass
+
+    local.agent.set_slots(1)
+    for _ in range(1000):
+        local.run(local.call(lambda: None))
+    end = local.run(local.call(burn))
+    assert isinstance(end, Reported)
+    assert 0.2 <= end.cpu_s < 0.25
+
+
 def test_every_call_draws_other_numbers(local: Local) -> None:
     def draw(seeded: bool) -> float:
         if seeded:
