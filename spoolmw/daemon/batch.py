@@ -26,7 +26,7 @@ class Batch:
 
     def __init__(self, hosts: Hosts, *, needs_sync: bool = False) -> None:
         self._hosts = hosts
-        self._changed: dict[TaskId, tuple[Task | None, Task, tuple[Event, ...]]] = {}
+        self._changed: dict[TaskId, Changed] = {}
         self.effects: list[Effect] = []
         self.needs_sync = (
             needs_sync  #: much was written beside the journal, or nobody knows what
@@ -44,9 +44,9 @@ class Batch:
         events = (event,) if type(event) is not Advanced or event.broken else ()
         known = self._changed.get(after.id)
         if known is None:
-            self._changed[after.id] = (before, after, events)
+            self._changed[after.id] = Changed(before, after, events)
         else:
-            self._changed[after.id] = (known[0], after, known[2] + events)
+            self._changed[after.id] = Changed(known[0], after, known[2] + events)
         self.add(effects, of_vote=after.ballot is not None)
         if after.ballot is not None and type(event) is Reported:
             self.needs_sync = True  # what it staged waits there to be compared
@@ -90,6 +90,6 @@ class Batch:
         hosts = self._hosts.changed()
         if not (self._changed or hosts):
             return
-        changes = [Changed(*change) for change in self._changed.values()]
+        changes = list(self._changed.values())
         journal.commit(changes, now_boot=now_boot, boot_id=boot_id, hosts=hosts)
         self._hosts.committed()

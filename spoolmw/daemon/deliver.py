@@ -22,6 +22,8 @@ from spoolmw.model.task import Task
 from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.publish import append_trailer, rename_noreplace
 
+MOST_SIZES = 4096  #: of staged files, kept from the report to the delivery that follows it
+
 
 def staged_name(task: Task) -> str:
     """The name in `stage/` of what is to be delivered for `task`."""
@@ -45,6 +47,8 @@ class Delivery:
         self._stage = f"{layout.stage}/"
         self._results = f"{layout.results}/"
         self._boxes: set[str] = {""}
+        #: Lengths of staged files that were just looked at; each is good for one delivery.
+        self._sizes: dict[AttemptId, int] = {}
 
     def prepare(self, task: Task) -> str:
         """Make the staged file of a DELIVERING task whole (its body and its trailer); its path.
@@ -60,15 +64,20 @@ class Delivery:
                 file.write(body)
             append_trailer(path, len(body), b"\n" + trailer_line(task))
         else:
-            append_trailer(path, ending.body_bytes, b"\n" + trailer_line(task))
+            size = self._sizes.pop(ending.staged, None)
+            append_trailer(path, ending.body_bytes, b"\n" + trailer_line(task), size=size)
         return path
 
     def staged_bytes(self, attempt: AttemptId) -> int:
         """The length of an attempt's staged file; -1 when there is none."""
         try:
-            return os.stat(f"{self._stage}{attempt}").st_size
+            size = os.stat(f"{self._stage}{attempt}").st_size
         except FileNotFoundError:
             return -1
+        if len(self._sizes) >= MOST_SIZES:  # those of votes are not asked for again
+            self._sizes.clear()
+        self._sizes[attempt] = size
+        return size
 
     def staged_path(self, attempt: AttemptId) -> str:
         """Where an attempt's result lies until it is delivered."""

@@ -89,28 +89,28 @@ class Performer:
         orders = Orders(table, self._dispatch)
         self._log_deliveries([e.task for e in effects if isinstance(e, Deliver)])
         for effect in effects:
-            match effect:
+            match effect:  # the commonest first
+                case Deliver():
+                    self._deliver(effect.task)
+                case Forget():
+                    self._forget(effect.task, table, payload=effect.payload)
                 case Start() | StartReplica() | Stop():
                     orders.add(effect)
-                case Deliver(task):
-                    self._deliver(task)
                 case Judge():
                     self.judge(effect)
-                case Score():
-                    pass  # it stands in the commit
                 case _:
-                    self._clean(effect, table)
+                    self._clean(effect)
         self.launch_failed += orders.tell(self.agents)
 
-    def _clean(self, effect: Discard | Trim | Forget, table: Table) -> None:
-        """Remove what is not needed any more."""
+    def _clean(self, effect: Discard | Trim | Score) -> None:
+        """Remove what is not needed any more; a mark for a host stands in the commit."""
         match effect:
-            case Discard(attempt):
-                _tidy(self._delivery.discard, str(attempt))
-            case Forget(task, payload):
-                self._forget(task, table, payload=payload)
+            case Discard():
+                _tidy(self._delivery.discard, str(effect.attempt))
             case Trim():
                 self._trim(effect)
+            case Score():
+                pass
 
     def _log_deliveries(self, tasks: Sequence[Task]) -> None:
         try:

@@ -46,10 +46,10 @@ class Orders:
     def add(self, order: Start | StartReplica | Stop) -> None:
         """Take one up."""
         match order:
-            case Start(task):
-                self._start(task)
-            case StartReplica(replica):
-                self._start_replica(replica)
+            case Start():
+                self._start(order.task)
+            case StartReplica():
+                self._start_replica(order.replica)
             case Stop(agent, attempt, is_wanted):
                 self._stops.setdefault((agent, is_wanted), []).append(attempt)
 

@@ -22,6 +22,7 @@ from spoolmw.rules import independence, trust
 from spoolmw.rules.pending import WHOLE
 
 Apply = Callable[[Task, Event], Task]
+TOKEN_BYTES = 16
 
 
 class Placing:
@@ -35,9 +36,10 @@ class Placing:
         """Assign while there is room; how many were assigned."""
         assigned = 0
         while given := self._dispatch.assign(now, wall := wall_s()):
-            for task_id, agent, replica in given:
+            for (task_id, agent, replica), token in zip(
+                given, _tokens(len(given)), strict=True
+            ):
                 task = self._table.tasks[task_id]
-                token = secrets.token_hex(16)
                 if replica == WHOLE:
                     apply(task, Assigned(at=now, agent=agent, token=token, wall=wall))
                 else:
@@ -80,3 +82,10 @@ class Placing:
             task = self._table.get(attempt.task)
             if task is not None:
                 apply(task, DeadlinePassed(at=now, attempt=attempt))
+
+
+def _tokens(number: int) -> list[str]:
+    """Secrets of attempts, drawn together: asking the kernel for each costs more than all the rest."""
+    drawn = secrets.token_hex(TOKEN_BYTES * number)
+    size = 2 * TOKEN_BYTES
+    return [drawn[at : at + size] for at in range(0, size * number, size)]

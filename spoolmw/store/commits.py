@@ -41,8 +41,8 @@ def statements_of(
 ) -> list[tuple[str, list[Row]]]:
     """The statements of the commit `number`, each with its rows; some may have none."""
     inserts, voted, updates, courses, states, events = [], [], [], [], [], []
-    saves = [saved_row(after) for before, after, _ in changes if saving_changed(before, after)]
-    for before, after, happened in changes:
+    saves = []
+    for before, after, happened in changes:  # once: a tick's tasks are more than a core's cache
         if before is None and after.ballot is not None:
             voted.append((*insert_row(after, now), ballot_text(after.ballot)))
         elif before is None:
@@ -53,6 +53,8 @@ def statements_of(
             courses.append(course_row(after, now))
         else:
             updates.append(update_row(after, now))
+        if saving_changed(before, after):
+            saves.append(saved_row(after))
         if happened:
             facts = facts_text(happened, after)
             events.append((after.seq, number, now, NUMBERS[after.state._value_], facts))
