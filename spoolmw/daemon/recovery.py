@@ -178,7 +178,7 @@ class Recovery:
         """Enter a claimed file as a task; refuse it when it cannot be one."""
         intake = self._reactor.intake
         try:
-            task = intake.finish(place, read_head(place))
+            task = intake.finish(place, read_head(place), foreign=self._is_foreign(place))
         except BadTaskFile as error:
             intake.refuse(place.path, place, error)
             return None
@@ -193,6 +193,11 @@ class Recovery:
             counts = self._reactor.journal.elements.counts(task.id)
             task = found_again(task, counts)
         return self._submit(saved.taken_up(self._layout, task))
+
+    def _is_foreign(self, place: Place) -> bool:
+        """The file is still its submitter's, who could change it: it is copied, as at acceptance."""
+        owners = os.stat(place.path).st_uid, os.stat(self._layout.active).st_uid
+        return owners[0] not in (os.geteuid(), owners[1])
 
     def _submit(self, task: Task) -> Task:
         """Enter a task of which no journal knew, with what its replicas had returned."""

@@ -19,7 +19,12 @@ def named_input(raw: object) -> object:
 
 
 def _accepted_file(raw: object) -> object:
-    """An array's file as `canonical` writes it: its content, and how many lines that has."""
+    """An array's file as `canonical` writes it: its content, and how many lines that has.
+
+    Or its name, in a file that was claimed by a daemon that died then.
+    """
+    if isinstance(raw, str):
+        return Array(file=cast(Input, named_input(raw)))
     values: dict[str, Any] = read_table(
         raw,
         {

@@ -111,6 +111,8 @@ def _factor(raw: object) -> object:
 
 
 def _digested_input(raw: object) -> object:
+    if isinstance(raw, str):
+        return named_input(raw)  # of a file that was claimed, and then its daemon died
     values: dict[str, Any] = read_table(
         raw,
         {
@@ -242,7 +244,8 @@ _cache: dict[tuple[str, bytes], object] = {}
 def read_spec(tree: Mapping[str, object], *, name: str, accepted: bool = False) -> Spec:
     """The `Spec` that `tree` asks for; `name` is taken where it says none.
 
-    `accepted`: the tree is our own, from `active/`, where inputs have digests. Raises `Unfit`.
+    `accepted`: the tree is of a file in `active/`, where inputs have digests, or names until the
+    file's own are taken. Raises `Unfit`.
     """
     fields: dict[str, Any] = {**_EMPTY, "name": name}
     for key, raw in tree.items():

@@ -33,6 +33,7 @@ def on_disk(mount: str) -> Callable[[Test], Test]:
                 test(Path(os.environ[HERE]))
                 return
             _needs_mounts()
+            patience_s = request.config.getoption("timeout") or request.config.getini("timeout")
             disk = ground / "disk"
             disk.mkdir()
             ran = subprocess.run(
@@ -43,7 +44,7 @@ def on_disk(mount: str) -> Callable[[Test], Test]:
                     "private",
                     "sh",
                     "-ec",
-                    _script(mount, disk, request.node.nodeid),
+                    _script(mount, disk, request.node.nodeid, patience_s),
                 ],
                 cwd=ROOT,
                 env={**os.environ, HERE: str(disk)},
@@ -59,8 +60,9 @@ def on_disk(mount: str) -> Callable[[Test], Test]:
     return decorate
 
 
-def _script(mount: str, disk: Path, node: str) -> str:
+def _script(mount: str, disk: Path, node: str, patience_s: object) -> str:
     pytest_again = f"{sys.executable} -m pytest -q -p no:cacheprovider '{node}'"
+    pytest_again += f" --timeout={patience_s}"
     return f"{mount.format(disk=disk)}; cd {ROOT}; PYTHONPATH={ROOT} {pytest_again}"
 
 

@@ -22,6 +22,7 @@ from spoolmw.format import resultfile
 from spoolmw.format.ids import new_task_id
 from spoolmw.model.task import TaskState
 from spoolmw.runner import host, results
+from spoolmw.spooldir import inputs
 from spoolmw.store.journal import Journal
 from tests.support.bench import LAB, Bench
 
@@ -355,6 +356,62 @@ def test_a_start_on_a_full_disk_adopts_later_what_it_cannot_finish(
     assert not len(bench.parts.table)
     monkeypatch.setattr(claims, "copy_body", copy)
     bench.until(lambda: bench.agent.launched)
+
+
+@pytest.mark.parametrize("what", ["inputs", "array_file"])
+def test_a_file_whose_daemon_died_before_it_took_the_inputs_is_adopted_with_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    given = tmp_path / "given.txt"
+    given.write_text("one\n", encoding="utf-8")
+    spool = Spool(bench.layout.root)
+    if what == "inputs":
+        task = spool.command(["cat", "given.txt"], inputs=[given])
+    else:
+        task = spool.command(["echo", "{line}"], array=given)
+    with monkeypatch.context() as patch:
+        patch.setattr(inputs, "take", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            bench.ticks()
+    assert not bench.layout.incoming.joinpath(task.dropped).exists()
+    bench.close()
+    bench.start()
+    bench.until(lambda: bench.agent.launched)
+    [launch] = bench.agent.launched
+    known = bench.parts.table.get(launch.attempt.task)
+    assert known is not None
+    if what == "inputs":
+        assert [(item.name, item.size_bytes) for item in known.spec.files.inputs] == [
+            ("given.txt", 4)
+        ]
+    else:
+        assert known.element is not None
+        assert known.element.line == "one"
+    assert not list(bench.layout.rejected.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+def test_a_file_of_another_user_that_is_adopted_is_copied_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    task = Spool(bench.layout.root).submit(pow, 2, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.parts.reactor.intake, "finish", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            bench.ticks()
+    [claimed] = bench.layout.active.glob(f"*/{task.id}*")
+    os.chown(claimed, 65534, 65534)
+    bench.close()
+    bench.start()
+    bench.until(lambda: bench.agent.launched)
+    [canonical] = bench.layout.active.glob(f"*/{task.id}*")
+    assert canonical.stat().st_uid == 0
 
 
 def test_a_delivery_waits_when_done_log_cannot_be_written(
