@@ -20,7 +20,7 @@ from spoolmw.daemon import fsck, rebuild
 from spoolmw.daemon.logs import fields, log, setup
 from spoolmw.daemon.owners import Owners
 from spoolmw.daemon.parts import Parts
-from spoolmw.daemon.room import SyncFailed
+from spoolmw.daemon.room import SyncFailed, disk_full
 from spoolmw.daemon.service import Service
 from spoolmw.errors import (
     DiskFull,
@@ -92,7 +92,11 @@ def _run(args: argparse.Namespace) -> int:
         check_rename(layout)
         if args.rebuild:
             return _report(rebuild.rebuild(layout), as_json=args.json)
-        _serve(layout, config, args)
+        try:
+            _serve(layout, config, args)
+        except OSError as error:  # none that passes: those are dealt with where they happen
+            log.error("the disk failed %s", fields(why=error), exc_info=True)
+            raise disk_full(error) from error
     finally:
         lock.release()
     return 0
@@ -106,7 +110,7 @@ def _serve(layout: Layout, config: Config, args: argparse.Namespace) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         Service(parts, drain=args.drain).run()
-    except (JournalCorrupt, SyncFailed):
+    except (JournalCorrupt, SyncFailed, OSError):
         parts.journal.abandon()  # nothing more is written: the disk is not to be trusted now
         raise
     parts.close()

@@ -5,6 +5,7 @@ The number in the file is only for people; nothing is decided by it, so a stale 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -47,7 +48,8 @@ class SpoolLock:
     def release(self) -> None:
         """Give the spool free. The file stays: removing it would let two daemons hold two locks."""
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
+            with contextlib.suppress(OSError):  # the number only tells people
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
 

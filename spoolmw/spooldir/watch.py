@@ -7,6 +7,7 @@ before `arm` returned: look once after it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -138,8 +139,9 @@ class Doorbell:
         """Stop ringing for good, and the threads with it."""
         self.disarm()
         if self._observer is not None and self._pid == os.getpid():
-            self._observer.stop()
-            self._observer.join()
+            with contextlib.suppress(OSError):  # its threads then end with the process
+                self._observer.stop()
+                self._observer.join()
         self._observer = None
 
     def _running(self) -> _Observer:

@@ -65,10 +65,19 @@ def test_a_moment_without_room_stops_nothing_and_loses_nothing(lane: Lane) -> No
 
 
 @needs_strace
-def test_whatever_an_io_error_does_to_the_daemon_nothing_is_lost(lane: Lane) -> None:
+def test_whatever_an_io_error_does_to_the_daemon_nothing_is_lost_and_its_end_is_told(
+    lane: Lane,
+) -> None:
     found = points_of_a_running_daemon(lane)
     for point in spread(
         (p for p in found if p.call in WRITING), len(WRITING) * POINTS_EACH // 2
     ):
-        _, problems = wrong_after(lane, point, "EIO")
+        status, problems = wrong_after(lane, point, "EIO")
         assert problems == [], f"{point} {point.text}"
+        assert status in (0, EXIT_FAILED), f"{point} {point.text}: {lane.machine.log_tail()}"
+    taking_an_input = next(point for point in found if point.call == "linkat")
+    assert wrong_after(lane, taking_an_input, "EIO") == (EXIT_FAILED, [])
+    said = lane.machine.log.read_text(encoding="utf-8")
+    assert "spoolmwd: the spool cannot be written: [Errno 5] Input/output error" in said
+    assert "To do: look at the disk (dmesg)" in said
+    assert "\nTraceback" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import threading
@@ -109,6 +110,25 @@ def test_closing_leaves_no_thread(layout: Layout) -> None:
     bell.close()
     bell.close()
     wait_until(lambda: threading.active_count() == before)
+
+
+def test_an_error_at_its_end_does_not_stop_who_closes_it(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = threading.active_count()
+    bell = Listener(layout.incoming).bell
+    bell.arm()
+    observer = bell._observer
+    assert observer is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(observer, "stop", refuse)
+        bell.close()
+    observer.stop()
+    wait_until(lambda: threading.active_count() == before)
+
+
+def refuse() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_after_a_fork_the_child_can_arm_its_own(layout: Layout, listener: Listener) -> None:
