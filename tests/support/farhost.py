@@ -21,6 +21,7 @@ from spoolmw.agents.ledger import kind_of
 from spoolmw.model.agent import Launch
 from spoolmw.runner import wire
 from spoolmw.runner.order import lines
+from tests.support.daemon import left_over
 
 Told = dict[str, Any]
 
@@ -257,6 +258,8 @@ class FarHost:
         for verb in ("keeper", "runner", "worker"):
             for pid in self.processes(verb):
                 kill(pid)
+        for pid, _ in left_over(self.folder):  # a worker was killed before it ended its command
+            kill(pid)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
