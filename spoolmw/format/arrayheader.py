@@ -18,13 +18,18 @@ def named_input(raw: object) -> object:
     return Input(str(checked(input_problem, "an input file")(raw)))
 
 
+def _named_file(raw: object) -> object:
+    """An array's file as people write it: a path."""
+    return Array(file=cast(Input, named_input(raw)))
+
+
 def _accepted_file(raw: object) -> object:
     """An array's file as `canonical` writes it: its content, and how many lines that has.
 
     Or its name, in a file that was claimed by a daemon that died then.
     """
     if isinstance(raw, str):
-        return Array(file=cast(Input, named_input(raw)))
+        return _named_file(raw)
     values: dict[str, Any] = read_table(
         raw,
         {
@@ -43,7 +48,7 @@ def _accepted_file(raw: object) -> object:
 #: Either of them makes a task an array.
 ARRAY: Mapping[str, Reader] = {
     "array": lambda raw: Array(ranges=read_ranges(raw)),
-    "array_file": lambda raw: Array(file=cast(Input, named_input(raw))),
+    "array_file": _named_file,
 }
 ACCEPTED_ARRAY: Mapping[str, Reader] = {**ARRAY, "array_file": _accepted_file}
 

@@ -358,13 +358,14 @@ def test_a_start_on_a_full_disk_adopts_later_what_it_cannot_finish(
     bench.until(lambda: bench.agent.launched)
 
 
+def broken(*_args: object, **_kwargs: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
 @pytest.mark.parametrize("what", ["inputs", "array_file"])
 def test_a_file_whose_daemon_died_before_it_took_the_inputs_is_adopted_with_them(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
-    def broken(*_args: object, **_kwargs: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     given = tmp_path / "given.txt"
     given.write_text("one\n", encoding="utf-8")
     spool = Spool(bench.layout.root)
@@ -397,9 +398,6 @@ def test_a_file_whose_daemon_died_before_it_took_the_inputs_is_adopted_with_them
 def test_a_file_of_another_user_that_is_adopted_is_copied_first(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_args: object, **_kwargs: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     task = Spool(bench.layout.root).submit(pow, 2, 3)
     with monkeypatch.context() as patch:
         patch.setattr(bench.parts.reactor.intake, "finish", broken)
