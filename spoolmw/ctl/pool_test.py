@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -36,7 +37,8 @@ def examined(settings: AgentConfig, root: str, wait_s: float) -> dict[str, Any]:
             said, _ = child.communicate(f"{asked}\n")
         except KeyboardInterrupt:
             child.terminate()
-            child.wait(_CLEAN_UP_S)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # then it goes on without us
+                child.wait(_CLEAN_UP_S)
             raise
     if not child.returncode and said:
         found: dict[str, Any] = json.loads(said)

@@ -78,8 +78,9 @@ def test_a_job_that_gets_no_machine_or_is_held_is_told_and_removed(pool: Pool) -
         wait_until(lambda: not site.queue("ClusterId"))
 
 
-def test_ctrl_c_leaves_no_job_behind(pool: Pool) -> None:
-    with Site(pool, name="ctrlc", lines="requirements = 'Machine == \"no\"'") as site:
+@pytest.mark.parametrize("by", ["ctrl-c", "two signals at once"])
+def test_ctrl_c_leaves_no_job_behind(pool: Pool, by: str) -> None:
+    with Site(pool, name=f"end{len(by)}", lines="requirements = 'Machine == \"no\"'") as site:
         words = ("--spool", str(site.daemon.spool), "agents", "test", "pool")
         with subprocess.Popen(
             [sys.executable, "-m", "spoolmw.ctl.main", *words],
@@ -88,10 +89,29 @@ def test_ctrl_c_leaves_no_job_behind(pool: Pool) -> None:
             start_new_session=True,
         ) as child:
             wait_until(lambda: site.queue("ClusterId"))
-            os.killpg(child.pid, signal.SIGINT)
+            if by == "ctrl-c":
+                os.killpg(child.pid, signal.SIGINT)
+            else:
+                interrupt_twice(examiner(child.pid))
         assert child.returncode
         wait_until(lambda: not site.queue("ClusterId"))
         wait_until(lambda: not list((site.daemon.spool / "agents" / "pool").glob("canary-*")))
+
+
+def examiner(ctl: int) -> int:
+    """The process that talks with the pool for this `spoolmw-ctl`."""
+    [pid] = Path(f"/proc/{ctl}/task/{ctl}/children").read_text(encoding="ascii").split()
+    return int(pid)
+
+
+def interrupt_twice(pid: int) -> None:
+    """Ctrl-C, and its end before it did anything about that, as on a machine that is overloaded."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(
+        lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    )
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+        os.kill(pid, number)
 
 
 def test_a_schedd_that_is_not_there_is_told_at_once() -> None:

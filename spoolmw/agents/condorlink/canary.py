@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,19 +115,49 @@ def _canary(brief: Brief, schedd: Schedd, submitter: Submitter, wait_s: float) -
     began = time.monotonic()
     job = _small_task(brief)
     try:
+        told = _ended(brief, schedd, submitter, job, began + wait_s)
+    except KeyboardInterrupt:  # it may have come just before the job was removed
+        _drop(schedd)
+        raise
+    found = _judged(told, brief.root / "stage" / f"{job.attempt}.files" / "stdout")
+    return {**found, "canary_s": round(time.monotonic() - began, 3)}
+
+
+def _ended(brief: Brief, schedd: Schedd, submitter: Submitter, job: Job, until: float) -> Found:
+    """What is told of its end. Raises Trouble."""
+    try:
         refused = submitter.submit([job], str(brief.log))
         if refused:
             raise Trouble("job", "a small job was not taken", refused[0][1], _FIX_SCHEDD)
-        _follow(schedd, job, began + wait_s)
+        _follow(schedd, job, until)
         if brief.pool.is_remote and job.id is not None:
             schedd.fetch(job.id)
-        told = dict(ending.collected(job, brief.root))["ended"]
+        told: Found = dict(ending.collected(job, brief.root))["ended"]
+        return told
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with contextlib.suppress(ScheddTrouble):
-            schedd.drop()
-    found = _judged(told, brief.root / "stage" / f"{job.attempt}.files" / "stdout")
-    return {**found, "canary_s": round(time.monotonic() - began, 3)}
+        _drop(schedd)
+
+
+def _drop(schedd: Schedd) -> None:
+    """Remove the job, and let no signal come between."""
+    _handle_signals(_go_on)
+    with contextlib.suppress(ScheddTrouble):
+        schedd.drop()
+
+
+def _handle_signals(how: Callable[[int, object], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, how)
+
+
+def _go_on(_number: int, _frame: object) -> None:
+    """No SIG_IGN: Python complains of a signal that came before it was ignored."""
+
+
+def _interrupt_once(_number: int, _frame: object) -> None:
+    """Ctrl-C comes twice, by the terminal and by who started us: only the first interrupts."""
+    _handle_signals(_go_on)
+    raise KeyboardInterrupt
 
 
 def _small_task(brief: Brief) -> Job:
@@ -181,7 +212,7 @@ def _judged(told: Found, out: Path) -> Found:
 def main() -> None:
     told = json.loads(sys.stdin.readline())
     warnings.simplefilter("ignore")  # condor_submit's remarks on single lines
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _handle_signals(_interrupt_once)
     signal.alarm(int(told["wait_s"]) + _HANG_S)  # ends us also in a call that hangs
     with contextlib.suppress(KeyboardInterrupt):
         print(json.dumps(examine(Brief.of(told["brief"]), told["wait_s"])), flush=True)
