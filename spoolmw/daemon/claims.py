@@ -62,12 +62,17 @@ def check_elements(number: int, most: int) -> None:
 def check_same(place: Place, drop: Drop) -> None:
     """The file that was claimed is the one that was looked at. Raises BadTaskFile."""
     found = os.lstat(place.path)
-    seen = (drop.inode, drop.stat_size)
-    if not stat.S_ISREG(found.st_mode) or (found.st_ino, found.st_size) != seen:
+    if not stat.S_ISREG(found.st_mode) or found.st_ino != drop.inode:
         raise BadTaskFile(
             f"{drop.name} was replaced while it was accepted",
             why="another file stood there when it was claimed than when it was checked",
             fix="drop it once more",
+        )
+    if found.st_size != drop.stat_size:
+        raise BadTaskFile(
+            f"{drop.name} was written to while it was accepted",
+            why=f"it had {drop.stat_size} bytes when it was checked, and {found.st_size} then",
+            fix="drop it once more: written elsewhere in the spool's file system, then renamed",
         )
 
 

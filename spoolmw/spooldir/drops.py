@@ -19,7 +19,7 @@ from spoolmw.errors import BadTaskFile
 from spoolmw.format.names import escape, name_problem
 from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.scan import Scan, Turn
-from spoolmw.spooldir.settling import Settling, Watched, is_being_written
+from spoolmw.spooldir.settling import Settling, Watched
 
 #: How much of a file is read at once; a header fits into it.
 HEAD_BYTES = 65_536
@@ -96,6 +96,7 @@ class Drops:
         self._scan = Scan(str(layout.incoming))
         self._settling = Settling(settle_s)
         self._arrived: set[str] = set()
+        self._expected: set[str] = set()  # what had arrived when this pass began
         self._notices: list[str] = []
         self._pass_began = clock()
         self._euid = os.geteuid()
@@ -131,6 +132,7 @@ class Drops:
                 self._look_at(turn, now, found)
                 continue
             self._settling.drop_vanished(self._pass_began)
+            self._arrived -= self._expected  # what was not found is gone
             self._is_restless |= bool(found)
             self._is_amid = self._is_restless
             if found or not self._is_restless:
@@ -139,6 +141,7 @@ class Drops:
 
     def _begin_pass(self, now: float) -> None:
         self._scan.begin()
+        self._expected = self._arrived.copy()
         self._pass_began = now
         self._is_amid, self._is_restless = True, False
         self._pause_until = None
@@ -207,13 +210,16 @@ class Drops:
 
     def _open(self, turn: Turn, name: str, place: str, now: float) -> Drop | None:
         """The file, when it is ready. Raises BadTaskFile to refuse it."""
+        has_arrived = place in self._arrived  # asked first: what arrives now is another file
+        if has_arrived:
+            self._arrived.discard(place)
         fd = os.open(name, _OPEN, dir_fd=turn.fd)
         keep = False
         try:
             found = os.fstat(fd)
             own = found.st_uid == self._euid
             self._check(turn, name, found, own=own)
-            if not self._is_ready(place, fd, found, now):
+            if not self._is_ready(place, fd, found, now, has_arrived=has_arrived):
                 return None
             size = found.st_size
             data = os.read(fd, size if size < HEAD_BYTES else HEAD_BYTES)
@@ -247,7 +253,9 @@ class Drops:
                 fix="pass large data as input files, or by their path",
             )
 
-    def _is_ready(self, place: str, fd: int, found: os.stat_result, now: float) -> bool:
+    def _is_ready(
+        self, place: str, fd: int, found: os.stat_result, now: float, *, has_arrived: bool
+    ) -> bool:
         settling = self._settling
         watched = settling.get(place) if settling else None
         if watched is not None and watched.error is not None:
@@ -255,8 +263,7 @@ class Drops:
         if found.st_size and found.st_nlink == 1:
             if place.endswith(".task"):  # tells by its length whether it is whole
                 return True
-            if self._arrived and place in self._arrived:
-                self._arrived.discard(place)
+            if has_arrived:
                 settling.forget(place)
                 return True
         if not settling.has_settled(place, fd, found, now):
@@ -281,7 +288,7 @@ class Drops:
         if not watched.is_as(found):
             self._settling.forget(place)
             return True
-        if is_being_written(fd):
+        if watched.is_being_written(fd):
             watched.since = now
         if now - watched.since >= CUT_OFF_S and watched.error is not None:
             raise watched.error

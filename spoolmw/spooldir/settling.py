@@ -36,6 +36,10 @@ class Watched:
             and self.inode == found.st_ino
         )
 
+    def is_being_written(self, fd: int) -> bool:
+        """Somebody has it open for writing, or was just done when it was looked at."""
+        return is_being_written(fd) or not self.is_as(os.fstat(fd))
+
 
 class Settling:
     """The files that are not ready, by their path."""
@@ -68,7 +72,7 @@ class Settling:
         if watched is None or not watched.is_as(found):
             self.watch(path, found, now)
             return False
-        if is_being_written(fd):
+        if watched.is_being_written(fd):
             watched.due = watched.since = now + self.settle_s
             return False
         return now >= watched.due

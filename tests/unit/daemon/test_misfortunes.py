@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,21 +107,34 @@ def test_a_file_that_cannot_be_claimed_stays_where_it_is(
     assert bench.parts.reactor.timeout_s() > 0
 
 
-def test_what_was_swapped_before_it_was_claimed_is_refused(bench: Bench) -> None:
-    bench.drop("a.sh")
-    drops = bench.parts.drops
-    take = drops.take
+def swap(place: Path) -> None:
+    place.unlink()
+    os.mkfifo(place)
 
-    def swap(limit: int) -> object:
+
+def append(place: Path) -> None:
+    with place.open("a") as file:
+        file.write("echo more\n")
+
+
+@pytest.mark.parametrize(("act", "says"), [(swap, "was replaced"), (append, "was written to")])
+def test_what_was_swapped_or_changed_before_it_was_claimed_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, act: Callable[[Path], None], says: str
+) -> None:
+    bench.drop("a.sh")
+    take = bench.parts.drops.take
+
+    def take_and_act(limit: int) -> object:
         found = take(limit)
         if found:
-            (bench.layout.incoming / "a.sh").unlink()
-            os.mkfifo(bench.layout.incoming / "a.sh")
+            act(bench.layout.incoming / "a.sh")
         return found
 
-    drops.take = swap  # type: ignore[method-assign,assignment]
-    bench.until((bench.layout.rejected / "a.sh.reason").exists)
-    drops.take = take  # type: ignore[method-assign]
+    reason = bench.layout.rejected / "a.sh.reason"
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.parts.drops, "take", take_and_act)
+        bench.until(reason.exists)
+    assert says in reason.read_text(encoding="utf-8")
     assert not len(bench.parts.table)
 
 

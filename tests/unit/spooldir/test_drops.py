@@ -56,6 +56,27 @@ def take_all(drops: Drops, layout: Layout, limit: int = 7) -> list[str]:
     return taken
 
 
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def right_after_it_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]
+) -> None:
+    """Do something once, between the first look at a file's size and whatever comes next."""
+    acts = [act]
+    look = os.fstat
+
+    def look_and_act(fd: int) -> os.stat_result:
+        found = look(fd)
+        if acts and stat.S_ISREG(found.st_mode):
+            acts.pop()()
+        return found
+
+    monkeypatch.setattr(os, "fstat", look_and_act)
+
+
 class TestWhatIsReady:
     def test_a_task_file_is_taken_at_once(self, layout: Layout, drops: Drops) -> None:
         path = drop(layout, "a.task", b"SPOOLMW-TASK 1\n{}\n")
@@ -124,6 +145,41 @@ class TestWhatIsReady:
             drops.take(10)
             path.open("ab").close()
             clock.after(1.0)
+
+    def test_what_is_written_while_it_is_looked_at_settles_anew(
+        self, layout: Layout, drops: Drops, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = drop(layout, "job.sh", b"#!/bin/sh\n")
+        drops.take(10)
+        clock.after(1)
+        right_after_it_is_looked_at(monkeypatch, lambda: append(path, b"echo more\n"))
+        assert drops.take(10) == []
+        while not (found := drops.take(10)):
+            clock.now = drops.next_due() or clock.now
+        assert only_drop(found).stat_size == len(b"#!/bin/sh\necho more\n")
+
+    def test_what_is_renamed_over_a_file_while_that_is_looked_at_is_taken_itself(
+        self, layout: Layout, drops: Drops, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = drop(layout, "job.sh", b"#!/bin/sh\n")
+        better = layout.tmp / "better"
+        better.write_bytes(b"#!/bin/sh\necho better\n")
+
+        def rename() -> None:
+            better.rename(path)
+            drops.arrived("job.sh")
+
+        right_after_it_is_looked_at(monkeypatch, rename)
+        found = drops.take(10) or drops.take(10)
+        assert only_drop(found).inode == path.stat().st_ino
+
+    def test_what_arrived_and_went_again_does_not_vouch_for_the_next_of_its_name(
+        self, layout: Layout, drops: Drops
+    ) -> None:
+        drops.arrived("job.sh")
+        assert drops.take(10) == []
+        drop(layout, "job.sh", b"#!/bin/sh\n")
+        assert drops.take(10) == []
 
     @pytest.mark.parametrize(
         "name", [".hidden", ".job.sh.swp", "a.task.part", "a.tmp", "job.sh~", ".nfs0001"]
@@ -456,6 +512,17 @@ class TestCutOffFiles:
         assert drops.take(10) == []
         path.write_bytes(b"half and the rest")
         clock.after(0.2)
+        assert only_drop(drops.take(10)).data == b"half and the rest"
+
+    def test_one_that_is_made_whole_in_the_last_moment_is_given_again(
+        self, layout: Layout, drops: Drops, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = drop(layout, "a.task", b"half")
+        drops.defer(only_drop(drops.take(10)))
+        clock.after(CUT_OFF_S)
+        right_after_it_is_looked_at(monkeypatch, lambda: append(path, b" and the rest"))
+        assert drops.take(10) == []
+        clock.after(1)
         assert only_drop(drops.take(10)).data == b"half and the rest"
 
     def test_one_that_stays_so_is_refused_after_a_grace(
