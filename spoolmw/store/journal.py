@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import sqlite_utils
-
 from spoolmw.errors import DiskFull, JournalCorrupt, JournalLost, SpoolmwError
 from spoolmw.model.host import HostRecord
 from spoolmw.model.ids import TaskId
@@ -26,6 +24,7 @@ from spoolmw.model.task import Task
 from spoolmw.store import schema
 from spoolmw.store.commits import Changed, statements_of
 from spoolmw.store.elements import Elements
+from spoolmw.store.lean import Database
 from spoolmw.store.newboot import SHIFTS, on_new_clock
 from spoolmw.store.newboot import boot_id as this_boot
 from spoolmw.store.rows import tasks_of
@@ -44,7 +43,7 @@ _PUT_META, _PUT_HOST = QUERIES["put_meta"], QUERIES["put_host"]
 class Journal:
     """The open journal. Everything may raise DiskFull, JournalLost or JournalCorrupt."""
 
-    def __init__(self, path: Path, db: sqlite_utils.Database) -> None:
+    def __init__(self, path: Path, db: Database) -> None:
         self.path = path
         #: The number for the next task; whoever accepts tasks counts on from here.
         self.next_seq = 1
@@ -70,7 +69,7 @@ class Journal:
                 fix="restore it from the spool: spoolmwd --rebuild",
             )
         conn = _connect(path)
-        journal = cls(path, sqlite_utils.Database(conn))
+        journal = cls(path, Database(conn))
         try:
             with translated(path):
                 journal._start()

@@ -9,19 +9,18 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import sqlite_utils
-
 from spoolmw.errors import BadSpool, JournalCorrupt
+from spoolmw.store.lean import Database
 from spoolmw.store.sql import QUERIES, VERSION
 
 
-def _add_checkpoints(db: sqlite_utils.Database) -> None:
+def _add_checkpoints(db: Database) -> None:
     """From 1 to 2: the newest checkpoint of a task, and from which attempt on they count."""
     db.execute("ALTER TABLE tasks ADD COLUMN saved TEXT")
     db.execute("ALTER TABLE tasks ADD COLUMN since INTEGER NOT NULL DEFAULT 0")
 
 
-def _let_tasks_wait(db: sqlite_utils.Database) -> None:
+def _let_tasks_wait(db: Database) -> None:
     """From 2 to 3: a task may be WAITING for its predecessors; the table is made anew for its check."""
     [made] = db.execute("SELECT sql FROM sqlite_master WHERE name = 'tasks'").fetchone()
     kept = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'tasks'"
@@ -38,7 +37,7 @@ def _let_tasks_wait(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
-def _arrays(db: sqlite_utils.Database) -> None:
+def _arrays(db: Database) -> None:
     """From 3 to 4: tasks may be arrays, or elements of one."""
     for column in ("array TEXT", "position INTEGER", "element TEXT", "tally TEXT"):
         db.execute(f"ALTER TABLE tasks ADD COLUMN {column}")
@@ -50,7 +49,7 @@ def _arrays(db: sqlite_utils.Database) -> None:
     db.execute("PRAGMA writable_schema = RESET")
 
 
-def _votes(db: sqlite_utils.Database) -> None:
+def _votes(db: Database) -> None:
     """From 4 to 5: tasks may want several replicas to agree; hosts have records."""
     db.execute("ALTER TABLE tasks ADD COLUMN ballot TEXT")
     db.execute("INSERT INTO states VALUES (-2, 'validating')")
@@ -64,7 +63,7 @@ def _votes(db: sqlite_utils.Database) -> None:
 #: "spmw": tells our database from any other.
 APPLICATION_ID = 0x73706D77
 #: What brings a journal from this version to the next one.
-MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {
+MIGRATIONS: Mapping[int, Callable[[Database], None]] = {
     1: _add_checkpoints,
     2: _let_tasks_wait,
     3: _arrays,
@@ -72,7 +71,7 @@ MIGRATIONS: Mapping[int, Callable[[sqlite_utils.Database], None]] = {
 }
 
 
-def create(db: sqlite_utils.Database) -> None:
+def create(db: Database) -> None:
     """Make all tables in an empty database, in one transaction."""
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -87,7 +86,7 @@ def create(db: sqlite_utils.Database) -> None:
     db.execute("COMMIT")
 
 
-def version(db: sqlite_utils.Database) -> int:
+def version(db: Database) -> int:
     """The tables' version; 0 for an empty database. JournalCorrupt when it is none of ours."""
     number = int(db.execute("PRAGMA user_version").fetchone()[0])
     if number == 0 and not db.table_names():
@@ -102,11 +101,11 @@ def version(db: sqlite_utils.Database) -> int:
 
 
 def bring_up_to_date(
-    db: sqlite_utils.Database,
+    db: Database,
     path: Path,
     *,
     target: int = VERSION,
-    migrations: Mapping[int, Callable[[sqlite_utils.Database], None]] = MIGRATIONS,
+    migrations: Mapping[int, Callable[[Database], None]] = MIGRATIONS,
 ) -> None:
     """Create or migrate the tables so that they are of version `target`.
 
@@ -135,7 +134,7 @@ def bring_up_to_date(
         db.execute("COMMIT")
 
 
-def _back_up(db: sqlite_utils.Database, target: Path) -> None:
+def _back_up(db: Database, target: Path) -> None:
     target.unlink(missing_ok=True)
     copy = sqlite3.connect(target)
     try:

@@ -150,6 +150,12 @@ def test_the_daemon_does_not_load_what_pickles_calls() -> None:
     assert not loaded & (PICKLES | {"cloudpickle"})
 
 
+def test_the_daemon_loads_no_numpy_and_hides_it_from_nobody() -> None:
+    """sqlite-utils would, where it is installed: as it is here."""
+    assert not _loaded_by("import spoolmw.daemon.main") & {"numpy", "pandas"}
+    assert "numpy" in _loaded_by("import spoolmw.daemon.main, numpy")
+
+
 def test_importing_spoolmw_loads_neither_watchdog_nor_sqlite() -> None:
     loaded = _loaded_by("import spoolmw")
     assert not loaded & {"watchdog", "sqlite3", "sqlite_utils", "cloudpickle", "click", "rich"}
