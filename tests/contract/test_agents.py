@@ -578,10 +578,14 @@ def test_a_checkpoint_is_told_of_when_it_stands_whole(keeping: Stage) -> None:
     keeping.finish(work)
 
 
-def test_each_checkpoint_is_told_of_while_the_attempt_runs(telling: Stage) -> None:
+def test_checkpoints_are_told_of_in_order_while_the_attempt_runs(telling: Stage) -> None:
+    """An older one that is gone before it could be brought here is not told of."""
     work = telling.saved()
-    assert telling.heard.checkpoint_of(work).sequence == 1
+    assert telling.heard.checkpoint_of(work).sequence >= 1
+    assert telling.heard.ends_of(work.attempt) == []
     telling.finish(work)
+    told = [each.sequence for each in telling.heard.checkpoints_of(work)]
+    assert told == sorted(set(told))
 
 
 def test_progress_is_told_while_the_attempt_runs(telling: Stage) -> None:
