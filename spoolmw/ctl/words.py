@@ -62,10 +62,16 @@ def ago(wall: float | None, now: float | None = None) -> str:
 
 
 def clock(wall: float | None) -> str:
-    """A moment in local time: `14:03:11` today, with its date on any other day."""
+    """A moment in local time: `14:03:11` today, with its date on any other day.
+
+    Empty for none, and for one that no calendar has.
+    """
     if not wall:
         return ""
-    moment = datetime.fromtimestamp(wall).astimezone()
+    try:
+        moment = datetime.fromtimestamp(wall).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return ""
     today = datetime.now().astimezone().date()
     return moment.strftime("%H:%M:%S" if moment.date() == today else "%Y-%m-%d %H:%M:%S")
 

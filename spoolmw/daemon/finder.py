@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.table import Table
-from spoolmw.format.ids import is_task_id, made_at
+from spoolmw.format.ids import is_task_id, made_before
 from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.ids import TaskId
 from spoolmw.model.spec import Spec
@@ -121,7 +122,7 @@ def _gone(task_id: TaskId, box: str, name: str, spec: Spec, ending: Ending) -> T
         dropped=name,
         result_name=name,
         spec=spec,
-        submitted_at=made_at(task_id),
+        submitted_at=made_before(task_id, wall_s()),
         state=ending.state,
         ending=ending,
     )

@@ -22,10 +22,11 @@ from pathlib import Path
 
 from spoolmw.daemon import regather, saved
 from spoolmw.daemon.claims import Place
+from spoolmw.daemon.clock import wall_s
 from spoolmw.daemon.recovery import active_files, read_head
 from spoolmw.errors import BadResultFile, BadTaskFile
 from spoolmw.format.arrays import element_spec, family
-from spoolmw.format.ids import made_at
+from spoolmw.format.ids import made_before
 from spoolmw.format.resultfile import body_bytes, read_trailer
 from spoolmw.format.taskfile import TaskFile
 from spoolmw.model.attempt import Blame, Cause
@@ -181,7 +182,7 @@ def _ended(place: Place, spec: Spec, done: Done) -> Task:
         result_name=done.result_name,
         spec=spec,
         predecessors=(TaskId(""),) * len(spec.after),  # a retry finds them again
-        submitted_at=made_at(place.id),
+        submitted_at=made_before(place.id, wall_s()),
         state=STATES[done.state],
         ending=Ending(
             state=STATES[done.state],

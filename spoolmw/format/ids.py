@@ -35,3 +35,8 @@ def is_task_id(text: str) -> bool:
 def made_at(task_id: str) -> float:
     """When an id was made, in seconds since 1970. Raises ValueError for what is none."""
     return int(task_id[:12], 16) / 1000
+
+
+def made_before(task_id: str, now: float) -> float:
+    """The same, but `now` for an id that says the future: people may make ids up."""
+    return min(made_at(task_id), now)

@@ -59,3 +59,7 @@ def test_counts_are_grouped_and_plural() -> None:
         "12,000 tasks",
         "0 entries",
     ]
+
+
+def test_a_moment_that_no_calendar_has_is_left_out() -> None:
+    assert clock(2.0**48 / 1000) == ""

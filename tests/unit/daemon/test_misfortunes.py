@@ -15,12 +15,13 @@ import pytest
 
 from spoolmw.client import Spool
 from spoolmw.daemon import claims
-from spoolmw.daemon.clock import boot_s
+from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.rebuild import rebuild
 from spoolmw.errors import DiskFull, JournalLost, SpoolmwError, TaskRejected
 from spoolmw.format import resultfile
 from spoolmw.format.ids import new_task_id
+from spoolmw.model.ids import TaskId
 from spoolmw.model.task import TaskState
 from spoolmw.runner import host, results
 from spoolmw.spooldir import inputs
@@ -309,6 +310,20 @@ def test_a_twin_of_a_task_from_before_a_rebuild_gets_a_whole_copy(bench: Bench) 
     copy = resultfile.read(bench.layout.results / "b.sh.result")
     assert copy.trailer is not None
     assert copy.trailer["state"] == "done"
+
+
+def test_an_id_that_somebody_made_up_is_not_from_the_future_after_a_rebuild(
+    bench: Bench,
+) -> None:
+    made_up = TaskId("f" * 12 + "0" * 20)
+    header = {"id": made_up, "name": "up", "run": {"command": ["true"]}}
+    run_one(bench, "up.task", f"SPOOLMW-TASK 1\n{json.dumps(header)}\n")
+    bench.close()
+    rebuild(bench.layout)
+    bench.start()
+    task = bench.parts.journal.get(made_up)
+    assert task is not None
+    assert task.submitted_at <= wall_s()
 
 
 def test_a_twin_waits_quietly_for_room_for_its_copy(
