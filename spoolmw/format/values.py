@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import isfinite
 
 from spoolmw.format.keyed import Reader, Unfit, nearest, shown
 from spoolmw.format.units import (
@@ -124,7 +125,12 @@ def duration(*, least: float = 0.001, most: float = float("inf")) -> Reader:
         except BadUnit as problem:
             raise Unfit(str(problem), TIME_HINT) from None
         if not least <= value <= most:
-            raise Unfit(f"the time is not between {least:g} and {most:g} seconds")
+            bounds = (
+                f"between {least:g} and {most:g} s"
+                if isfinite(most)
+                else f"{least:g} s or more"
+            )
+            raise Unfit(f"the time is not {bounds}")
         return value
 
     return read

@@ -340,7 +340,7 @@ def _odd(name: str, mode: int) -> BadTaskFile:
 
 def _bad_name(what: str, name: str, problem: str) -> BadTaskFile:
     return BadTaskFile(
-        f"the {what} {escape(name)!r} cannot have this name",
+        f"the {what} '{escape(name)}' cannot have this name",
         why=problem,
         fix="use letters, digits, dots, dashes and underscores; not a dot or dash in front",
     )

@@ -414,6 +414,7 @@ class TestHostileFiles:
         error = only_refusal(drops.take(10))
         assert "cannot have this name" in error.what
         assert error.what.isprintable()
+        assert "\\\\" not in error.what, "escaped once, not twice"
 
     def test_files_in_a_box_with_a_bad_name_are_refused(
         self, layout: Layout, drops: Drops
