@@ -3,7 +3,8 @@
 Each request becomes a `Request` on the reactor's inbox (or is answered from the journal's
 read-only view, if it only reads), and its answer is written when it comes. Peer credentials
 are the authentication. A connection may have `MAX_PENDING` requests open; a line may have
-`MAX_LINE_BYTES`; a half line that does not grow for `IDLE_S` closes its connection.
+`MAX_LINE_BYTES`; a half line that does not grow for `IDLE_S` closes its connection. A socket
+whose name somebody removed gets it again within `LOOK_S`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spoolmw.daemon.logs import fields, log
 from spoolmw.errors import SpoolmwError
 
 VERSION = 1
@@ -27,6 +29,7 @@ MAX_LINE_BYTES = 1 << 20
 MAX_CLIENTS = 64
 MAX_PENDING = 64
 IDLE_S = 30.0
+LOOK_S = 5.0
 MAX_ID = 256
 PAUSE_S = 0.1
 
@@ -68,11 +71,13 @@ class ControlServer:
     ) -> None:
         self._handle = handle
         self._path = path
+        self._group = group
         self._listener = _bind(path, group)
         self._selector = selectors.DefaultSelector()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._answers: deque[tuple[_Client, bytes]] = deque()
         self._stop = False
+        self._look_at = 0.0
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake_r, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -101,7 +106,7 @@ class ControlServer:
     def _run(self) -> None:
         clients: dict[int, _Client] = {}
         while True:
-            for key, mask in self._selector.select(timeout=5.0):
+            for key, mask in self._selector.select(timeout=LOOK_S):
                 if key.fileobj is self._listener:
                     self._accept(clients)
                 elif key.fd == self._wake_r:
@@ -112,8 +117,30 @@ class ControlServer:
             self._drop_idle(clients)
             if self._stop:
                 break
+            self._mend_name()
         for client in clients.values():
             client.sock.close()
+
+    def _mend_name(self) -> None:
+        """The daemon could not be reached any more, if a tool that cleans up took the name away."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_S
+        if self._path.exists():
+            return
+        try:
+            fresh = _bind(self._path, self._group)
+        except OSError as error:  # the spool's folder is away: again later
+            log.warning("no control socket %s", fields(path=self._path, why=error))
+            return
+        log.warning(
+            "the control socket was removed, and is made anew %s", fields(path=self._path)
+        )
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._listener = fresh
+        self._selector.register(fresh, selectors.EVENT_READ)
 
     def _accept(self, clients: dict[int, _Client]) -> None:
         try:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.daemon import control
 from tests.support.bench import Bench
+from tests.support.waiting import wait_until
 
 
 class Asker:
@@ -71,3 +73,18 @@ def test_an_odd_line_is_answered_and_the_next_one_too(asker: Asker, line: str) -
     answer = asker.ask(request("ping", "{}", number="7"))
     assert answer["ok"] is True
     assert answer["id"] == 7
+
+
+def test_a_socket_that_somebody_removed_is_made_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "LOOK_S", 0.05)
+    bench.close()
+    bench.start()
+    mode = bench.layout.control.stat().st_mode
+    bench.layout.control.unlink()
+    wait_until(bench.layout.control.exists)
+    wait_until(lambda: bench.layout.control.stat().st_mode == mode)
+    asker = Asker(bench)
+    assert asker.ask(request("ping", "{}"))["ok"]
+    asker.close()
