@@ -255,6 +255,8 @@ class Reports:
             # No `yield from`: it would close the cursor late, of a journal closed by then.
             for row in self._conn.execute(statement, parameters):  # noqa: UP028
                 yield row
+        except UnicodeEncodeError:
+            return  # half a character (an argument that is no UTF-8) stands in no row
         except sqlite3.Error as error:
             raise unreadable(self._path, error) from error
 

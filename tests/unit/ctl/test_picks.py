@@ -7,6 +7,7 @@ import io
 import pytest
 from click.testing import CliRunner
 
+from spoolmw.ctl import arrivals
 from spoolmw.ctl.delivered import delivery_of
 from spoolmw.ctl.main import program
 from spoolmw.ctl.picks import pick, words_of
@@ -17,6 +18,8 @@ from spoolmw.spooldir.layout import Layout
 from tests.unit.ctl.conftest import Enter
 
 ID = "0193f3a1b2c4" + "0" * 20
+#: What Python makes of an argument with the bytes `x\\xff`.
+NO_TEXT = "x\udcff"
 
 
 def test_an_id_its_beginning_a_key_and_a_name_mean_the_task(
@@ -33,6 +36,34 @@ def test_a_word_that_means_nothing_says_so(session: Session, enter: Enter) -> No
     enter()
     with pytest.raises(UnknownTask, match="no task nothing"):
         pick(session, ["nothing"])
+
+
+@pytest.mark.parametrize("verb", ["show", "why", "tree", "log", "result", "wait", "votes"])
+def test_an_argument_that_is_no_text_is_no_task(
+    verb: str, layout: Layout, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "NOWHERE_S", 0.0)
+    enter()
+    told = CliRunner().invoke(program, ["--spool", str(layout.root), verb, NO_TEXT])
+    assert told.exit_code == 1
+    assert r"There is no task x\udcff." in told.stderr
+
+
+@pytest.mark.parametrize("option", ["--name", "--box"])
+def test_nothing_is_listed_for_an_argument_that_is_no_text(
+    option: str, layout: Layout, enter: Enter
+) -> None:
+    enter()
+    told = CliRunner().invoke(program, ["--spool", str(layout.root), "ls", option, NO_TEXT])
+    assert (told.exit_code, told.stderr) == (0, "No tasks.\n")
+
+
+def test_a_dropped_file_whose_name_is_no_text_is_known_by_it(
+    session: Session, layout: Layout
+) -> None:
+    (layout.incoming / NO_TEXT).touch()
+    with pytest.raises(UnknownTask, match="is no task yet"):
+        pick(session, [NO_TEXT])
 
 
 def test_a_name_that_several_have_is_no_order_to_change_them(
