@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from spoolmw import __version__
+from spoolmw.ctl.screen import Screen
 from spoolmw.ctl.session import Session
+from spoolmw.ctl.streams import StreamLost, take_streams
 from spoolmw.ctl.verb import shared_options
 from spoolmw.errors import BadConfig, BadSpool, JournalCorrupt, NotServed, SpoolmwError
 
@@ -141,7 +144,17 @@ def program(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the program (the console script's entry)."""
-    program.main(prog_name="spoolmw-ctl")
+    take_streams()
+    try:
+        try:
+            program.main(prog_name="spoolmw-ctl")
+        finally:
+            sys.stdout.flush()  # else the interpreter does, and tells of failure in its own way
+    except StreamLost as error:
+        Screen().error(error)
+        sys.exit(exit_code(error))
+    except BrokenPipeError:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
