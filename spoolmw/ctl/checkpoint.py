@@ -18,6 +18,7 @@ from spoolmw.ctl.saved import along_with, put, records
 from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.submit_file import submit_file
+from spoolmw.ctl.targets import writing
 from spoolmw.ctl.verb import Verb, shared_options, verb
 from spoolmw.ctl.words import clock, short, size
 from spoolmw.errors import BadCheckpoint, SpoolmwError
@@ -151,7 +152,7 @@ def checkpoint_export(
     if target == "-":
         tars.write(sys.stdout.buffer, found, along)
         return
-    with _published(Path(target)) as file:
+    with writing(Path(target)), _published(Path(target)) as file:
         tars.write(file, found, along)
     told = {"id": task_id, "checkpoint": found.name, "bytes": found.size_bytes, "file": target}
     if session.screen.json:

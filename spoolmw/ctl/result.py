@@ -17,6 +17,7 @@ from spoolmw.ctl.delivered import STREAMS, Delivery, delivery_of
 from spoolmw.ctl.picks import TASK, pick
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.show import task_record
+from spoolmw.ctl.targets import writing
 from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import STATE_STYLES, size
 from spoolmw.errors import SpoolmwError
@@ -184,6 +185,16 @@ def _tail(data: bytes, lines: int = 10) -> str:
 
 
 def _save(session: Session, task: Mapping[str, Any], delivery: Delivery, target: Path) -> None:
+    with writing(target):
+        copies = list(_copies(delivery, target))
+    for copy in copies:
+        if session.screen.json:
+            session.screen.record({"id": task["id"], "name": task["name"], "saved": str(copy)})
+        else:
+            session.screen.line(str(copy))
+
+
+def _copies(delivery: Delivery, target: Path) -> Iterator[Path]:
     target.mkdir(parents=True, exist_ok=True)
     copies = [(delivery.path, target / delivery.path.name)]
     if delivery.has_files():
@@ -200,7 +211,4 @@ def _save(session: Session, task: Mapping[str, Any], delivery: Delivery, target:
             shutil.copytree(source, copy, symlinks=True)
         else:
             shutil.copyfile(source, copy)
-        if session.screen.json:
-            session.screen.record({"id": task["id"], "name": task["name"], "saved": str(copy)})
-        else:
-            session.screen.line(str(copy))
+        yield copy
