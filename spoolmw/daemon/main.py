@@ -23,6 +23,7 @@ from spoolmw.daemon.parts import Parts
 from spoolmw.daemon.room import SyncFailed, disk_full
 from spoolmw.daemon.service import Service
 from spoolmw.errors import (
+    BadSpool,
     DiskFull,
     IllegalTransition,
     JournalCorrupt,
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, EXIT_FAILED)
     except SpoolmwError as error:
         return _fail(error, EXIT_START)
+    except PermissionError as error:  # of the start, of fsck or rebuild: serving tells its own
+        return _fail(_closed(error), EXIT_START)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -128,6 +131,14 @@ def _report(report: dict[str, object], *, as_json: bool) -> int:
         for problem in problems if isinstance(problems, list) else []:
             print(f"problem: {problem}")
     return 1 if problems else 0
+
+
+def _closed(error: PermissionError) -> SpoolmwError:
+    return BadSpool(
+        f"{error.filename} is not open to this user.",
+        why=f"{error.strerror}; what is inside a spool is the daemon's own",
+        fix="run it as the daemon's user (sudo -u) or as root",
+    )
 
 
 def _fail(error: SpoolmwError, status: int) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.support.daemon import ROOT
 
@@ -44,3 +46,28 @@ def becoming(person: Person) -> Sequence[str]:
         return bare
     read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search")
     return (*who, *read, "--bounding-set=-all,+dac_read_search")
+
+
+def as_user(uid: int, work: Callable[[Path], str]) -> str:
+    """What `work` says when a child process of another user does it in a folder of its own."""
+    mine = Path("/tmp") / f"spoolmw-test-{os.getpid()}"  # tmp_path is root's alone
+    mine.mkdir(mode=0o755)
+    os.chown(mine, uid, uid)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            os.write(write, work(mine / "spool").encode())
+        except BaseException as error:  # noqa: BLE001  # the parent is told
+            os.write(write, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    said = os.read(read, 1000).decode()
+    os.close(read)
+    os.waitpid(child, 0)
+    shutil.rmtree(mine)
+    return said

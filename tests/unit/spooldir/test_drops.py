@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import socket
 import stat
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from spoolmw.model.ids import TaskId
 from spoolmw.spooldir.drops import CUT_OFF_S, HEAD_BYTES, Drop, Drops, Refusal
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.spooldir.publish import claim
+from tests.support.people import as_user
 from tests.unit.spooldir.conftest import Clock
 
 
@@ -425,9 +425,9 @@ class TestHostileFiles:
     @pytest.mark.skipif(
         os.geteuid() != 0, reason="root reads everything; another user is needed"
     )
-    def test_an_unreadable_file_is_kept_and_told_once(self, tmp_path: Path) -> None:
+    def test_an_unreadable_file_is_kept_and_told_once(self) -> None:
         """Runs as another user in a child process: root can read everything."""
-        from_child = as_user(tmp_path, 12345, _drop_unreadable)
+        from_child = as_user(12345, _drop_unreadable)
         assert from_child == "kept, told 1 time, then 1 drop"
 
 
@@ -462,8 +462,8 @@ class TestTroubleOfTheMachine:
     @pytest.mark.skipif(
         os.geteuid() != 0, reason="root reads everything; another user is needed"
     )
-    def test_a_box_that_is_closed_to_us_stops_nobody_else(self, tmp_path: Path) -> None:
-        assert as_user(tmp_path, 12345, _closed_box) == "open/a.task, told 1 time"
+    def test_a_box_that_is_closed_to_us_stops_nobody_else(self) -> None:
+        assert as_user(12345, _closed_box) == "open/a.task, told 1 time"
 
 
 def _closed_box(root: Path) -> str:
@@ -575,28 +575,3 @@ def _drop_unreadable(root: Path) -> str:
     path.chmod(0o600)
     clock.after(60)
     return f"kept, told {told} time, then {len(drops.take(10))} drop"
-
-
-def as_user(folder: Path, uid: int, work: Callable[[Path], str]) -> str:
-    """What `work` says when a child process of another user does it in a folder of its own."""
-    mine = Path("/tmp") / f"spoolmw-test-{os.getpid()}"  # tmp_path is root's alone
-    mine.mkdir(mode=0o755)
-    os.chown(mine, uid, uid)
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
-            os.write(write, work(mine / "spool").encode())
-        except BaseException as error:  # noqa: BLE001  # the parent is told
-            os.write(write, repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    said = os.read(read, 1000).decode()
-    os.close(read)
-    os.waitpid(child, 0)
-    shutil.rmtree(mine)
-    return said
