@@ -20,6 +20,8 @@ from spoolmw.ctl.streams import StreamLost, take_streams
 from spoolmw.ctl.verb import shared_options
 from spoolmw.errors import BadConfig, BadSpool, JournalCorrupt, NotServed, SpoolmwError
 
+#: The exit code after Ctrl-C.
+INTERRUPTED = 130
 #: The verbs by what they are for: verb -> the module of `spoolmw.ctl` that has it.
 SECTIONS: dict[str, dict[str, str]] = {
     "Look": {
@@ -108,7 +110,14 @@ class Program(click.Group):
             ctx.ensure_object(Session).screen.error(error)
             ctx.exit(exit_code(error))
         except KeyboardInterrupt:
-            ctx.exit(130)
+            ctx.exit(INTERRUPTED)
+        except (
+            click.Abort
+        ) as error:  # what click makes of Ctrl-C at a question, or of no answer
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            click.echo(err=True)  # the shell goes on below the question
+            ctx.exit(INTERRUPTED)
 
 
 def exit_code(error: SpoolmwError) -> int:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from spoolmw.ctl.main import SECTIONS, VERBS, program
 from spoolmw.ctl.verb import Verb
+from spoolmw.spooldir.layout import Layout
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,6 +46,20 @@ def test_without_a_spool_it_says_what_to_do(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "There is no spool" in done.stderr
     assert "To do:" in done.stderr
+
+
+@pytest.mark.parametrize(("answer", "code"), [(KeyboardInterrupt, 130), (EOFError, 1)])
+def test_ctrl_c_at_a_question_is_an_interruption_and_no_answer_is_a_no(
+    answer: type[BaseException], code: int, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(_question: str) -> str:
+        raise answer
+
+    monkeypatch.setattr("sys.argv", ["spoolmw-ctl", "--spool", str(layout.root), "rebuild"])
+    monkeypatch.setattr("click.termui.visible_prompt_func", asked)
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == code
 
 
 def test_the_page_on_the_command_line_is_not_stale() -> None:
