@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from spoolmw.ctl.__main__ import main
 from spoolmw.ctl.main import SECTIONS, VERBS, program
 from spoolmw.ctl.verb import Verb
 from spoolmw.spooldir.layout import Layout
@@ -60,6 +61,18 @@ def test_ctrl_c_at_a_question_is_an_interruption_and_no_answer_is_a_no(
     with pytest.raises(SystemExit) as ended:
         program.main()
     assert ended.value.code == code
+
+
+def test_ctrl_c_while_the_program_is_loaded_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", load)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
 
 
 def test_the_page_on_the_command_line_is_not_stale() -> None:
