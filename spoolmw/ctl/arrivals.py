@@ -39,6 +39,10 @@ class Arrivals:
         """Look for this one too."""
         self._expected.setdefault(word, 0.0)
 
+    def nowhere(self) -> list[str]:
+        """The names of which nothing is known: no task, and no file was seen."""
+        return [word for word in self._nowhere if self._expected.get(word) == 0.0]
+
     def look(self) -> tuple[list[str], list[dict[str, Any]]]:
         """The ids of names that have become tasks, and records of the files that were refused."""
         arrived: list[str] = []

@@ -75,7 +75,7 @@ class Wait:
         while not self._look(first=first):
             now = time.monotonic()
             if deadline is not None and now >= deadline:
-                self._session.screen.say(f"Timed out; {self._left()} still open.")
+                self._tell_time_out()
                 return TIMED_OUT
             if self._down_since is not None and now - self._down_since >= patience_s:
                 raise self._away(patience_s)
@@ -132,6 +132,13 @@ class Wait:
         says = "" if good or not message else f": {message}"
         line = f"{short(task['id'])}  {task['name']}  {task['state']}{says}"
         self._session.screen.line(line.lstrip(), style="" if good else "red")
+
+    def _tell_time_out(self) -> None:
+        unknown = self._arrivals.nowhere()
+        left = len(self._open) + len(self._arrivals) - len(unknown)
+        self._session.screen.say(f"Timed out; {count(left, 'task')} still open.")
+        for word in unknown:
+            self._session.screen.say(f"There is no task {word} so far.")
 
     def _left(self) -> str:
         return count(len(self._open) + len(self._arrivals), "task")

@@ -9,6 +9,7 @@ import pytest
 from spoolmw.ctl import arrivals
 from spoolmw.ctl.arrivals import Arrivals
 from spoolmw.ctl.session import Session
+from spoolmw.ctl.wait import Wait
 from spoolmw.errors import UnknownTask
 from spoolmw.spooldir.layout import Layout
 from tests.unit.ctl.conftest import Enter
@@ -62,6 +63,30 @@ def test_a_name_that_is_nowhere_is_an_error_after_a_moment(
     monkeypatch.setattr(arrivals, "NOWHERE_S", 0.0)
     with pytest.raises(UnknownTask, match="no task nothing"):
         names.look()
+
+
+def test_at_the_time_out_a_name_that_is_nowhere_is_told_apart_from_a_task_that_is_open(
+    session: Session, layout: Layout, enter: Enter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enter("fold")
+    (layout.incoming / "job.sh").touch()
+    waiting = Wait(session, ["fold", "job.sh", "nothing"], quiet=False)
+    assert waiting.run(timeout_s=0.0, first=False, patience_s=30.0) == 124
+    assert capsys.readouterr().err.splitlines() == [
+        "Timed out; 2 tasks still open.",
+        "There is no task nothing so far.",
+    ]
+
+
+def test_a_file_that_was_seen_and_is_no_task_yet_is_not_nowhere(
+    session: Session, layout: Layout
+) -> None:
+    (layout.incoming / "job.sh").touch()
+    names = Arrivals(session, ["job.sh", "nothing"])
+    names.look()
+    (layout.incoming / "job.sh").unlink()
+    names.look()
+    assert names.nowhere() == ["nothing"]
 
 
 def test_a_name_means_the_task_that_was_just_submitted_under_it(
