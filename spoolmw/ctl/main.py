@@ -111,9 +111,7 @@ class Program(click.Group):
             ctx.exit(exit_code(error))
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
-        except (
-            click.Abort
-        ) as error:  # what click makes of Ctrl-C at a question, or of no answer
+        except click.Abort as error:  # of Ctrl-C at a question, or of no answer
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise
             click.echo(err=True)  # the shell goes on below the question
