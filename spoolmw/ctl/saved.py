@@ -57,7 +57,7 @@ def _record(layout: Layout, found: Found, *, verify: bool) -> dict[str, Any]:
 def newest(session: Session, task: Mapping[str, Any]) -> dict[str, Any] | None:
     """The newest checkpoint that counts; as the journal has it where the folder is closed to us."""
     layout = session.layout
-    if os.access(layout.checkpoints, os.R_OK | os.X_OK):
+    if os.access(layout.checkpoints, os.R_OK | os.X_OK, effective_ids=True):
         found = checkpoints.of_replica(layout, TaskId(task["id"]))
         counting = [each for each in found if each.order.attempt >= task["since"]]
         return _record(layout, counting[-1], verify=False) if counting else None

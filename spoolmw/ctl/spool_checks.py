@@ -57,7 +57,8 @@ def _open_to_all(folders: list[Path]) -> Iterator[Finding]:
 
 def _too_open(folders: list[Path]) -> Iterator[Finding]:
     for folder in folders:
-        if folder.is_dir() and folder.stat().st_mode & 0o077:
+        closed = 0o027 if folder.name == "journal" else 0o077  # members see all tasks
+        if folder.is_dir() and folder.stat().st_mode & closed:
             says = f"{folder} is the daemon's own, but others may look into it."
             yield warn("folders", says, f"chmod 700 {folder}")
 

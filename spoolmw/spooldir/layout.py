@@ -141,21 +141,24 @@ def prepare(root: Path, *, force_fs: bool = False, group: int | None = None) -> 
     """Make the tree at `root` where it is missing and check what is there; BadSpool says why not.
 
     New folders are for the daemon's user alone; with `group`, its members may drop files,
-    read and remove results. Modes of folders that exist are left as they are.
+    read and remove results, and read the journal. Modes of folders that exist are left as they
+    are, but for the journal's: its members see all tasks, whenever the group was configured.
     """
     layout = Layout(Path(root).resolve())
     _check_parents(layout.root)
     try:
         _make_tree(layout, group)
+        if not force_fs:
+            _check_file_system(layout.root)
+        _check_folders(layout)
+        if group is not None:
+            _share_journal(layout.journal.parent, group)
     except OSError as error:
         raise BadSpool(
             f"the spool {layout.root} cannot be made",
             why=f"{error.strerror}: {error.filename}",
             fix="give the daemon's user a folder of its own, or name another with --spool",
         ) from error
-    if not force_fs:
-        _check_file_system(layout.root)
-    _check_folders(layout)
     return layout
 
 
@@ -183,6 +186,23 @@ def _give_group(folder: Path, group: int) -> None:
     if folder.stat().st_gid != group:
         os.chown(folder, -1, group)
         folder.chmod(0o2700)
+
+
+def _share_journal(folder: Path, group: int) -> None:
+    """Have the members of `group` read the journal, which only we may write.
+
+    Our own group needs no set-group-id bit, which a hardened service may not set.
+    """
+    bit = 0 if group == os.getegid() else stat.S_ISGID
+    found = folder.stat()
+    if found.st_gid != group or stat.S_IMODE(found.st_mode) not in (0o750 | bit, 0o2750):
+        os.chown(folder, -1, group)
+        folder.chmod(0o750 | bit)
+    for file in folder.glob(f"{JOURNAL_NAME}*"):
+        with contextlib.suppress(FileNotFoundError):  # an older daemon ends in this moment
+            if stat.S_ISREG(file.lstat().st_mode):
+                os.chown(file, -1, group)
+                file.chmod(0o640)
 
 
 def _make_folder(folder: Path, mode: int, group: int | None) -> None:

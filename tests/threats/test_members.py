@@ -14,8 +14,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import Daemon, trailer
+from tests.support.people import Person
 from tests.support.waiting import wait_until
-from tests.threats.users import DAEMON, MEMBER, acting_as, needs_users, serving
+from tests.threats.users import (
+    DAEMON,
+    GROUP_NAME,
+    MEMBER,
+    STRANGER,
+    SUPERUSER,
+    acting_as,
+    ctl_as,
+    needs_users,
+    serving,
+)
 
 GOOD = "#!/bin/sh\necho good\n"
 BAD = "nonsense\n"
@@ -192,3 +203,27 @@ def test_a_link_in_the_place_of_a_boxs_folder_is_not_followed(lab: Daemon, kind:
         refused = "deliveries wait"
         wait_until(lambda: refused in lab.log_text()[before:] or list(elsewhere.iterdir()))
     assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("person", [DAEMON, SUPERUSER])
+@pytest.mark.parametrize("first_group", [GROUP_NAME, ""])
+def test_members_see_all_tasks_also_where_the_group_came_later(
+    person: Person, first_group: str
+) -> None:
+    with serving(person=person, group=first_group) as lab:
+        with acting_as(person):
+            lab.drop("ours.sh", GOOD)
+        lab.result("ours.sh")
+        if not first_group:
+            lab.kill_everything()  # what it has of the journal stays as it is
+            (lab.home / "spoolmw.toml").write_text(f'[intake]\ngroup = "{GROUP_NAME}"\n')
+            lab.start()
+        for verb in ("why", "show", "wait"):
+            told = ctl_as(MEMBER, lab, verb, "ours.sh")
+            assert told.exit_code == 0, (verb, told.output, told.exc_info)
+        assert "ours.sh" in ctl_as(MEMBER, lab, "ls").output
+        assert "cannot be read" in ctl_as(STRANGER, lab, "ls").output
+        lab.stop()
+        assert "ours.sh" in ctl_as(MEMBER, lab, "ls").output
+        with acting_as(MEMBER), pytest.raises(PermissionError):
+            os.open(lab.spool / "journal" / "spoolmw.db", os.O_WRONLY)

@@ -6,6 +6,7 @@ Users that every Debian has play the parts; only root can become them.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shutil
 import tempfile
@@ -13,12 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from spoolmw.ctl.main import VERBS, program
 from tests.support.daemon import Daemon, end
 from tests.support.people import Person, becoming
 
 GROUP, GROUP_NAME = 60, "games"
 DAEMON = Person(9, GROUP)  # news
+SUPERUSER = Person(0, 0)
 MEMBER = Person(5, GROUP)  # games
 STRANGER = Person(7, 7)  # lp
 
@@ -45,16 +49,25 @@ def acting_as(person: Person) -> Iterator[None]:
         os.umask(mask)
 
 
+def ctl_as(person: Person, daemon: Daemon, *args: str) -> Result:
+    """Run spoolmw-ctl on the daemon's spool as `person`, with no right beyond."""
+    for module in VERBS.values():  # this Python may lie in somebody's closed home
+        importlib.import_module(f"spoolmw.ctl.{module}")
+    with acting_as(person):
+        return CliRunner().invoke(program, ["--spool", str(daemon.spool), *args])
+
+
 @contextlib.contextmanager
-def serving(*, group: str = GROUP_NAME) -> Iterator[Daemon]:
-    """A daemon with a user of its own, on a spool that others can reach; with a group or without."""
+def serving(*, group: str = GROUP_NAME, person: Person = DAEMON) -> Iterator[Daemon]:
+    """A daemon of `person`, on a spool that others can reach; with a group or without."""
     home = Path(tempfile.mkdtemp(prefix="spoolmw-threats-"))  # pytest's own folders are closed
-    os.chown(home, DAEMON.uid, DAEMON.gid)
+    os.chown(home, person.uid, person.gid)
     home.chmod(0o755)
     shared = f'group = "{group}"\n' if group else ""
     agent = '[agents.local]\nkind = "local"\nslots = 2\n[daemon]\ngrace = 0\n'
     daemon = Daemon(home, config=f"[intake]\nsettle_s = 0.2\n{shared}{agent}")
-    daemon.prefix = becoming(DAEMON)
+    if person != SUPERUSER:
+        daemon.prefix = becoming(person)
     try:
         yield daemon.start()
     finally:

@@ -38,6 +38,13 @@ def test_a_private_folder_that_others_may_see_is_a_warning(layout: Layout) -> No
     assert levels(spool_checks.check_folders(layout)) == ["warn"]
 
 
+def test_a_journal_that_its_group_may_read_is_well(layout: Layout) -> None:
+    layout.journal.parent.chmod(0o2750)
+    assert levels(spool_checks.check_folders(layout)) == ["ok"]
+    layout.journal.parent.chmod(0o2770)
+    assert levels(spool_checks.check_folders(layout)) == ["warn"]
+
+
 def test_missing_folders_are_named(layout: Layout) -> None:
     layout.checkpoints.rmdir()
     [finding, *_] = spool_checks.check_folders(layout)

@@ -13,6 +13,7 @@ import pytest
 from spoolmw.errors import BadSpool
 from spoolmw.model.ids import TaskId
 from spoolmw.spooldir.layout import (
+    JOURNAL_NAME,
     PRIVATE,
     SHARDS,
     SHARED,
@@ -26,6 +27,7 @@ from spoolmw.spooldir.layout import (
     sort_active,
 )
 
+GROUP = 60
 ID = TaskId("0193f2a3b4c5" + "d" * 20)
 
 
@@ -41,13 +43,24 @@ def test_without_a_group_only_the_daemons_user_may_enter(layout: Layout) -> None
         assert stat.S_IMODE((layout.root / name).stat().st_mode) == 0o700
 
 
-def test_with_a_group_its_members_may_drop_and_fetch_but_not_see_the_journal(
-    tmp_path: Path,
-) -> None:
+def test_with_a_group_its_members_may_drop_fetch_and_read_the_journal(tmp_path: Path) -> None:
     layout = prepare(tmp_path / "spool", group=os.getegid())
     assert stat.S_IMODE(layout.incoming.stat().st_mode) == 0o2770
     assert stat.S_IMODE(layout.results.stat().st_mode) == 0o2770
-    assert stat.S_IMODE(layout.journal.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(layout.active.stat().st_mode) == 0o700
+    assert stat.S_IMODE(layout.journal.parent.stat().st_mode) == 0o750, "and nobody writes it"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to any group")
+def test_a_journal_made_without_the_group_is_opened_to_it_later(layout: Layout) -> None:
+    names = [f"{JOURNAL_NAME}{end}" for end in ("", "-wal", "-shm")]
+    for name in names:
+        (layout.journal.parent / name).touch(mode=0o600)
+    (layout.journal.parent / f"{JOURNAL_NAME}.link").symlink_to(layout.lock)
+    prepare(layout.root, group=GROUP)
+    for name, mode in [(".", 0o2750), *((name, 0o640) for name in names)]:
+        found = (layout.journal.parent / name).stat()
+        assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (GROUP, mode), name
 
 
 def test_modes_that_an_administrator_chose_stay(layout: Layout) -> None:
