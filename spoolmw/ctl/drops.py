@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
+from spoolmw.ctl.reader import Reader, reader_of
 from spoolmw.format.ids import is_task_id
 from spoolmw.spooldir.layout import Layout
 
@@ -14,6 +16,8 @@ from spoolmw.spooldir.layout import Layout
 _UNFINISHED = (".part", ".tmp", "~", ".in")
 #: Length of `-ID.task`, the end of a name that the helper gives.
 _ID_LENGTH = 32
+#: Files in `incoming/` whose modes are looked at.
+MOST_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Dropped:
     path: Path
     refused: bool
     reason: str = ""  #: of a refused one: what stands beside it
+    closed_to: str = ""  #: the daemon's user, when he may not read it
 
     @property
     def task_id(self) -> str:
@@ -53,6 +58,8 @@ class Dropped:
         if self.refused:
             first = self.reason.strip().splitlines()
             return f"It was refused: {first[0]}" if first else "It was refused."
+        if self.closed_to:
+            return f"Its file lies in incoming/, and the daemon's user ({self.closed_to}) may not read it."
         return "Its file lies in incoming/ and was not taken yet."
 
     @property
@@ -60,7 +67,18 @@ class Dropped:
         """What to do about it."""
         if self.refused:
             return f"Read {self.path}.reason, mend the file and drop it again."
+        if self.closed_to:
+            return (
+                f"chown {self.closed_to} {quote(str(self.path))}; a member of [intake] group: chmod g+r."
+                " It is looked at again within a minute."
+            )
         return "Is the daemon running, and does it take files? spoolmw-ctl status"
+
+    def as_read_by(self, reader: Reader) -> Dropped:
+        """The same with what hinders the daemon, where it waits and he may not read it."""
+        if self.refused or reader.may_read(self.path):
+            return self
+        return replace(self, closed_to=reader.name)
 
     def with_reason(self) -> Dropped:
         """The same with the text beside it read, where it was refused."""
@@ -93,17 +111,29 @@ def find_dropped(layout: Layout, word: str) -> Dropped | None:
 
     Refused ones come last; of several tasks of one name the newest is meant.
     """
+    found = _find(layout, word)
+    return found and found.with_reason().as_read_by(reader_of(layout))
+
+
+def closed(layout: Layout) -> list[Dropped]:
+    """Those of the first files in `incoming/` that the daemon may not read."""
+    reader = reader_of(layout)
+    files = (file.as_read_by(reader) for file in waiting(layout, MOST_LOOKED_AT))
+    return [file for file in files if file.closed_to]
+
+
+def _find(layout: Layout, word: str) -> Dropped | None:
     for files in (waiting(layout), refused(layout)):
         newest: Dropped | None = None
         for file in files:
             if word in (file.name, f"{file.box}/{file.name}", file.name.removesuffix(".task")):
-                return file.with_reason()
+                return file
             if file.task_id and file.task_id == word:
-                return file.with_reason()
+                return file
             if file.called == word and (newest is None or file.task_id > newest.task_id):
                 newest = file
         if newest is not None:
-            return newest.with_reason()
+            return newest
     return None
 
 

@@ -71,6 +71,8 @@ def _of_a_file(session: Session, task_id: str) -> Reason:
 def _of_file(session: Session, file: Dropped) -> str:
     if file.refused:
         return " ".join(file.reason.split("\n")).strip() or file.text
+    if file.closed_to:
+        return f"{file.text} {file.fix}"
     try:
         status = session.control().request("status", {})
     except NotServed:

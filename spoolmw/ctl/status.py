@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from spoolmw.ctl.drops import count_waiting, refused
+from spoolmw.ctl.drops import closed, count_waiting, refused
 from spoolmw.ctl.places import AGENTS, agent_row
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
-from spoolmw.ctl.words import STATES, ago, size
+from spoolmw.ctl.words import STATES, ago, count, size
 from spoolmw.errors import NotServed
 from spoolmw.spooldir.layout import Layout
 
 #: Files that are counted in a folder before `status` says "at least".
 COUNTED = 100_000
+#: Files that a warning names.
+NAMED = 3
 
 
 @verb(
@@ -70,8 +72,17 @@ def gather(session: Session) -> dict[str, Any]:
         "done_per_s": live.get("done_per_s"),
         "disk": live.get("disk") or {"free_bytes": _free_bytes(layout), "low_bytes": None},
         "agents": live.get("agents", []),
-        "warnings": live.get("warnings", []),
+        "warnings": [*live.get("warnings", []), *_closed(layout)],
     }
+
+
+def _closed(layout: Layout) -> Iterator[str]:
+    """Files that would lie in `incoming/` for ever; the daemon tells of them in its log only."""
+    files = closed(layout)
+    if files:
+        names = ", ".join(file.name for file in files[:NAMED])
+        number = count(len(files), "file")
+        yield f"{number} in incoming/ may not be read by {files[0].closed_to}, the daemon's user: {names}"
 
 
 def _free_bytes(layout: Layout) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from spoolmw.ctl.drops import count_waiting, find_dropped, refused, waiting
+from spoolmw.ctl.session import Session
+from spoolmw.ctl.status import gather
 from spoolmw.spooldir.layout import Layout
 
+NEWS, GAMES = 9, 60  #: a user and a group that every Debian has
 ID = "0193f3a1b2c4" + "0" * 20
 
 
@@ -75,3 +79,28 @@ def test_a_task_is_found_by_the_name_that_its_submitter_gave_it(layout: Layout) 
     gone = find_dropped(layout, "bend")
     assert gone is not None
     assert gone.refused
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+def test_a_file_that_the_daemons_user_may_not_read_says_so_and_what_to_do(
+    layout: Layout,
+) -> None:
+    os.chown(layout.root, NEWS, GAMES)
+    modes = {"root.sh": 0o600, "group.sh": 0o040, "all.sh": 0o604, "his.sh": 0o600}
+    for name, mode in modes.items():
+        (layout.incoming / name).touch()
+        (layout.incoming / name).chmod(mode)
+    os.chown(layout.incoming / "group.sh", 0, GAMES)
+    os.chown(layout.incoming / "his.sh", NEWS, 0)
+    closed_one = find_dropped(layout, "root.sh")
+    assert closed_one is not None
+    assert "daemon's user (news) may not read it" in closed_one.text
+    assert f"chown news {layout.incoming}/root.sh" in closed_one.fix
+    for name in ("group.sh", "all.sh", "his.sh"):
+        open_one = find_dropped(layout, name)
+        assert open_one is not None
+        assert "was not taken yet" in open_one.text, name
+    [warning] = gather(Session(given_spool=str(layout.root)))["warnings"]
+    assert warning.startswith("1 file in incoming/ may not be read by news")
+    os.chown(layout.root, 0, 0)
+    assert "was not taken yet" in getattr(find_dropped(layout, "root.sh"), "text", "")
