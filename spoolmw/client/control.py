@@ -151,10 +151,12 @@ class ControlClient:
         self._unread.clear()
 
     def _not_served(self, error: Exception) -> NotServed:
+        fix = f"start it: spoolmwd --spool {self.path.parent}"
         if isinstance(error, TimeoutError):
             why = f"it took the connection, but did not answer within {self._timeout_s:g} s"
         elif isinstance(error, PermissionError):
             why = "this user may not open the socket"
+            fix = "ask as the daemon's user, or as a member of the group that [intake] group names"
         elif isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
             why = "no daemon runs on this spool"
         else:
@@ -162,7 +164,7 @@ class ControlClient:
         return NotServed(
             f"spoolmwd does not answer on {self.path}.",
             why=why,
-            fix=f"start it: spoolmwd --spool {self.path.parent}",
+            fix=fix,
         )
 
 

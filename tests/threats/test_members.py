@@ -205,6 +205,14 @@ def test_a_link_in_the_place_of_a_boxs_folder_is_not_followed(lab: Daemon, kind:
     assert not list(elsewhere.iterdir())
 
 
+def test_who_may_not_open_the_socket_is_told_whom_to_ask_as(lab: Daemon) -> None:
+    told = ctl_as(STRANGER, lab, "agents").output
+    assert "may not open the socket" in told
+    assert "the daemon's user" in told
+    assert "[intake] group" in told
+    assert "start it" not in told
+
+
 @pytest.mark.parametrize("person", [DAEMON, SUPERUSER])
 @pytest.mark.parametrize("first_group", [GROUP_NAME, ""])
 def test_members_see_all_tasks_also_where_the_group_came_later(
