@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +18,7 @@ from spoolmw.ctl.screen import Column
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import STATES, ago, clock, count, duration, elements, short
+from spoolmw.errors import BadSpool
 from spoolmw.format.ids import is_task_id
 
 COLUMNS = (
@@ -168,6 +171,7 @@ def _tell(session: Session, task: Mapping[str, Any], *, quiet: bool) -> None:
 
 
 def _list_refused(session: Session, *, limit: int | None, box: str | None) -> None:
+    _check_seen(session.layout.rejected)
     files = sorted(refused(session.layout), key=lambda file: (file.box, file.name))
     wanted = [file.with_reason() for file in files if box is None or file.box == box]
     if session.screen.json:
@@ -180,3 +184,15 @@ def _list_refused(session: Session, *, limit: int | None, box: str | None) -> No
             session.screen.line(f"  {line}")
     if not wanted:
         session.screen.say("No refused files.")
+
+
+def _check_seen(folder: Path) -> None:
+    """Raise BadSpool for a folder whose files would not be seen: they are not none."""
+    try:
+        os.scandir(folder).close()
+    except PermissionError as error:
+        raise BadSpool(
+            f"{folder} cannot be read.",
+            why=error.strerror or "",
+            fix="ask as the daemon's user, or as a member of the group that [intake] group names",
+        ) from error

@@ -213,6 +213,13 @@ def test_who_may_not_open_the_socket_is_told_whom_to_ask_as(lab: Daemon) -> None
     assert "start it" not in told
 
 
+def test_refused_files_that_one_may_not_see_are_not_none(lab: Daemon) -> None:
+    told = ctl_as(STRANGER, lab, "ls", "--rejected")
+    assert told.exit_code == 2, told.output
+    assert f"{lab.spool / 'rejected'} cannot be read" in told.output
+    assert ctl_as(MEMBER, lab, "ls", "--rejected").exit_code == 0
+
+
 @pytest.mark.parametrize("person", [DAEMON, SUPERUSER])
 @pytest.mark.parametrize("first_group", [GROUP_NAME, ""])
 def test_members_see_all_tasks_also_where_the_group_came_later(
