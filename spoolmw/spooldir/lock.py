@@ -39,7 +39,7 @@ class SpoolLock:
             raise SpoolBusy(
                 f"the spool {path.parent} is served already",
                 why=f"process {pid or 'unknown'} holds {path}",
-                fix=f"stop it first (spoolmw-ctl --spool {path.parent} drain), or use another spool",
+                fix=f"stop it first (systemctl stop spoolmwd, or kill {pid or 'it'}), or use another spool",
             ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

@@ -46,6 +46,8 @@ def test_a_second_daemon_is_refused_and_told_who_holds_the_spool(
         with pytest.raises(SpoolBusy) as caught:
             SpoolLock.acquire(layout.lock)
         assert str(other.pid) in caught.value.why
+        assert f"kill {other.pid}" in caught.value.fix
+        assert "drain" not in caught.value.fix, "which goes on holding the spool"
         assert holder(layout.lock) == other.pid
     finally:
         end(other)
