@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 from spoolmw.daemon import saved
-from spoolmw.daemon.recovery import active_files
 from spoolmw.errors import SpoolmwError
 from spoolmw.spooldir import checkpointfile, checkpoints, lock
+from spoolmw.spooldir.accepted import active_files
 from spoolmw.spooldir.layout import Layout
 from spoolmw.store.reports import Reports
 

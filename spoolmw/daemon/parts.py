@@ -29,7 +29,7 @@ from spoolmw.daemon.notify import Notifier
 from spoolmw.daemon.owners import Owners
 from spoolmw.daemon.queries import Queries
 from spoolmw.daemon.reactor import Reactor
-from spoolmw.daemon.recovery import Recovery, is_fresh
+from spoolmw.daemon.recovery import Recovery
 from spoolmw.daemon.requests import Daemon, Requests
 from spoolmw.daemon.room import DiskRoom
 from spoolmw.daemon.table import Table
@@ -39,6 +39,7 @@ from spoolmw.daemon.waits import Waits
 from spoolmw.daemon.wakeup import Wakeup
 from spoolmw.errors import AgentError, DiskFull
 from spoolmw.model.ids import AgentName
+from spoolmw.spooldir.accepted import is_fresh
 from spoolmw.spooldir.disk import Ballast
 from spoolmw.spooldir.donelog import DoneLog
 from spoolmw.spooldir.drops import Drops

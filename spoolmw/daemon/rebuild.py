@@ -23,7 +23,7 @@ from pathlib import Path
 from spoolmw.daemon import regather, saved
 from spoolmw.daemon.claims import Place
 from spoolmw.daemon.clock import wall_s
-from spoolmw.daemon.recovery import active_files, read_head
+from spoolmw.daemon.recovery import read_head
 from spoolmw.errors import BadResultFile, BadTaskFile
 from spoolmw.format.arrays import element_spec, family
 from spoolmw.format.ids import made_before
@@ -38,6 +38,7 @@ from spoolmw.model.task import FINAL, Ending, Task, TaskState
 from spoolmw.rules import closing
 from spoolmw.rules.ballot import opened
 from spoolmw.spooldir import donelog
+from spoolmw.spooldir.accepted import active_files
 from spoolmw.spooldir.donelog import Done
 from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.publish import sync_folder

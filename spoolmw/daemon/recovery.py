@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
 from spoolmw.daemon import claims, saved
@@ -39,7 +38,8 @@ from spoolmw.rules.ballot import staged_results
 from spoolmw.rules.task import owed
 from spoolmw.spooldir import donelog, markers
 from spoolmw.spooldir import inputs as input_files
-from spoolmw.spooldir.layout import Layout, parse_active, sort_active
+from spoolmw.spooldir.accepted import active_files
+from spoolmw.spooldir.layout import Layout, sort_active
 
 DONE_LOG_BYTES = 64 << 20  #: of the newest deliveries, held against the journal at a start
 
@@ -312,19 +312,3 @@ def read_head(place: Place) -> TaskFile:
         size = os.fstat(file.fileno()).st_size
     accepted = data.startswith(MAGIC)
     return read_header(data, size=size, dropped=place.dropped, accepted=accepted)
-
-
-def active_files(layout: Layout) -> Iterator[tuple[Path, TaskId, str, str]]:
-    for shard in sorted(os.listdir(layout.active)):
-        with os.scandir(layout.active / shard) as entries:
-            names = [entry.name for entry in entries]
-        for name in sorted(names):
-            parsed = parse_active(name)
-            if parsed is not None:
-                yield layout.active / shard / name, *parsed
-
-
-def is_fresh(layout: Layout) -> bool:
-    """No task was ever accepted here: only then may a journal that is missing be made anew."""
-    has_ended = layout.done_log.exists() and layout.done_log.stat().st_size > 0
-    return not has_ended and not any(active_files(layout))

@@ -29,7 +29,7 @@ from spoolmw.store.newboot import SHIFTS, on_new_clock
 from spoolmw.store.newboot import boot_id as this_boot
 from spoolmw.store.rows import tasks_of
 from spoolmw.store.sql import QUERIES
-from spoolmw.store.trouble import translated
+from spoolmw.store.trouble import missing, translated
 from spoolmw.store.votes import host_of, host_row, put_vote
 from spoolmw.store.wal import make_room
 
@@ -63,11 +63,7 @@ class Journal:
     def open(cls, path: Path, *, create: bool = True) -> Journal:
         """Open the journal at `path`, made when it is missing and `create`; checks it as a whole."""
         if not create and not path.exists():
-            raise JournalLost(
-                f"the journal {path} is missing",
-                why="the spool has accepted tasks that it must know",
-                fix="restore it from the spool: spoolmwd --rebuild",
-            )
+            raise missing(path)
         conn = _connect(path)
         journal = cls(path, Database(conn))
         try:

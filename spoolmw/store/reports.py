@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from spoolmw.format.arrays import element_id, element_position, position_of, split_name
 from spoolmw.model.ids import AttemptId, TaskId
 from spoolmw.model.task import FINAL, Task
+from spoolmw.spooldir.accepted import is_fresh
 from spoolmw.spooldir.inputs import digests_of
 from spoolmw.spooldir.layout import Layout, active_name
 from spoolmw.store.reading import open_journal, unreadable
@@ -24,6 +25,7 @@ from spoolmw.store.rows import BALLOT, NUMBERS, STATES, elements_between, task_o
 from spoolmw.store.specs import spec_of
 from spoolmw.store.sql import QUERIES
 from spoolmw.store.story import told
+from spoolmw.store.trouble import missing
 from spoolmw.store.votes import host_of
 
 #: The shortest beginning of an id that names a task.
@@ -61,9 +63,15 @@ class Reports:
 
     @classmethod
     def open(cls, where: Layout | Path) -> Reports:
-        """Open the journal of a spool, or at a path. One that does not exist yet is empty."""
+        """Open the journal of a spool, or at a path. One that does not exist yet is empty.
+
+        JournalLost for one that a spool has lost: accepted tasks are not none.
+        """
         path = where.journal if isinstance(where, Layout) else where
         conn, after = open_journal(path)
+        if isinstance(where, Layout) and not path.exists() and _has_tasks(where):
+            conn.close()
+            raise missing(path)
         return cls(conn, path, after)
 
     def __enter__(self) -> Reports:
@@ -262,3 +270,11 @@ class Reports:
 
 
 _FINAL_NAMES = frozenset(state.value for state in FINAL)
+
+
+def _has_tasks(layout: Layout) -> bool:
+    """As far as who asks may see it."""
+    try:
+        return not is_fresh(layout)
+    except OSError:
+        return False

@@ -36,6 +36,15 @@ def translated(path: Path) -> Iterator[None]:
         raise _full(path, str(error)) from error
 
 
+def missing(path: Path) -> JournalLost:
+    """The journal is not there, and the spool is not a fresh one."""
+    return JournalLost(
+        f"the journal {path} is missing",
+        why="the spool has accepted tasks that it must know",
+        fix="restore it from the spool: spoolmwd --rebuild",
+    )
+
+
 def _ours(error: sqlite3.Error, path: Path) -> SpoolmwError:
     code = getattr(error, "sqlite_errorcode", 0)
     name = getattr(error, "sqlite_errorname", type(error).__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from spoolmw.ctl import arrivals
 from spoolmw.ctl.delivered import delivery_of
@@ -14,7 +14,8 @@ from spoolmw.ctl.picks import pick, words_of
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.show import task_record
 from spoolmw.errors import SpoolmwError, UnknownTask
-from spoolmw.spooldir.layout import Layout
+from spoolmw.model.ids import TaskId
+from spoolmw.spooldir.layout import Layout, active_name
 from tests.unit.ctl.conftest import Enter
 
 ID = "0193f3a1b2c4" + "0" * 20
@@ -129,6 +130,21 @@ def test_what_a_file_runs_that_was_not_taken_is_not_made_up(
     shown = CliRunner().invoke(program, ["--spool", str(layout.root), "show", "fold"])
     assert "not taken yet" in shown.stdout
     assert "runs" not in shown.stdout
+
+
+@pytest.mark.parametrize("words", [["ls"], ["status"], ["show", "fold"], ["why", "fold"]])
+def test_a_lost_journal_is_no_empty_one(words: list[str], layout: Layout, enter: Enter) -> None:
+    def told() -> Result:
+        return CliRunner().invoke(program, ["--spool", str(layout.root), *words])
+
+    assert "missing" not in told().output, "a fresh spool has none yet"
+    name = active_name(TaskId(enter("fold")), "", "fold")
+    layout.journal.unlink()
+    (layout.active / name).touch()
+    lost = told()
+    assert lost.exit_code == 2
+    assert "spoolmw.db is missing" in lost.output
+    assert "spoolmwd --rebuild" in lost.output
 
 
 def test_stdin_gives_ids_or_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
