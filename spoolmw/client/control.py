@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from spoolmw import errors
 from spoolmw.errors import NotServed, SpoolmwError
+from spoolmw.spooldir.where import start_command
 
 VERSION = 1
 #: Seconds without an answer after which the daemon counts as not serving.
@@ -151,7 +152,7 @@ class ControlClient:
         self._unread.clear()
 
     def _not_served(self, error: Exception) -> NotServed:
-        fix = f"start it: spoolmwd --spool {self.path.parent}"
+        fix = f"start it: {start_command(self.path.parent)}"
         if isinstance(error, TimeoutError):
             why = f"it took the connection, but did not answer within {self._timeout_s:g} s"
         elif isinstance(error, PermissionError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spoolmw.errors import BadSpool
 from spoolmw.spooldir.layout import Layout
-from spoolmw.spooldir.where import default_spool
+from spoolmw.spooldir.where import default_spool, start_command
 
 
 def find_spool(given: str | os.PathLike[str] | None) -> Layout:
@@ -18,7 +18,7 @@ def find_spool(given: str | os.PathLike[str] | None) -> Layout:
         raise BadSpool(
             f"There is no spool at {layout.root}.",
             why="the folder does not exist or has no incoming/ in it",
-            fix=f"make one by starting the daemon: spoolmwd --spool {layout.root}; or name "
+            fix=f"make one by starting the daemon: {start_command(layout.root)}; or name "
             "another with Spool(PATH) or $SPOOLMW_SPOOL",
         )
     return layout

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from shlex import quote
 from typing import Any
 
 import click
@@ -150,5 +151,5 @@ def _ambiguous(reports: Reports, word: str, found: list[str]) -> UnknownTask:
         f"{word} means {len(found)} tasks.",
         why="These: " + ", ".join(lines) + more + ".",
         fix="Give more of the id, or all of them: "
-        f"spoolmw-ctl ls --name {word} -q | spoolmw-ctl VERB -",
+        f"spoolmw-ctl ls --name {quote(word)} -q | spoolmw-ctl VERB -",
     )

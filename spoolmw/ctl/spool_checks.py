@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from spoolmw.config import Config
@@ -18,6 +19,7 @@ from spoolmw.ctl.words import count, duration, size
 from spoolmw.errors import NotServed, SpoolmwError
 from spoolmw.spooldir.layout import PRIVATE, REFUSED_TYPES, SHARED, Layout, file_system
 from spoolmw.spooldir.lock import holder
+from spoolmw.spooldir.where import start_command
 
 #: File systems that forget everything at a power cut.
 VOLATILE = frozenset({"tmpfs", "ramfs"})
@@ -33,7 +35,7 @@ def check_folders(layout: Layout) -> Iterator[Finding]:
     owner = root.stat().st_uid
     inside = [root / name for name in SHARED + PRIVATE]
     if missing := [folder.name for folder in inside if not folder.is_dir()]:
-        fix = f"Start the daemon once, it makes them: spoolmwd --spool {root}"
+        fix = f"Start the daemon once, it makes them: {start_command(root)}"
         yield bad("folders", f"Missing in {root}: {', '.join(missing)}.", fix)
     found = list(
         itertools.chain(
@@ -52,7 +54,7 @@ def _open_to_all(folders: list[Path]) -> Iterator[Finding]:
         mode = folder.stat().st_mode if folder.is_dir() else 0
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             says = f"{folder} may be written by everybody: anybody can run code as the daemon."
-            yield bad("folders", says, f"chmod o-w {folder}")
+            yield bad("folders", says, f"chmod o-w {quote(str(folder))}")
 
 
 def _too_open(folders: list[Path]) -> Iterator[Finding]:
@@ -60,7 +62,7 @@ def _too_open(folders: list[Path]) -> Iterator[Finding]:
         closed = 0o027 if folder.name == "journal" else 0o077  # members see all tasks
         if folder.is_dir() and folder.stat().st_mode & closed:
             says = f"{folder} is the daemon's own, but others may look into it."
-            yield warn("folders", says, f"chmod 700 {folder}")
+            yield warn("folders", says, f"chmod 700 {quote(str(folder))}")
 
 
 def _of_others(folders: list[Path], owner: int) -> Iterator[Finding]:
@@ -68,7 +70,7 @@ def _of_others(folders: list[Path], owner: int) -> Iterator[Finding]:
         uid = folder.stat().st_uid
         if uid not in (0, owner):
             says = f"{folder} belongs to user {uid}, the spool to {owner}."
-            yield bad("folders", says, f"chown {owner} {folder}")
+            yield bad("folders", says, f"chown {owner} {quote(str(folder))}")
 
 
 def check_may_drop(layout: Layout) -> Iterator[Finding]:
@@ -146,7 +148,7 @@ def check_daemon(session: Session) -> Iterator[Finding]:
     except NotServed as error:
         pid = holder(layout.lock)
         if pid is None:
-            fix = f"Start it: systemctl start spoolmwd, or spoolmwd --spool {layout.root}"
+            fix = f"Start it: systemctl start spoolmwd, or {start_command(layout.root)}"
             yield bad("daemon", "It does not run; nothing happens until it does.", fix)
         else:
             fix = f"May you open {layout.control}? Else look at its log; it may be starting."

@@ -14,6 +14,7 @@ from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import STATES, ago, count, size
 from spoolmw.errors import NotServed
 from spoolmw.spooldir.layout import Layout
+from spoolmw.spooldir.where import start_command
 
 #: Files that are counted in a folder before `status` says "at least".
 COUNTED = 100_000
@@ -103,7 +104,7 @@ def _facts(status: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _daemon_text(status: Mapping[str, Any]) -> str:
     daemon = status["daemon"]
     if daemon is None:
-        return f"not running; start it: spoolmwd --spool {status['spool']}"
+        return f"not running; start it: {start_command(status['spool'])}"
     draining = "; draining: nothing new is started" if status["draining"] else ""
     since = f"started {ago(daemon['started_at'])}"
     return f"process {daemon['pid']}, version {daemon['version']}, {since}{draining}"

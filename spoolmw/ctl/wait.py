@@ -16,6 +16,7 @@ from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import FINAL_STATES, count, short
 from spoolmw.errors import NotServed, SpoolmwError, UnknownTask
+from spoolmw.spooldir.where import start_command
 
 ALL_SUCCEEDED, SOME_FAILED, TIMED_OUT = 0, 1, 124
 #: Seconds between looks: short at first, for scripts whose tasks are short.
@@ -147,5 +148,5 @@ class Wait:
         return NotServed(
             f"The daemon does not answer; {self._left()} still open.",
             why=f"It was not there for {patience_s:.0f} s.",
-            fix=f"Start it (spoolmwd --spool {self._session.layout.root}) and wait again.",
+            fix=f"Start it ({start_command(self._session.layout.root)}) and wait again.",
         )

@@ -11,6 +11,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
+from shlex import quote
 
 from spoolmw.errors import BadSpool
 from spoolmw.model.ids import TaskId
@@ -261,7 +262,7 @@ def _world_writable(folder: Path) -> BadSpool:
     return BadSpool(
         f"{folder} may be written by everybody",
         why="anybody could run code as the daemon's user, or replace the spool",
-        fix=f"chmod o-w {folder}; share a spool through a group ([intake] group)",
+        fix=f"chmod o-w {quote(str(folder))}; share a spool through a group ([intake] group)",
     )
 
 

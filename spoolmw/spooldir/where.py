@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 
 #: The spool of a machine's own daemon.
 SYSTEM_SPOOL = Path("/var/spool/spoolmw")
+
+
+def start_command(root: object) -> str:
+    """What to type to start the daemon of the spool at `root`."""
+    return f"spoolmwd --spool {quote(str(root))}"
 
 
 def default_spool() -> Path:

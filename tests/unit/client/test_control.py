@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from spoolmw.client.control import ControlClient
+from spoolmw.ctl.main import program
 from spoolmw.daemon.control import ControlServer, Request
 from spoolmw.errors import NotServed, SpoolmwError, UnknownTask
 
@@ -93,6 +95,18 @@ def test_without_a_daemon_it_says_how_to_start_one(tmp_path: Path) -> None:
         ControlClient(tmp_path).request("ping")
     with pytest.raises(NotServed):
         ControlClient(tmp_path / "no-folder").request("ping")
+
+
+def test_the_command_that_starts_it_can_be_typed_where_the_path_has_spaces(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "my spool"
+    (root / "incoming").mkdir(parents=True)
+    with pytest.raises(NotServed) as caught:
+        ControlClient(root).request("ping")
+    assert caught.value.fix.endswith(f"spoolmwd --spool '{root}'")
+    told = CliRunner().invoke(program, ["--spool", str(root), "status"]).output
+    assert f"spoolmwd --spool '{root}'" in "".join(told.splitlines())
 
 
 def test_a_socket_that_nobody_serves_any_more_counts_as_no_daemon(tmp_path: Path) -> None:
