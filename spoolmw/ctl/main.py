@@ -109,6 +109,9 @@ class Program(click.Group):
         except SpoolmwError as error:
             ctx.ensure_object(Session).screen.error(error)
             ctx.exit(exit_code(error))
+        except PermissionError as error:
+            ctx.ensure_object(Session).screen.error(_closed(error))
+            ctx.exit(2)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except click.Abort as error:  # of Ctrl-C at a question, or of no answer
@@ -121,6 +124,14 @@ class Program(click.Group):
 def exit_code(error: SpoolmwError) -> int:
     """2 when the service or the spool cannot be used, else 1."""
     return 2 if isinstance(error, (NotServed, BadSpool, BadConfig, JournalCorrupt)) else 1
+
+
+def _closed(error: PermissionError) -> SpoolmwError:
+    return SpoolmwError(
+        f"{error.filename or 'A part of the spool'} is not open to this user.",
+        why=error.strerror or "",
+        fix="Ask as the daemon's user, or as a member of the group that [intake] group names.",
+    )
 
 
 def _set_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:

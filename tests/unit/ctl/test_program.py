@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,19 @@ def test_ctrl_c_at_a_question_is_an_interruption_and_no_answer_is_a_no(
     with pytest.raises(SystemExit) as ended:
         program.main()
     assert ended.value.code == code
+
+
+def test_what_is_closed_to_a_user_is_told_in_a_sentence(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_args: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/spool/active")
+
+    monkeypatch.setattr("spoolmw.ctl.status.gather", look)
+    done = CliRunner().invoke(program, ["--spool", str(layout.root), "status"])
+    assert done.exit_code == 2
+    assert "/spool/active is not open to this user." in done.stderr
+    assert "To do:" in done.stderr
 
 
 def test_ctrl_c_while_the_program_is_loaded_leaves_no_trace(

@@ -94,7 +94,7 @@ def test_a_validator_is_read_with_its_parameters(text: str, validator: Validator
         ("quorum = 3\ntarget = 5\nlimit = 4", "limit", "more than the limit of 4"),
         ("quorum = 2\nlimit = 4\nmax_errors = 5", "max_errors", "no more than 4 can fail"),
         ('quorum = 2\ndeadline = "3 days"', "deadline", "known are"),
-        ("quorum = 2\ndeadline = 0.5", "deadline", "not between 1"),
+        ("quorum = 2\ndeadline = 0.5", "deadline", "1 s or more"),
         ('quorum = 2\ndistinct = "hosts"', "distinct", 'did you mean "host"'),
         ('quorum = 2\nclass = "plattform"', "class", 'did you mean "platform"'),
         ("quorum = 1\nadaptive = true", "adaptive", "no replica to spare"),
