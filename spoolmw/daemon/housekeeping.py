@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from spoolmw.daemon import saved
 from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.logs import fields, log
+from spoolmw.daemon.resultnames import names_of
 from spoolmw.daemon.table import Table
-from spoolmw.errors import DiskFull
+from spoolmw.errors import BadResultFile, DiskFull
 from spoolmw.format.ids import is_task_id, made_at
-from spoolmw.format.resultfile import files_folder
+from spoolmw.format.resultfile import files_folder, read_trailer
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task, TaskState
 from spoolmw.rules.ballot import staged_results
@@ -128,28 +130,34 @@ class Housekeeping:
         size = 0
         old = self._journal.ended_before(before, limit=PIECE, with_results=True)
         for task in old:
-            path = self._layout.results / task.box / f"{task.result_name}.result"
-            try:
-                size += self._prune_result(path, before, dry=dry)
-            except OSError as error:
-                log.warning("left behind %s", fields(file=path, why=error))
+            folder = self._layout.results / task.box
+            for name in names_of(task):
+                size += self._prune_result(folder / f"{name}.result", task.id, before, dry=dry)
         if old and not dry:
             self._journal.note_result_pruned(*(task.id for task in old))
             log.info("pruned %s", fields(results=len(old), bytes=size))
         return len(old), size
 
     @staticmethod
-    def _prune_result(path: Path, before: float, *, dry: bool) -> int:
-        """Remove the result at `path` if it is old (a later task's may have its name); its bytes."""
+    def _prune_result(path: Path, task_id: TaskId, before: float, *, dry: bool) -> int:
+        """Remove the result at `path` if it is old and this task's; its bytes.
+
+        Another task's, or a file of somebody's, may have the name by now: that one stays.
+        """
         try:
             found = path.lstat()
+            if found.st_mtime >= before or not stat.S_ISREG(found.st_mode):
+                return 0
+            if read_trailer(path).get("id") != task_id:
+                return 0
+            if not dry:
+                path.unlink(missing_ok=True)
+                shutil.rmtree(files_folder(path), ignore_errors=True)
         except FileNotFoundError:
             return 0
-        if found.st_mtime >= before:
+        except (OSError, BadResultFile) as error:
+            log.warning("left behind %s", fields(file=path, why=error))
             return 0
-        if not dry:
-            path.unlink(missing_ok=True)
-            shutil.rmtree(files_folder(path), ignore_errors=True)
         return found.st_size
 
     def prune_tasks(self, before: float, *, dry: bool = False) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from spoolmw.daemon.table import Table
 from spoolmw.format.taskfile import default_result_name
@@ -26,12 +27,9 @@ class ResultNames:
 
     def choose_again(self, task: Task) -> str:
         """A name for the next result of a task that ended: its old one, where that is free now."""
-        base = default_result_name(task.dropped)
-        again = task.attempt + 1
-        if task.element is not None:
-            base = task.result_name.partition(f".{task.id}")[0]
-        elif task.tally is not None or task.ballot is not None:  # no attempts of its own
-            again = self._free_number(task, base)
+        base, again = _base(task), task.attempt + 1
+        if task.element is None and (task.tally is not None or task.ballot is not None):
+            again = self._free_number(task, base)  # it has no attempts of its own
         name = self.choose(task.id, task.box, base)
         if not self.is_taken(task.box, name):
             return name
@@ -49,3 +47,20 @@ class ResultNames:
             or os.path.lexists(f"{place}.result")
             or os.path.lexists(f"{place}.files")
         )
+
+
+def names_of(task: Task) -> Iterator[str]:
+    """Every name that a result of `task` can have: the newest one's, and those before a retry."""
+    base = _base(task)
+    own = f"{base}.{task.id}"
+    last = task.result_name.removeprefix(f"{own}.")
+    numbers = max(task.attempt + 1, int(last) if last.isdecimal() else 0)
+    again = (f"{own}.{number}" for number in range(1, numbers + 1))
+    yield from dict.fromkeys((task.result_name, base, own, *again))
+
+
+def _base(task: Task) -> str:
+    """What the result of `task` is called where that is free."""
+    if task.element is not None:
+        return task.result_name.partition(f".{task.id}")[0]
+    return default_result_name(task.dropped)

@@ -8,6 +8,8 @@ import pytest
 
 from spoolmw.config import Retention
 from spoolmw.daemon.clock import boot_s
+from spoolmw.model.ids import TaskId
+from spoolmw.runner import results
 from spoolmw.spooldir import donelog
 from tests.support.bench import CONFIG, Bench
 from tests.unit.daemon.test_misfortunes import run_one
@@ -44,3 +46,59 @@ def test_the_log_of_deliveries_forgets_old_tasks_that_have_no_story_any_more(
     bench.close()
     bench.start()
     assert set(donelog.read(bench.layout.done_log)) == {new, third}
+
+
+def fail_one(bench: Bench) -> None:
+    """Let the newest launch fail."""
+    bench.agent.finish(
+        bench.agent.launched[-1].attempt, results.failed("exit", "exit 1", exit_code=1)
+    )
+    bench.until(lambda: not len(bench.parts.table))
+    bench.ticks(3)
+
+
+def failed_twice(bench: Bench, name: str) -> str:
+    """Drop a task that fails, also when it is retried; its id."""
+    before = len(bench.agent.launched)
+    bench.drop(name)
+    bench.until(lambda: len(bench.agent.launched) == before + 1)
+    task_id = bench.only_id()
+    fail_one(bench)
+    bench.ask("retry", ids=[task_id])
+    bench.until(lambda: len(bench.agent.launched) == before + 2)
+    fail_one(bench)
+    return task_id
+
+
+def left(bench: Bench) -> set[str]:
+    return {each.name for each in bench.layout.results.iterdir()}
+
+
+def test_with_the_result_of_a_retried_task_those_before_the_retry_go(bench: Bench) -> None:
+    task_id = failed_twice(bench, "a.sh")
+    bench.ask("retry", ids=[task_id])
+    bench.until(lambda: len(bench.agent.launched) == 3)
+    fail_one(bench)
+    names = ("a.sh", f"a.sh.{task_id}", f"a.sh.{task_id}.3")
+    for name in names:
+        (bench.layout.results / f"{name}.files").mkdir(exist_ok=True)
+    assert {f"{name}.result" for name in names} < left(bench)
+    bench.ask("prune", results_s=0, story_s=0)
+    assert left(bench) == set()
+
+
+def test_a_file_that_is_not_the_tasks_stays_where_its_earlier_result_was(bench: Bench) -> None:
+    task_id = failed_twice(bench, "a.sh")
+    others = bench.layout.results / "a.sh.result"
+    others.unlink()
+    other = failed_twice(bench, "a.sh")
+    (bench.layout.results / f"a.sh.{task_id}.1.result").write_text("notes of mine\n")
+    (bench.layout.results / f"a.sh.{task_id}.2.result").symlink_to(others)
+    bench.parts.journal.forget([TaskId(other)])
+    bench.ask("prune", results_s=0, story_s=0)
+    assert left(bench) == {
+        "a.sh.result",
+        f"a.sh.{other}.result",
+        f"a.sh.{task_id}.1.result",
+        f"a.sh.{task_id}.2.result",
+    }
