@@ -1,7 +1,8 @@
 """`spoolmwd`: serves one spool in the foreground, for systemd or a terminal.
 
-Exit status: 0 stopped or drained; 2 it could not start (the message says why); 3 the journal
-or the disk failed, also for lack of room: another start may help; 75 another daemon serves this spool.
+Exit status: 0 stopped or drained; 2 it could not start, nor can it before somebody mends what
+the message says (a damaged or missing journal, too); 3 the journal or the disk failed, also for lack
+of room: another start may help; 75 another daemon serves this spool.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def _serve(layout: Layout, config: Config, args: argparse.Namespace) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         Service(parts, drain=args.drain).run()
-    except (JournalCorrupt, SyncFailed, OSError):
+    except (BadSpool, JournalCorrupt, SyncFailed, OSError):
         parts.journal.abandon()  # nothing more is written: the disk is not to be trusted now
         raise
     parts.close()

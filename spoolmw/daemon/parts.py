@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from spoolmw.daemon.validating import Validating
 from spoolmw.daemon.values import Values
 from spoolmw.daemon.waits import Waits
 from spoolmw.daemon.wakeup import Wakeup
-from spoolmw.errors import AgentError, DiskFull
+from spoolmw.errors import AgentError, BadSpool, DiskFull, JournalCorrupt, JournalLost
 from spoolmw.model.ids import AgentName
 from spoolmw.spooldir.accepted import is_fresh
 from spoolmw.spooldir.disk import Ballast
@@ -46,6 +47,20 @@ from spoolmw.spooldir.drops import Drops
 from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.watch import Doorbell
 from spoolmw.store.journal import Journal
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """A journal that is damaged or missing is so at the next start too: that of a BadSpool.
+
+    One that cannot be read or written just now (JournalLost) may be usable then.
+    """
+    try:
+        yield
+    except JournalLost:
+        raise
+    except JournalCorrupt as error:
+        raise BadSpool(error.what, why=error.why, fix=error.fix) from error
 
 
 class Parts:
@@ -149,6 +164,7 @@ class Parts:
             )
         )
 
+    @_starting()
     def start(self) -> None:
         """Recover: what is then owed is in the reactor's batch."""
         lasting = {
@@ -236,6 +252,7 @@ class Parts:
             self.inbox.put(request)
 
 
+@_starting()
 def _open_journal(layout: Layout) -> Journal:
     """The journal; made only where no task was ever accepted. On a full disk the ballast goes."""
     try:

@@ -65,7 +65,7 @@ class Reports:
     def open(cls, where: Layout | Path) -> Reports:
         """Open the journal of a spool, or at a path. One that does not exist yet is empty.
 
-        JournalLost for one that a spool has lost: accepted tasks are not none.
+        JournalCorrupt for one that a spool has lost: accepted tasks are not none.
         """
         path = where.journal if isinstance(where, Layout) else where
         conn, after = open_journal(path)

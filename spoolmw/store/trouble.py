@@ -36,9 +36,9 @@ def translated(path: Path) -> Iterator[None]:
         raise _full(path, str(error)) from error
 
 
-def missing(path: Path) -> JournalLost:
+def missing(path: Path) -> JournalCorrupt:
     """The journal is not there, and the spool is not a fresh one."""
-    return JournalLost(
+    return JournalCorrupt(
         f"the journal {path} is missing",
         why="the spool has accepted tasks that it must know",
         fix="restore it from the spool: spoolmwd --rebuild",

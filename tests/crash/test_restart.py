@@ -15,7 +15,7 @@ from tests.support.daemon import Daemon, end, left_over, running, trailer
 from tests.support.waiting import wait_until
 
 TWO_SLOTS = '[intake]\nsettle_s = 0.2\n[agents.local]\nkind = "local"\nslots = 2\n'
-EXIT_FAILED, EXIT_BUSY = 3, 75
+EXIT_START, EXIT_FAILED, EXIT_BUSY = 2, 3, 75
 
 
 def brief(number: int) -> int:
@@ -200,7 +200,7 @@ def test_a_start_without_the_journal_refuses_where_tasks_were_accepted(tmp_path:
         for file in (daemon.spool / "journal").glob("spoolmw.db*"):
             file.unlink()
         daemon.start(wait=False)
-        assert daemon.wait_exit() == EXIT_FAILED
+        assert daemon.wait_exit() == EXIT_START
         assert "--rebuild" in daemon.log_text()
 
 
@@ -231,7 +231,7 @@ def test_a_damaged_journal_is_refused_with_what_to_do_and_can_be_rebuilt(
         into_one_file(journal)
         damage(journal)
         daemon.start(wait=False)
-        assert daemon.wait_exit() == EXIT_FAILED
+        assert daemon.wait_exit() == EXIT_START
         assert "--rebuild" in daemon.log_text()
         daemon.start("--rebuild", wait=False)
         assert daemon.wait_exit() == 0, daemon.log_text()

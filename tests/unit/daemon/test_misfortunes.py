@@ -18,7 +18,7 @@ from spoolmw.daemon import claims
 from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.control import Peer, Request
 from spoolmw.daemon.rebuild import rebuild
-from spoolmw.errors import DiskFull, JournalLost, SpoolmwError, TaskRejected
+from spoolmw.errors import BadSpool, DiskFull, JournalLost, SpoolmwError, TaskRejected
 from spoolmw.format import resultfile
 from spoolmw.format.ids import new_task_id
 from spoolmw.model.ids import TaskId
@@ -283,6 +283,42 @@ def test_a_task_that_was_retried_meanwhile_is_not_pruned(bench: Bench) -> None:
     bench.until(lambda: len(bench.answers) == 2)
     bench.until(lambda: len(bench.agent.launched) == 2)
     assert bench.parts.journal.get(bench.agent.launched[1].attempt.task) is not None
+
+
+def damaged(journal: Path) -> None:
+    journal.write_bytes(b"this is no database\n" * 1000)
+
+
+@pytest.mark.parametrize("damage", [os.unlink, damaged])
+def test_a_journal_that_the_next_start_cannot_use_either_is_a_bad_spool(
+    bench: Bench, damage: Callable[[Path], None]
+) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.close()
+    damage(bench.layout.journal)
+    with pytest.raises(BadSpool) as told:  # exit status 2: systemd does not try it again
+        bench.start()
+    assert "--rebuild" in told.value.fix
+    rebuild(bench.layout)
+    bench.start()
+
+
+def test_a_row_that_the_next_start_cannot_understand_either_makes_a_bad_spool(
+    bench: Bench,
+) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    bench.close()
+    raw = sqlite3.connect(bench.layout.journal)
+    raw.execute("UPDATE tasks SET spec = '{'")
+    raw.commit()
+    raw.close()
+    with pytest.raises(BadSpool, match="cannot be understood"):
+        bench.start()
+    bench.parts.close()
+    rebuild(bench.layout)
+    bench.start()
 
 
 # -- one key --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 
-from spoolmw.errors import BadSpool, DiskFull, JournalCorrupt, JournalLost
+from spoolmw.errors import BadSpool, DiskFull, JournalCorrupt
 from spoolmw.model.attempt import Saved
 from spoolmw.store import schema
 from spoolmw.store.journal import Changed, Journal
@@ -66,7 +66,7 @@ class TestDamage:
         assert _tables(path) == {"songs"}
 
     def test_a_missing_journal_is_not_silently_made_anew(self, path: Path) -> None:
-        with pytest.raises(JournalLost, match="missing"):
+        with pytest.raises(JournalCorrupt, match="missing"):
             Journal.open(path, create=False)
         assert not path.exists()
 
