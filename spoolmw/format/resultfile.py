@@ -131,7 +131,7 @@ def _bad(name: str, why: str) -> BadResultFile:
     return BadResultFile(
         f"{escape(name)} is not a whole result file.",
         why=why,
-        fix="take it from a backup, or run the task again: spoolmw-ctl retry",
+        fix="take it from a backup, or submit the task anew (spoolmw-ctl retry: only if it failed)",
     )
 
 

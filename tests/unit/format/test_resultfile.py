@@ -143,6 +143,7 @@ def test_damage_is_said(data: bytes, says: str) -> None:
     with pytest.raises(BadResultFile, match="is not a whole result file") as caught:
         resultfile.parse(data, "x.result")
     assert says in caught.value.why
+    assert "submit the task anew" in caught.value.fix, "what is done is not retried"
 
 
 @given(st.binary(max_size=200), st.booleans())
