@@ -65,6 +65,7 @@ class Provisions:
             self._layout,
             folder,
             [*wanted, *([file.name] if file and file.name not in wanted else [])],
+            called=f"{place.dropped}.in",
             allow_path=self.allow_path,
         )
         if array is not None and file is not None:

@@ -35,13 +35,16 @@ def take(
     folder: Path,
     names: Sequence[str] = (),
     *,
+    called: str = "",
     allow_path: Callable[[Path], bool] = lambda path: False,
 ) -> tuple[Input, ...]:
     """Everything in `folder` (it need not exist), and the absolute paths among `names`, as inputs.
 
+    The folder was `called` otherwise by its owner, until it was claimed; errors name it so.
+
     A name that is neither in the folder nor a path that `allow_path` permits is a BadTaskFile.
     """
-    found = {item.name: item for item in _from_folder(layout, folder)}
+    found = {item.name: item for item in _from_folder(layout, folder, called or folder.name)}
     for name in names:
         if name.startswith("/"):
             item = _from_outside(layout, Path(name), allow_path)
@@ -53,7 +56,7 @@ def take(
                 )
             found[item.name] = item
         elif name not in found and not any(have.startswith(f"{name}/") for have in found):
-            raise _missing(name, folder)
+            raise _missing(name, called or folder.name)
     return tuple(found[name] for name in sorted(found))
 
 
@@ -77,11 +80,11 @@ def drop_halves(layout: Layout) -> None:
             (layout.tmp / name).unlink()
 
 
-def _missing(name: str, folder: Path) -> BadTaskFile:
+def _missing(name: str, folder: str) -> BadTaskFile:
     return BadTaskFile(
         f"the input file {escape(name)} is missing",
-        why=f"[files] inputs names it, and it is not in the folder NAME.in ({folder.name})",
-        fix="put it into the folder NAME.in beside the task file before that is dropped,"
+        why=f"[files] inputs names it, and it is not in the folder {escape(folder)}",
+        fix=f"put it into the folder {escape(folder)} beside the task file before that is dropped,"
         " or give an absolute path that the configuration allows ([intake] allow_paths)",
     )
 
@@ -104,13 +107,13 @@ def _from_outside(layout: Layout, path: Path, allow_path: Callable[[Path], bool]
         os.close(fd)
 
 
-def _from_folder(layout: Layout, folder: Path) -> Iterator[Input]:
+def _from_folder(layout: Layout, folder: Path, called: str) -> Iterator[Input]:
     try:
         fd = os.open(folder, _FOLDER)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _unreadable(folder.name, error) from error
+        raise _unreadable(called, error) from error
     try:
         for number, item in enumerate(_walk(layout, fd, "", 0)):
             if number >= MOST_FILES:

@@ -63,6 +63,14 @@ def test_a_named_input_must_be_there(layout: Layout, folder: Path) -> None:
         take(layout, folder, ["other.txt"])
 
 
+def test_the_folder_of_a_missing_input_is_called_as_its_owner_calls_it(
+    layout: Layout, folder: Path
+) -> None:
+    with pytest.raises(BadTaskFile, match=r"it is not in the folder a\.toml\.in") as told:
+        take(layout, folder, ["other.txt"], called="a.toml.in")
+    assert "into the folder a.toml.in beside" in told.value.fix
+
+
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
     data = tmp_path / "data"
