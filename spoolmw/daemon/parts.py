@@ -194,7 +194,8 @@ class Parts:
         changed = [
             f"[{section.name}]"
             for section in dataclasses.fields(Config)
-            if getattr(fresh, section.name) != getattr(self.config, section.name)
+            if section.name != "source"
+            and getattr(fresh, section.name) != getattr(self.config, section.name)
         ]
         changed += _needs_restart(self._started, fresh)
         self.owners.configure(fresh.intake.group)

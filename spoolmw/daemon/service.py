@@ -8,6 +8,7 @@ the old one and says why.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from types import FrameType
@@ -17,7 +18,7 @@ from spoolmw.config import Config
 from spoolmw.daemon.clock import boot_s
 from spoolmw.daemon.logs import fields, log
 from spoolmw.daemon.parts import Parts
-from spoolmw.errors import SpoolmwError
+from spoolmw.errors import BadConfig, SpoolmwError
 
 LAST_TICKS = 20  #: rounds at the end: late reports, their commit, their delivery, its commit
 
@@ -74,7 +75,14 @@ class Service:
 
     def _reread(self) -> list[str]:
         """Take over a changed configuration. Raises SpoolmwError, and keeps the old one."""
-        fresh = Config.find(self._parts.layout.root, self._parts.config.source)
+        source = self._parts.config.source
+        if source is not None and not os.path.lexists(source):
+            raise BadConfig(
+                f"The configuration {source} is gone.",
+                why="the daemon was started with it, and a reload reads the same file",
+                fix="put it back, or restart the daemon without it: then the defaults hold",
+            )
+        fresh = Config.find(self._parts.layout.root, source)
         check_sections(fresh.agents, self._parts.layout.root)  # else the next start fails
         changed = self._parts.reconfigure(fresh)
         log.info("reloaded %s", fields(changed=", ".join(changed) or "nothing"))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from spoolmw.config import AgentConfig, Intake, Log, Pool
 from spoolmw.daemon.logs import log
+from spoolmw.daemon.service import Service
+from spoolmw.errors import BadConfig
 from tests.support.bench import CONFIG, Bench
 
 LAB = CONFIG.agents[0]
@@ -61,3 +64,18 @@ def test_a_level_of_the_command_line_outlives_a_reload(bench: Bench) -> None:
         assert log.level == logging.WARNING
     finally:
         log.setLevel(before)
+
+
+def test_a_file_that_came_after_the_start_changes_what_it_says_and_no_section_source(
+    bench: Bench,
+) -> None:
+    fresh = replace(CONFIG, intake=Intake(settle_s=9.0), source=Path("spoolmw.toml"))
+    assert bench.parts.reconfigure(fresh) == ["[intake]"]
+
+
+def test_a_reload_without_the_file_of_the_start_says_to_put_it_back(bench: Bench) -> None:
+    gone = bench.layout.root.parent / "spoolmw.toml"
+    bench.parts.config = replace(CONFIG, source=gone)
+    with pytest.raises(BadConfig, match="is gone") as told:
+        Service(bench.parts)._reread()
+    assert "put it back" in told.value.fix
