@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,8 +131,9 @@ class Config:
         except OSError as problem:
             raise BadConfig(
                 f"The configuration {escape(str(path))} cannot be read.",
-                why=problem.strerror or str(problem),
-                fix="name a file that is there with --config, or leave it out",
+                why=_why_unread(file, problem),
+                fix="put the file there, or name another one with --config;"
+                " without any the defaults hold",
             ) from None
         return parse(data, file)
 
@@ -141,7 +143,13 @@ class Config:
         if given is not None:
             return Config.load(given)
         beside = spool.absolute().parent / FILE_NAME
-        return Config.load(beside if beside.exists() else None)
+        return Config.load(beside if os.path.lexists(beside) else None)
+
+
+def _why_unread(file: Path, problem: OSError) -> str:
+    if isinstance(problem, FileNotFoundError) and file.is_symlink():
+        return f"it is a link to {escape(str(file.readlink()))}, and nothing is there"
+    return problem.strerror or str(problem)
 
 
 def parse(data: bytes, source: Path) -> Config:

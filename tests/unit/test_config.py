@@ -161,6 +161,14 @@ def test_the_file_beside_the_spool_is_found(tmp_path: Path) -> None:
     assert Config.find(tmp_path / "spool").log.level == "error"
 
 
+def test_a_link_beside_the_spool_that_leads_nowhere_is_not_taken_for_no_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "spoolmw.toml").symlink_to("/etc/none.toml")
+    with pytest.raises(BadConfig, match=r"link to /etc/none\.toml, and nothing is there"):
+        Config.find(tmp_path / "spool")
+
+
 def test_a_given_file_is_taken_instead(tmp_path: Path) -> None:
     (tmp_path / "spoolmw.toml").write_text("[log]\nlevel = 'error'\n")
     other = tmp_path / "other.toml"
