@@ -10,10 +10,14 @@ from spoolmw.spooldir.layout import Layout
 from spoolmw.spooldir.where import default_spool, start_command
 
 
+def meant_spool(given: str | os.PathLike[str] | None) -> Path:
+    """Where the spool is that is meant, or would be; absolute."""
+    return default_spool() if given is None else Path(given).absolute()
+
+
 def find_spool(given: str | os.PathLike[str] | None) -> Layout:
     """The spool at `given`, or the one that is meant when nobody names one; it must exist."""
-    root = default_spool() if given is None else Path(given)
-    layout = Layout(root.absolute())
+    layout = Layout(meant_spool(given))
     if not layout.incoming.is_dir():
         raise BadSpool(
             f"There is no spool at {layout.root}.",

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from spoolmw.agents.registry import check_sections
+from spoolmw.client.place import meant_spool
 from spoolmw.config import FIELD_NAMES, AgentConfig, Config, Pilots
 from spoolmw.ctl.session import Session
 from spoolmw.ctl.verb import verb
-from spoolmw.errors import BadSpool
 from spoolmw.format.units import SIZE_UNITS, TIME_UNITS
 
 #: How the file calls what the records call by another word.
@@ -51,17 +51,11 @@ def config_verb(session: Session, *, file: Path | None) -> None:
 
 def checked(session: Session, file: Path | None = None) -> Config:
     """The configuration, also held against what its agents need. Raises BadConfig."""
-    config = Config.load(file) if file is not None else session.config()
-    check_sections(config.agents, _root(session))
+    given = file if file is not None else session.given_config
+    root = meant_spool(session.given_spool)  # it can be checked before there is a spool
+    config = Config.find(root, given or None)
+    check_sections(config.agents, root)
     return config
-
-
-def _root(session: Session) -> Path:
-    """The spool, or where it would be: a configuration can be checked before there is one."""
-    try:
-        return session.layout.root
-    except BadSpool:
-        return Path("spool").absolute()
 
 
 def _tree(config: Config) -> dict[str, Any]:

@@ -93,3 +93,13 @@ def test_what_no_daemon_would_start_with_is_told(
     assert done.exit_code == 2
     assert says in done.stderr
     assert "To do: " in done.stderr
+
+
+def test_the_file_beside_a_spool_that_is_not_made_yet_is_checked(tmp_path: Path) -> None:
+    spool, file = tmp_path / "spool", tmp_path / "spoolmw.toml"
+    none = CliRunner().invoke(program, ["--spool", str(spool), "config"])
+    assert (none.exit_code, "No file" in none.stderr + none.stdout) == (0, True)
+    file.write_text("[intake]\nsetle_s = 1\n")
+    wrong = CliRunner().invoke(program, ["--spool", str(spool), "config"])
+    assert wrong.exit_code == 2
+    assert "settle_s" in wrong.stderr
