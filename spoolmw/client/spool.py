@@ -16,12 +16,15 @@ from spoolmw.client.place import find_spool
 from spoolmw.client.submitter import Submitter
 from spoolmw.client.taskmap import TaskMap
 from spoolmw.errors import ResultGone, UnknownTask
+from spoolmw.format.keyed import nearest
 from spoolmw.model.ids import TaskId
+from spoolmw.model.task import TaskState
 
 #: Seconds in which a task that was just submitted must become known to the daemon.
 _ACCEPT_S = 1.0
 _BAD = frozenset({"failed", "cancelled"})
 _FINAL = _BAD | {"done"}
+_STATES = (*(state.value for state in TaskState), "open")
 
 
 class Spool(Submitter):
@@ -70,7 +73,16 @@ class Spool(Submitter):
         limit: int = 1000,
         keep: bool = True,
     ) -> list[SpoolTask]:
-        """The tasks that the daemon knows and that are so, as futures; `record` tells of each."""
+        """The tasks that the daemon knows and that are so, as futures; `record` tells of each.
+
+        A `state` is one of `spoolmw-ctl ls`, or "open"; ValueError names them.
+        """
+        if state is not None and state not in _STATES:
+            near = nearest(state, _STATES)
+            hint = f'did you mean "{near}"? ' if near else ""
+            raise ValueError(
+                f"there is no state {state!r}; {hint}there are {', '.join(_STATES)}"
+            )
         wanted = {"box": box, "state": state, "name": name, "key": key, "limit": limit}
         return [self._attached(record, keep=keep) for record in self._find(wanted)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spoolmw.client import Spool
 from spoolmw.client.folders import Changes
 from spoolmw.client.future import SpoolTask
 from spoolmw.client.pace import (
@@ -20,6 +21,7 @@ from spoolmw.client.pace import (
 )
 from spoolmw.client.pending import FRONT_MISSES, SKIPS, Pending, look
 from spoolmw.model.ids import TaskId
+from spoolmw.spooldir.layout import prepare
 
 
 def a_task(folder: Path, number: int) -> SpoolTask:
@@ -195,3 +197,9 @@ def test_being_woken_too_often_turns_to_looking() -> None:
     assert not pace.rung(1, now=10.0)
     assert any(pace.rung(1, now=10.1) for _ in range(100))
     assert not pace.is_quiet(10.1)
+
+
+def test_a_misspelt_state_is_told_with_the_nearest_one(tmp_path: Path) -> None:
+    spool = Spool(prepare(tmp_path / "spool").root)
+    with pytest.raises(ValueError, match='did you mean "failed"'):
+        spool.find(state="flied")
