@@ -12,6 +12,7 @@ from spoolmw.daemon.picking import Args, answer, the_tasks, who
 from spoolmw.daemon.reactor import Reactor
 from spoolmw.errors import SpoolmwError
 from spoolmw.model.events import Cancelled, Event, Held, Released, Reprioritised
+from spoolmw.model.spec import MOST_PRIORITY
 from spoolmw.model.task import FINAL, Task, TaskState
 from spoolmw.spooldir import markers
 
@@ -41,8 +42,10 @@ class Changes:
     def prio(self, args: Args, peer: Peer) -> object:
         """Rank tasks before or behind others."""
         priority = args.get("priority")
-        if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 10**6:
-            raise SpoolmwError("prio takes a whole number from -1000000 to 1000000.")
+        if type(priority) is not int or abs(priority) > MOST_PRIORITY:
+            raise SpoolmwError(
+                f"prio takes a whole number from {-MOST_PRIORITY} to {MOST_PRIORITY}."
+            )
         event = Reprioritised(at=boot_s(), priority=priority, by=who(peer))
         return self._each(args, event, None)
 

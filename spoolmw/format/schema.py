@@ -32,6 +32,7 @@ from spoolmw.format.values import (
     yes_or_no,
 )
 from spoolmw.model.spec import (
+    MOST_PRIORITY,
     Checkpoint,
     Files,
     Input,
@@ -219,7 +220,7 @@ SECTIONS: dict[str, tuple[Callable[..., object], object, Mapping[str, Reader]]] 
 PLAIN: Mapping[str, Reader] = {
     "name": text(most=128),
     "key": text(most=512),
-    "priority": whole(-1_000_000_000, 1_000_000_000),
+    "priority": whole(-MOST_PRIORITY, MOST_PRIORITY),
     "after": _once(_predecessor, 'write it as after = ["fold-16"]'),
     "after_failed": one_of("fail", "hold"),
     "takes": _once(_task_id),

@@ -13,6 +13,7 @@ from spoolmw.model.record import record
 from spoolmw.model.redundancy import Redundancy
 
 GB = 1_000_000_000
+MOST_PRIORITY = 1_000_000_000  #: of a task, above 0 and below
 
 
 @record(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from spoolmw.errors import BadSpool, DiskFull, JournalLost, SpoolmwError, TaskRe
 from spoolmw.format import resultfile
 from spoolmw.format.ids import new_task_id
 from spoolmw.model.ids import TaskId
+from spoolmw.model.spec import MOST_PRIORITY
 from spoolmw.model.task import TaskState
 from spoolmw.runner import host, results
 from spoolmw.spooldir import inputs
@@ -319,6 +320,16 @@ def test_a_row_that_the_next_start_cannot_understand_either_makes_a_bad_spool(
     bench.parts.close()
     rebuild(bench.layout)
     bench.start()
+
+
+def test_a_task_gets_each_priority_afterwards_that_its_file_can_name(bench: Bench) -> None:
+    bench.drop("a.sh", f"#!/bin/sh\n#SPOOLMW priority = {-MOST_PRIORITY}\ntrue\n")
+    bench.until(lambda: len(bench.parts.table))
+    task_id = bench.only_id()
+    bench.ask("prio", ids=[task_id], priority=MOST_PRIORITY)
+    assert bench.parts.table.tasks[TaskId(task_id)].priority == MOST_PRIORITY
+    refused = bench.ask("prio", ids=[task_id], priority=MOST_PRIORITY + 1)
+    assert str(MOST_PRIORITY) in str(refused)
 
 
 # -- one key --------------------------------------------------------------------------------------
