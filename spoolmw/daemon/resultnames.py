@@ -11,6 +11,9 @@ from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task
 from spoolmw.spooldir.layout import Layout
 
+#: Who drops a file chooses its name: a number in it is believed up to here.
+MOST_TOLD = 1000
+
 
 class ResultNames:
     """Knows which names are taken, by open tasks and by files in `results/`."""
@@ -51,10 +54,13 @@ class ResultNames:
 
 def names_of(task: Task) -> Iterator[str]:
     """Every name that a result of `task` can have: the newest one's, and those before a retry."""
-    base = _base(task)
+    base = _base(task).partition(f".{task.id}")[
+        0
+    ]  # after a rebuild only the newest may be known
     own = f"{base}.{task.id}"
-    last = task.result_name.removeprefix(f"{own}.")
-    numbers = max(task.attempt + 1, int(last) if last.isdecimal() else 0)
+    last = task.result_name.partition(f"{own}.")[2]
+    told = min(int(last), MOST_TOLD) if last.isdecimal() else 0
+    numbers = max(task.attempt + 1, told)
     again = (f"{own}.{number}" for number in range(1, numbers + 1))
     yield from dict.fromkeys((task.result_name, base, own, *again))
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
 from spoolmw.config import Retention
 from spoolmw.daemon.clock import boot_s
+from spoolmw.daemon.rebuild import rebuild
+from spoolmw.daemon.resultnames import names_of
 from spoolmw.model.ids import TaskId
 from spoolmw.runner import results
 from spoolmw.spooldir import donelog
@@ -102,3 +105,34 @@ def test_a_file_that_is_not_the_tasks_stays_where_its_earlier_result_was(bench: 
         f"a.sh.{task_id}.1.result",
         f"a.sh.{task_id}.2.result",
     }
+
+
+def test_the_earlier_results_go_also_when_the_journal_was_rebuilt_meanwhile(
+    bench: Bench,
+) -> None:
+    bench.drop("a.sh")
+    bench.until(lambda: bench.agent.launched)
+    task_id = bench.only_id()
+    fail_one(bench)
+    bench.ask("retry", ids=[task_id])
+    bench.until(lambda: len(bench.agent.launched) == 2)
+    bench.agent.finish(bench.agent.launched[1].attempt)
+    bench.until(lambda: not len(bench.parts.table))
+    bench.close()
+    rebuild(bench.layout)
+    bench.start()
+    assert len(left(bench)) == 2
+    bench.ask("prune", results_s=0, story_s=0)
+    assert left(bench) == set()
+
+
+@pytest.mark.parametrize("number", ["9" * 100, "\u0663", "x"])
+def test_a_number_in_a_dropped_name_makes_no_work(bench: Bench, number: str) -> None:
+    task_id = run_one(bench, "a.sh")
+    task = bench.parts.journal.get(TaskId(task_id))
+    assert task is not None
+    named = replace(task, dropped="a", result_name=f"a.{task_id}.{number}")
+    assert named.result_name in set(islice(names_of(named), 2000))
+    assert len(list(islice(names_of(named), 2000))) < 1100
+    plain = replace(task, dropped="20261121", result_name="20261121")
+    assert len(list(names_of(plain))) < 6
