@@ -27,8 +27,10 @@ from spoolmw.daemon.recovery import read_head
 from spoolmw.errors import BadResultFile, BadTaskFile
 from spoolmw.format.arrays import element_spec, family
 from spoolmw.format.ids import made_before
+from spoolmw.format.keyed import Unfit
 from spoolmw.format.resultfile import body_bytes, read_trailer
 from spoolmw.format.taskfile import TaskFile
+from spoolmw.format.values import text
 from spoolmw.model.attempt import Blame, Cause
 from spoolmw.model.events import Submitted
 from spoolmw.model.ids import AttemptId, TaskId
@@ -47,6 +49,7 @@ from spoolmw.store.journal import Changed, Journal
 SUFFIXES = ("", "-wal", "-shm")  #: of the files of one journal
 STATES = {state.value: state for state in FINAL}
 KNOWN_FROM = "known from done.log"
+_NAME = text(most=128)
 
 
 def rebuild(layout: Layout) -> dict[str, object]:
@@ -89,7 +92,7 @@ class _Gathering:
         for task_id, told in self._done.items():
             if task_id not in seen and told.state in STATES:
                 place = Place("", task_id, told.box, told.result_name)
-                task = _ended(place, Spec(name=told.result_name), told)
+                task = _ended(place, Spec(name=_name_in(self._layout, task_id, told)), told)
                 self._enter(saved.kept(saved.taken_up(self._layout, task)))
 
     def _file(self, place: Place) -> list[TaskId]:
@@ -170,6 +173,17 @@ def _delivered(layout: Layout, place: Place, parsed: TaskFile | None) -> Done | 
         box=place.box,
         result_name=name,
     )
+
+
+def _name_in(layout: Layout, task_id: TaskId, told: Done) -> str:
+    """What a task was called by its own result, where that is still there; else as the result is."""
+    path = layout.results / told.box / f"{told.result_name}.result"
+    try:
+        trailer = read_trailer(path)
+        name = _NAME(trailer.get("name"))
+    except (OSError, BadResultFile, Unfit):
+        return told.result_name
+    return str(name) if trailer.get("id") == task_id else told.result_name
 
 
 def _ended(place: Place, spec: Spec, done: Done) -> Task:

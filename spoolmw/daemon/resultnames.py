@@ -54,9 +54,8 @@ class ResultNames:
 
 def names_of(task: Task) -> Iterator[str]:
     """Every name that a result of `task` can have: the newest one's, and those before a retry."""
-    base = _base(task).partition(f".{task.id}")[
-        0
-    ]  # after a rebuild only the newest may be known
+    # After a rebuild only the newest name may be known.
+    base = _base(task).partition(f".{task.id}")[0]
     own = f"{base}.{task.id}"
     last = task.result_name.partition(f"{own}.")[2]
     told = min(int(last), MOST_TOLD) if last.isdecimal() else 0

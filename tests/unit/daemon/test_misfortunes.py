@@ -653,6 +653,21 @@ def test_a_rebuild_that_is_killed_leaves_no_empty_journal_behind(
     assert not bench.agent.launched
 
 
+@pytest.mark.parametrize("name", ["fold", "a\x1b[31m", "x" * 200, 7])
+def test_what_ended_is_called_by_its_own_name_after_a_rebuild(
+    bench: Bench, name: object
+) -> None:
+    task_id = run_one(bench, "a.sh", "#!/bin/sh\n#SPOOLMW name = fold\ntrue\n")
+    bench.close()
+    result = bench.layout.results / "a.sh.result"
+    told = json.dumps(name).encode()
+    result.write_bytes(result.read_bytes().replace(b'"name": "fold"', b'"name": ' + told))
+    rebuild(bench.layout)
+    bench.start()
+    [task] = bench.parts.journal.ended_before(2e9, limit=9, with_results=True)
+    assert (task.id, task.spec.name) == (task_id, "fold" if name == "fold" else "a.sh")
+
+
 def test_a_result_that_was_decided_but_not_moved_survives_a_rebuild(bench: Bench) -> None:
     (bench.layout.incoming / "lab").mkdir()
     (bench.layout.results / "lab").write_text("in the way", encoding="utf-8")
