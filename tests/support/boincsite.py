@@ -151,7 +151,10 @@ class Site:
         since = time.time()
 
         def wait() -> bool:
-            told = self.standing()
+            try:
+                told = self.standing()
+            except OSError:  # it was killed lately, and is not back yet
+                return False
             return bool(told["now"] > since and told["results"]["waiting"] >= count)
 
         wait_until(wait, last=self.daemon.log_text)
