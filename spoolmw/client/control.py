@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from spoolmw import errors
 from spoolmw.errors import NotServed, SpoolmwError
-from spoolmw.spooldir.where import start_command
+from spoolmw.spooldir.where import ASK_AS, start_command
 
 VERSION = 1
 #: Seconds without an answer after which the daemon counts as not serving.
@@ -157,7 +157,7 @@ class ControlClient:
             why = f"it took the connection, but did not answer within {self._timeout_s:g} s"
         elif isinstance(error, PermissionError):
             why = "this user may not open the socket"
-            fix = "ask as the daemon's user, or as a member of the group that [intake] group names"
+            fix = ASK_AS
         elif isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
             why = "no daemon runs on this spool"
         else:

@@ -20,6 +20,7 @@ from spoolmw.ctl.verb import verb
 from spoolmw.ctl.words import STATES, ago, clock, count, duration, elements, short
 from spoolmw.errors import BadSpool
 from spoolmw.format.ids import is_task_id
+from spoolmw.spooldir.where import ASK_AS
 
 COLUMNS = (
     Column("ID"),
@@ -194,5 +195,5 @@ def _check_seen(folder: Path) -> None:
         raise BadSpool(
             f"{folder} cannot be read.",
             why=error.strerror or "",
-            fix="ask as the daemon's user, or as a member of the group that [intake] group names",
+            fix=ASK_AS,
         ) from error

@@ -19,6 +19,7 @@ from spoolmw.ctl.session import Session
 from spoolmw.ctl.streams import StreamLost, take_streams
 from spoolmw.ctl.verb import shared_options
 from spoolmw.errors import BadConfig, BadSpool, JournalCorrupt, NotServed, SpoolmwError
+from spoolmw.spooldir.where import ASK_AS
 
 #: The exit code after Ctrl-C.
 INTERRUPTED = 130
@@ -130,7 +131,7 @@ def _closed(error: PermissionError) -> SpoolmwError:
     return SpoolmwError(
         f"{error.filename or 'A part of the spool'} is not open to this user.",
         why=error.strerror or "",
-        fix="Ask as the daemon's user, or as a member of the group that [intake] group names.",
+        fix=ASK_AS,
     )
 
 

@@ -21,11 +21,11 @@ class Reader:
 
     def may_read(self, path: Path) -> bool:
         """By owner, group and mode; true where that cannot be told."""
+        if not self.uid:
+            return True
         try:
             found = path.lstat()
         except OSError:
-            return True
-        if not self.uid:
             return True
         if found.st_uid == self.uid:
             return bool(found.st_mode & stat.S_IRUSR)

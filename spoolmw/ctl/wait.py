@@ -136,13 +136,12 @@ class Wait:
 
     def _tell_time_out(self) -> None:
         unknown = self._arrivals.nowhere()
-        left = len(self._open) + len(self._arrivals) - len(unknown)
-        self._session.screen.say(f"Timed out; {count(left, 'task')} still open.")
+        self._session.screen.say(f"Timed out; {self._left(unknown=len(unknown))} still open.")
         for word in unknown:
             self._session.screen.say(f"There is no task {word} so far.")
 
-    def _left(self) -> str:
-        return count(len(self._open) + len(self._arrivals), "task")
+    def _left(self, *, unknown: int = 0) -> str:
+        return count(len(self._open) + len(self._arrivals) - unknown, "task")
 
     def _away(self, patience_s: float) -> SpoolmwError:
         return NotServed(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from spoolmw.daemon import saved
 from spoolmw.daemon.clock import boot_s, wall_s
 from spoolmw.daemon.deliver import Delivery
 from spoolmw.daemon.logs import fields, log
-from spoolmw.daemon.resultnames import names_of
+from spoolmw.daemon.resultnames import is_of, names_of
 from spoolmw.daemon.table import Table
 from spoolmw.errors import BadResultFile, DiskFull
 from spoolmw.format.ids import is_task_id, made_at
-from spoolmw.format.resultfile import files_folder, read_trailer
+from spoolmw.format.resultfile import files_folder
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task, TaskState
 from spoolmw.rules.ballot import staged_results
@@ -146,9 +145,7 @@ class Housekeeping:
         """
         try:
             found = path.lstat()
-            if found.st_mtime >= before or not stat.S_ISREG(found.st_mode):
-                return 0
-            if read_trailer(path).get("id") != task_id:
+            if found.st_mtime >= before or not is_of(path, task_id):
                 return 0
             if not dry:
                 path.unlink(missing_ok=True)

@@ -159,11 +159,7 @@ def _delivered(layout: Layout, place: Place, parsed: TaskFile | None) -> Done | 
     if parsed is None:
         return None
     name = parsed.result_name or place.dropped.removesuffix(".task")
-    path = layout.results / place.box / f"{name}.result"
-    try:
-        trailer = read_trailer(path)
-    except (OSError, BadResultFile):
-        return None
+    trailer = regather.trailer_of(layout, place.box, name)
     if trailer.get("task") != place.id and trailer.get("id") != place.id:
         return None
     return Done(
@@ -177,13 +173,13 @@ def _delivered(layout: Layout, place: Place, parsed: TaskFile | None) -> Done | 
 
 def _name_in(layout: Layout, task_id: TaskId, told: Done) -> str:
     """What a task was called by its own result, where that is still there; else as the result is."""
-    path = layout.results / told.box / f"{told.result_name}.result"
-    try:
-        trailer = read_trailer(path)
-        name = _NAME(trailer.get("name"))
-    except (OSError, BadResultFile, Unfit):
+    trailer = regather.trailer_of(layout, told.box, told.result_name)
+    if trailer.get("id") != task_id:
         return told.result_name
-    return str(name) if trailer.get("id") == task_id else told.result_name
+    try:
+        return str(_NAME(trailer.get("name")))
+    except Unfit:
+        return told.result_name
 
 
 def _ended(place: Place, spec: Spec, done: Done) -> Task:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spoolmw.daemon.claims import Place
 from spoolmw.errors import BadResultFile
@@ -102,13 +102,18 @@ def _delivered(
         position = position_of(array, int(match[1])) if match else None
         if position is None or (task_id := element_id(place.id, position)) in log:
             continue
-        try:
-            trailer = read_trailer(layout.results / place.box / name)
-        except (OSError, BadResultFile):
-            continue
+        trailer = trailer_of(layout, place.box, stem)
         if trailer.get("id") == task_id:
             digest, state = str(trailer.get("digest", "")), str(trailer.get("state", ""))
             yield task_id, Done("", digest, state, place.box, stem)
+
+
+def trailer_of(layout: Layout, box: str, name: str) -> dict[str, Any]:
+    """The trailer of the result with this name; empty where no whole one is there."""
+    try:
+        return read_trailer(layout.results / box / f"{name}.result")
+    except (OSError, BadResultFile):
+        return {}
 
 
 def _lines(layout: Layout, array: Array, wanted: Mapping[int, object]) -> dict[int, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 
 from spoolmw.daemon.table import Table
+from spoolmw.format.resultfile import read_trailer
 from spoolmw.format.taskfile import default_result_name
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task
@@ -62,6 +64,14 @@ def names_of(task: Task) -> Iterator[str]:
     numbers = max(task.attempt + 1, told)
     again = (f"{own}.{number}" for number in range(1, numbers + 1))
     yield from dict.fromkeys((task.result_name, base, own, *again))
+
+
+def is_of(path: str | os.PathLike[str], task_id: TaskId) -> bool:
+    """Its consumer left the result where it was put, and no other task got its name.
+
+    Raises OSError or BadResultFile for what cannot be told.
+    """
+    return stat.S_ISREG(os.lstat(path).st_mode) and read_trailer(path).get("id") == task_id
 
 
 def _base(task: Task) -> str:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
 
 from spoolmw.daemon.deliver import staged_name
+from spoolmw.daemon.resultnames import is_of
 from spoolmw.daemon.room import SCARCE
 from spoolmw.errors import BadResultFile
-from spoolmw.format.resultfile import read_trailer
 from spoolmw.model.ids import TaskId
 from spoolmw.model.task import Task, TaskState
 from spoolmw.spooldir.layout import Layout
@@ -42,7 +41,7 @@ class Values:
         delivered = f"{self._results}{task.box}/{task.result_name}.result"
         for source in (self._stage + staged_name(task), delivered):
             try:
-                if source is delivered and not _is_of(source, task.id):
+                if source is delivered and not is_of(source, task.id):
                     return False
                 self._link(source, task.id)
             except FileNotFoundError:
@@ -84,11 +83,6 @@ class Values:
             if error.errno in SCARCE:
                 raise
             _copy(source, target)  # there are no hard links here, or too many of this file
-
-
-def _is_of(path: str, task_id: TaskId) -> bool:
-    """Its consumer left the result where it was put, and no other task got its name."""
-    return stat.S_ISREG(os.lstat(path).st_mode) and read_trailer(path).get("id") == task_id
 
 
 def _copy(source: str, target: str) -> None:

@@ -44,7 +44,8 @@ def take(
 
     A name that is neither in the folder nor a path that `allow_path` permits is a BadTaskFile.
     """
-    found = {item.name: item for item in _from_folder(layout, folder, called or folder.name)}
+    called = called or folder.name
+    found = {item.name: item for item in _from_folder(layout, folder, called)}
     for name in names:
         if name.startswith("/"):
             item = _from_outside(layout, Path(name), allow_path)
@@ -56,7 +57,7 @@ def take(
                 )
             found[item.name] = item
         elif name not in found and not any(have.startswith(f"{name}/") for have in found):
-            raise _missing(name, called or folder.name)
+            raise _missing(name, called)
     return tuple(found[name] for name in sorted(found))
 
 

@@ -8,6 +8,8 @@ from shlex import quote
 
 #: The spool of a machine's own daemon.
 SYSTEM_SPOOL = Path("/var/spool/spoolmw")
+#: What to do for a user to whom a part of a spool is closed.
+ASK_AS = "ask as the daemon's user, or as a member of the group that [intake] group names"
 
 
 def start_command(root: object) -> str:

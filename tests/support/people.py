@@ -53,6 +53,14 @@ def as_user(uid: int, work: Callable[[Path], str]) -> str:
     mine = Path("/tmp") / f"spoolmw-test-{os.getpid()}"  # tmp_path is root's alone
     mine.mkdir(mode=0o755)
     os.chown(mine, uid, uid)
+    try:
+        return said_by(uid, lambda: work(mine / "spool"))
+    finally:
+        shutil.rmtree(mine)
+
+
+def said_by(uid: int, work: Callable[[], str]) -> str:
+    """What `work` says, or raises, when a child process of another user does it."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -60,7 +68,7 @@ def as_user(uid: int, work: Callable[[Path], str]) -> str:
             os.setgroups([])
             os.setgid(uid)
             os.setuid(uid)
-            os.write(write, work(mine / "spool").encode())
+            os.write(write, work().encode())
         except BaseException as error:  # noqa: BLE001  # the parent is told
             os.write(write, repr(error).encode())
         finally:
@@ -69,5 +77,4 @@ def as_user(uid: int, work: Callable[[Path], str]) -> str:
     said = os.read(read, 1000).decode()
     os.close(read)
     os.waitpid(child, 0)
-    shutil.rmtree(mine)
     return said

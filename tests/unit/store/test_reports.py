@@ -16,6 +16,7 @@ from spoolmw.spooldir.layout import prepare
 from spoolmw.store import reading
 from spoolmw.store.journal import Journal
 from spoolmw.store.reports import Reports
+from tests.support.people import said_by
 from tests.unit.store.builders import (
     WALL,
     a_failure,
@@ -259,21 +260,9 @@ def _as_another_user(path: Path) -> str:
     for name in os.listdir(path.parent):
         (path.parent / name).chmod(0o644)
     path.parent.chmod(0o755)
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(12345)
-            os.setuid(12345)
-            with Reports.open(path) as reports:
-                os.write(write, f"{reports.counts()['running']} running".encode())
-        except BaseException as error:  # noqa: BLE001  # the parent is told
-            os.write(write, repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    said = os.read(read, 1000).decode()
-    os.close(read)
-    os.waitpid(child, 0)
-    return said
+
+    def told() -> str:
+        with Reports.open(path) as reports:
+            return f"{reports.counts()['running']} running"
+
+    return said_by(12345, told)
