@@ -16,6 +16,8 @@ from typing import Callable, Iterable, Iterator, List, NamedTuple, Set
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 100  #: of looking for new descendants before killing what was found
+_PAUSE_S = 0.001  #: between two looks
+_AGAIN_S = 0.1  #: for what was killed to be gone, before it is looked for more
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -77,18 +79,22 @@ def signal_tree(pid: int, number: int, *, root_too: bool) -> int:
 def stop_tree(pid: int, *, root_too: bool) -> Set[int]:
     """Let all that descend from a process stand still, and itself if asked; returns whom.
 
-    A process that forks meanwhile is found when it is looked again.
+    A process that forks meanwhile is found when it is looked again: who is in the middle of a fork
+    when the signal comes ends it first, so the last look comes after all were seen to stand still.
     """
     if root_too:
         send(pid, signal.SIGSTOP)
     seen: Set[int] = set()
     for _ in range(_ROUNDS):
+        stand_still = not any(map(_moves, [*seen, pid] if root_too else seen))
         new = [each for each in descendants(pid) if each not in seen]
-        if not new:
-            break
         for each in new:
             send(each, signal.SIGSTOP)
         seen.update(new)
+        if not new:
+            if stand_still:
+                break
+            time.sleep(_PAUSE_S)
     return seen
 
 
@@ -111,7 +117,7 @@ def reap_all(timeout_s: float) -> bool:
         if not pid:
             if time.monotonic() > until:
                 return False
-            time.sleep(0.001)
+            time.sleep(_PAUSE_S)
 
 
 def end_children(timeout_s: float = 5.0) -> bool:
@@ -121,8 +127,12 @@ def end_children(timeout_s: float = 5.0) -> bool:
             pass  # a child that ended unwaited for
     except ChildProcessError:
         return False
-    kill_tree(os.getpid(), root_too=False)
-    reap_all(timeout_s)
+    until = time.monotonic() + timeout_s
+    is_over = False
+    while not is_over:
+        # An orphan may come to this process just behind the look: it is found by the next one.
+        kill_tree(os.getpid(), root_too=False)
+        is_over = reap_all(_AGAIN_S) or time.monotonic() > until
     return True
 
 
@@ -235,6 +245,14 @@ def _stat(pid: object) -> List[bytes]:
     """The fields of a process's stat line that follow its name, the state first."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()
+
+
+def _moves(pid: int) -> bool:
+    """It lives and is not stopped."""
+    try:
+        return _stat(pid)[:1] not in ([b"T"], [b"t"], [b"Z"], [b"X"])
+    except OSError:
+        return False
 
 
 def _lives(pid: int) -> bool:

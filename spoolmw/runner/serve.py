@@ -335,8 +335,7 @@ class Runner:
     def _end_all(self) -> None:
         for member in self._pool.crew.values():
             process.kill_tree(member.pid, root_too=True)
-        process.kill_tree(os.getpid(), root_too=False)
-        process.reap_all(_SWEEP_S)
+        process.end_children(_SWEEP_S)
         for member in self._pool.crew.values():
             member.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,54 @@ def test_a_chain_of_forks_cannot_run_away_from_its_reaper() -> None:
         [sys.executable, "-c", REAPER], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "True []\nFalse\n"
+
+
+#: The first looks find nobody: a process forks and ends just when its children are asked for.
+BLIND = """
+import os, subprocess
+from spoolmw.runner import process
+process.become_subreaper()
+see, looks = process.descendants, []
+process.descendants = lambda pid: see(pid) if looks.append(pid) or len(looks) > 2 else []
+subprocess.run(["sh", "-c", "sleep 60 >&- & sleep 60 >&- &"])
+print(process.end_children(), process.children(os.getpid()))
+"""
+
+
+def test_who_is_missed_by_a_look_is_ended_by_the_next() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BLIND], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "True []\n"
+
+
+#: Has a child more every few milliseconds.
+FERTILE = "import os, time\nwhile os.fork(): time.sleep(0.005)\ntime.sleep(60)"
+
+
+def test_no_look_is_the_last_before_all_that_were_found_stand_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who was in the middle of a fork when it was stopped has one child more afterwards."""
+    mark = f"SPOOLMW_WORKER=fertile{os.getpid()}"
+    started = subprocess.Popen([sys.executable, "-c", FERTILE], env=dict([mark.split("=")]))
+    wait_until(lambda: process.children(started.pid))
+    send, late = process.send, []
+
+    def send_late(*told: int) -> None:
+        late.append(threading.Timer(0.03, send, told))
+        late[-1].start()
+
+    try:
+        monkeypatch.setattr(process, "send", send_late)
+        stopped = process.stop_tree(started.pid, root_too=True)
+        for each in late:
+            each.join()
+        assert stopped == set(process.descendants(started.pid))
+    finally:
+        monkeypatch.undo()
+        process.kill_marked(mark.encode())
+        started.wait()
 
 
 def test_leftovers_are_found_by_their_mark_and_gone_afterwards() -> None:
