@@ -11,7 +11,6 @@ Rule 2: whose host it is, which machine and which platform, is known when a job 
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,8 +25,6 @@ from spoolmw.config import AgentConfig
 from spoolmw.errors import BadConfig
 from spoolmw.model.agent import Capacity, HostSeen, Launch
 from spoolmw.model.ids import AgentName
-
-_log = logging.getLogger("spoolmw")
 
 #: What the link needs besides, and what it is for.
 _PACKAGES = {
@@ -90,8 +87,6 @@ class BoincAgent(EngineAgent):
         if told["event"] == "hosts":
             is_trusted = self._settings.boinc.is_trusted
             self._hosts = [_seen(each, is_trusted=is_trusted) for each in told["hosts"]]
-        elif told["event"] == "log":
-            _log.warning("agent says agent=%s %s", self.name, told["text"])
         return super()._understand(told)
 
     def _brief(self) -> dict[str, Any]:

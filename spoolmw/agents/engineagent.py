@@ -10,6 +10,7 @@ would be lost with it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from spoolmw.model.ids import AgentName, AttemptId
 
 SILENT_S = 60.0
 _LOOK_S = 5.0  #: between two looks whether the link process is alive
+_log = logging.getLogger("spoolmw")
 
 
 class Bounds(NamedTuple):
@@ -132,6 +134,8 @@ class EngineAgent(CarriedAgent):
                 self._stuck = told["attempts"]
             case "beat":
                 pass
+            case "log":
+                _log.warning("agent says agent=%s %s", self.name, told["text"])
             case _:
                 events = super()._understand(told)
         room = self.capacity()

@@ -225,12 +225,22 @@ def test_while_the_schedd_is_away_its_agent_says_so_and_keeps_what_runs(pool: Po
         assert held.starts()[0] == host
 
 
-@pytest.mark.parametrize("how", ["truncate", "move", "remove", "garbage"])
-def test_nothing_hangs_on_the_event_log(site: Site, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("truncate", "it is shorter than it was"),
+        ("move", "No such file or directory"),
+        ("remove", "No such file or directory"),
+        ("garbage", ""),
+    ],
+    ids=["truncate", "move", "remove", "garbage"],
+)
+def test_nothing_hangs_on_the_event_log(site: Site, how: str, said: str) -> None:
     held = site.hold(retries=0)
     host = held.until_it_runs()
     log = site.daemon.spool / "agents" / "pool" / "events.log"
     spoil(log, how)
+    wait_until(lambda: f"its event log is odd: {said}" in site.daemon.log_text())
     held.let_go()
     assert held.task.result(timeout=90) == host
     assert held.starts() == [host]

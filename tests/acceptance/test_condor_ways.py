@@ -140,9 +140,15 @@ def test_the_event_log_stays_small_while_there_are_always_jobs() -> None:
             for _ in range(3):
                 assert list(spool.map(abs, range(-6, 0), chunk=1)) == [6, 5, 4, 3, 2, 1]
                 time.sleep(1.5)
-            logs = list((site.daemon.spool / "agents" / "pool").glob("events.log*"))
-            assert len(logs) == 2, logs
-            assert "events.log" in [each.name for each in logs]
+            assert not old.task.done()
+            logs = [each.name for each in site.daemon.spool.glob("agents/pool/events.log*")]
+            if (
+                "its event log is odd" in site.daemon.log_text()
+            ):  # which takes all but the newest
+                assert len(logs) <= 2, logs
+            else:
+                assert len(logs) == 2, logs
+                assert "events.log" in logs
             old.let_go()
             old.task.result(timeout=60)
             assert [each["attempt"] for each in old.attempts()] == [1]

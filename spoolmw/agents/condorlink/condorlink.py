@@ -35,6 +35,7 @@ class CondorLink:
         self._is_hurried = False
         self._early: list[list[Any]] = []
         self._beat_at = 0.0
+        self._remarked = ""
         brief = None
         while brief is None:
             for told in self._daemon.hear(60.0):
@@ -74,6 +75,12 @@ class CondorLink:
 
     def tell(self, tree: dict[str, Any]) -> None:
         self._daemon.tell(tree)
+
+    def remark(self, text: str) -> None:
+        """Something for the daemon's log; once in a row, as some things are tried for ever."""
+        if text != self._remarked:
+            self._remarked = text
+            self._daemon.tell({"event": "log", "text": text})
 
     def beat(self) -> None:
         """Say that this process lives, now and then."""

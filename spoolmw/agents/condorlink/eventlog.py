@@ -81,19 +81,24 @@ class EventLog:
             self._log.close()
         self._log = None
 
-    def is_odd(self) -> bool:
-        """Whether it is not the file any more that was opened, or lost some of what was in it.
+    def oddity(self) -> str:
+        """Why it is not the file any more that was opened, or lost some of what was in it; else empty.
 
         One that could not be opened is tried again now and then.
         """
+        now = time.monotonic()
         if self._log is None:
-            return time.monotonic() > self._tried_at + _AGAIN_S
+            return "it cannot be opened" if now > self._tried_at + _AGAIN_S else ""
         try:
             found = os.stat(self._path)
-        except OSError:
-            return True
-        is_other = (found.st_dev, found.st_ino) != self._file or found.st_size < self._size
-        return is_other or bool(self._stuck_at and time.monotonic() > self._stuck_at + _STUCK_S)
+        except OSError as error:
+            return f"{error.strerror}"
+        if (found.st_dev, found.st_ino) != self._file:
+            return "it is another file"
+        if found.st_size < self._size:
+            return "it is shorter than it was"
+        is_stuck = self._stuck_at and now > self._stuck_at + _STUCK_S
+        return "what is new in it is no event" if is_stuck else ""
 
     def news(self) -> Iterator[News]:
         """What came since the last look. Raises OddLog for what is no log."""

@@ -76,9 +76,9 @@ class EventLogs:
         """Whether one cannot be read at present."""
         return any(each.is_blind for each in self._logs.values())
 
-    def is_odd(self) -> bool:
-        """Whether one is not the file any more that was opened, or lost some of what was in it."""
-        return any(each.is_odd() for each in self._logs.values())
+    def oddity(self) -> str:
+        """What is wrong with one, as `EventLog.oddity`; empty: nothing."""
+        return next(filter(None, (each.oddity() for each in self._logs.values())), "")
 
     def news(self) -> Iterator[News]:
         """What came since the last look, oldest log first. Raises OddLog for what is no log."""

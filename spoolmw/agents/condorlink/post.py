@@ -14,5 +14,8 @@ class Post(Protocol):
     def tell(self, tree: dict[str, Any]) -> None:
         """Say something."""
 
+    def remark(self, text: str) -> None:
+        """Something for the daemon's log."""
+
     def beat(self) -> None:
         """Say now and then that this process lives."""

@@ -143,19 +143,20 @@ class Sitting:
 
     def _read_log(self) -> None:
         try:
-            if self._brief.has_log and self._log.is_odd():
-                raise OddLog("it is another file, or shorter than it was")
+            if self._brief.has_log and (why := self._log.oddity()):
+                raise OddLog(why)
             by_id = None
             for news in self._log.news():
                 by_id = by_id or self._jobs.by_id()
                 job = by_id.get(news.job)
                 if job is not None and not job.is_told:
                     self._heed(job, news)
-        except OddLog:
+        except OddLog as odd:
             # Whoever has the old file open goes on writing there: its news are asked for.
             self._unheard = {job.attempt for job in self._jobs}
             self._log.open_anew()
             self._look_at = 0.0
+            self._link.remark(f"its event log is odd: {odd}")
 
     def _heed(self, job: Job, news: News) -> None:
         """One fact about one job."""

@@ -67,7 +67,7 @@ def test_one_that_no_job_writes_into_any_more_is_removed(path: Path) -> None:
         logs.keep({logs.newest})
     logs.keep({logs.newest})
     assert [each.name for each in path.parent.iterdir()] == [Path(logs.newest).name]
-    assert not logs.is_odd()
+    assert not logs.oddity()
     logs.close()
 
 
@@ -121,9 +121,9 @@ def test_an_odd_one_takes_all_others_with_it(path: Path) -> None:
     assert clusters(logs)
     logs.keep({str(path)})
     path.unlink()
-    assert logs.is_odd()
+    assert logs.oddity() == "No such file or directory"
     logs.open_anew()
-    assert not logs.is_odd()
+    assert not logs.oddity()
     write(logs.newest, 2)
     assert clusters(logs) == [2]
     logs.close()
