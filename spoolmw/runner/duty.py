@@ -41,7 +41,7 @@ class Duty:
         charge.clean(folder.root)
         tidy.begin_anew(folder)
         self.shelf = Shelf(folder, rebooted=rebooted)
-        tidy.keep_staged(folder, self.shelf.attempts())
+        tidy.keep_staged(folder, self.shelf.staged())
         self.client: Optional[Client] = None
         self.closed_at = 0.0  #: monotonic clock: the grace ends; 0: nobody said close
         self.linger_s = _LINGER_S
@@ -308,6 +308,7 @@ class Duty:
         self._stopping.difference_update(names)
         for name in names:
             self._let_go(name)
+            self.shelf.remove_staged(name)
         self.shelf.release(names)
         self._say({"event": "stopped", "attempts": names})
 

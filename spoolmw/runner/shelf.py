@@ -85,6 +85,10 @@ class Shelf:
     def attempts(self) -> List[str]:
         return list(self._entries)
 
+    def staged(self) -> List[str]:
+        """Those whose result lies in `stage/`; of all others nothing has to."""
+        return [name for name, entry in self._entries.items() if not entry.is_small]
+
     # -- keeping
 
     def keep(self, reports: Iterable[Dict[str, Any]]) -> List[Entry]:
@@ -126,6 +130,8 @@ class Shelf:
         entry = Entry(report, wire.encode(report))
         path = self._staged(entry.attempt)
         if not entry.body_bytes:
+            if not entry.files:  # whoever staged something did not live to report it
+                self.remove_staged(entry.attempt)
             return entry, None
         if entry.body_bytes > SMALL_BYTES or entry.files:
             self._to_sync.append(entry.attempt)

@@ -308,3 +308,48 @@ def test_what_is_not_there_is_a_loss_that_names_it(host: FarHost, bench: Bench) 
     again = bench.again(work)
     line.launch(bench.root, again, needs={str(again.attempt): [f"inputs/{digest}"]})
     assert line.report_of(again)[0]["outcome"] == "success"
+
+
+def test_what_lost_or_stopped_attempts_had_staged_goes_at_once(
+    host: FarHost, bench: Bench
+) -> None:
+    """Its worker had ended it, but its runner could not report it any more."""
+    line = host.client()
+    lost, stopped = (bench.call(hold, str(bench.root / "never")) for _ in range(2))
+    for each in (lost, stopped):
+        line.launch(bench.root, each)
+        line.until("started")
+    for each in (lost, stopped):
+        host.path(f"stage/{each.attempt}").write_text("whole, but nobody knows")
+        host.path(f"stage/{each.attempt}.files").mkdir()
+    line.say("stop", attempts=[str(stopped.attempt)], wanted=False)
+    line.until("stopped")
+    assert {each.partition(".")[0] for each in host.listed("stage")} == {lost.attempt.task}
+    kill(host.runner_pid())
+    assert line.report_of(lost)[0]["outcome"] == "lost"
+    assert host.listed("stage") == []
+
+
+def test_a_keeper_that_comes_anew_keeps_only_what_its_reports_tell_of(
+    host: FarHost, bench: Bench
+) -> None:
+    """The one before was killed between two steps."""
+    line = host.client()
+    small, big = bench.call(double, 21), bench.call(large, 200_000)
+    lost = bench.call(hold, str(bench.root / "never"))
+    for each in (small, big, lost):
+        line.launch(bench.root, each)
+    line.until("started")
+    for each in (small, big):
+        line.report_of(each)
+    kill(host.runner_pid())
+    line.report_of(lost)
+    kill(host.keeper_pid())
+    line.until_closed()
+    for each in (small, lost):
+        host.path(f"stage/{each.attempt}").write_text("not removed yet")
+    again = host.client()
+    assert set(again.hello["outbox"]) == set(names([small, big, lost]))
+    assert host.listed("stage") == names([big])
+    assert whole(bench, again, small) == 42
+    assert whole(bench, again, big) == b"x" * 200_000
