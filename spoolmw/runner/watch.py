@@ -163,12 +163,13 @@ class Watch:
 
 def _warn(pid: int, attempt: Attempt) -> int:
     """TERM to an attempt's processes; returns to how many."""
-    if attempt.saves and not attempt.kind.command:
-        process.send(pid, signal.SIGTERM)  # its children may be what it computes its state with
-        return 1
-    # The worker of a command that saves is told too: it must not start it once more.
-    root_too = not attempt.kind.command or attempt.saves
-    return process.signal_tree(pid, signal.SIGTERM, root_too=root_too)
+    command = attempt.kind.command
+    if not attempt.saves:
+        return process.signal_tree(pid, signal.SIGTERM, root_too=not command)
+    process.send(pid, signal.SIGTERM)
+    # The children of a call may be what it computes its state with. The worker of a command is
+    # told before that, so that it starts nothing once more, and saves what the command leaves.
+    return 1 + (process.signal_tree(pid, signal.SIGTERM, root_too=False) if command else 0)
 
 
 def grace_of(attempt: Attempt) -> float:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from spoolmw.agents import bundle
 from spoolmw.agents.hostrunner import HostRunner
 from spoolmw.agents.ledger import Ledger
 from spoolmw.model.agent import Launch
-from spoolmw.runner import process, wire
+from spoolmw.runner import process, watch, wire
 from spoolmw.runner.attempt import of_launch
 from spoolmw.runner.crew import Member, Place
 from spoolmw.runner.interpreter import Interpreters
@@ -198,7 +199,7 @@ def test_what_is_stopped_before_its_idle_worker_takes_it_is_not_run_by_another(
 def test_what_a_frozen_worker_never_took_is_run_by_another_and_keeps_its_time(
     talk: Talk, tmp_path: Path
 ) -> None:
-    warm, work = talk.bench.call(abs, 1), talk.bench.call(abs, -7, time_s=1.0)
+    warm, work = talk.bench.call(abs, 1), talk.bench.call(abs, -7, time_s=3.0)
     talk.launch(warm)
     [told] = talk.hear("ended")["attempts"]
     talk.freeze_the_worker()
@@ -225,14 +226,30 @@ def test_an_interpreter_that_never_becomes_a_worker_is_given_up(tmp_path: Path) 
     pool.dispatch(0.0)
     [member] = members
     a, b = socket.socketpair()
-    watch = Watch(pool, Outbox(wire.Stream(a)), lambda _member, _now: None)
-    watch.look(member.born + START_S - 1)
+    looks = Watch(pool, Outbox(wire.Stream(a)), lambda _member, _now: None)
+    looks.look(member.born + START_S - 1)
     assert os.waitpid(member.pid, os.WNOHANG) == (0, 0)
-    watch.look(member.born + START_S + 1)
+    looks.look(member.born + START_S + 1)
     assert os.waitstatus_to_exitcode(os.waitpid(member.pid, 0)[1]) == -9
     member.close()
     a.close()
     b.close()
+
+
+@pytest.mark.parametrize(
+    ("saves", "command", "told"),
+    [(True, True, [7, 8]), (True, False, [7]), (False, True, [8]), (False, False, [8, 7])],
+)
+def test_who_gets_term_in_which_order(
+    monkeypatch: pytest.MonkeyPatch, saves: bool, command: bool, told: list[int]
+) -> None:
+    """A worker that is told after its command takes the command's end for one of its own."""
+    sent: list[int] = []
+    monkeypatch.setattr(process, "send", lambda pid, _number: sent.append(pid))
+    monkeypatch.setattr(process, "descendants", lambda pid: [pid + 1])
+    attempt = SimpleNamespace(saves=saves, kind=SimpleNamespace(command=command))
+    assert watch._warn(7, attempt) == len(told)
+    assert sent == told
 
 
 def test_a_successor_starts_when_the_stopped_attempt_is_gone(
