@@ -18,6 +18,9 @@ _ASK_MORE = (
     "print('%d.%d.%d' % sys.version_info[:3], v)"
 )
 ASK_S = 5.0  #: for all interpreters together
+_READ_S = (
+    0.5  #: for one of them that was started with the others, and may be asked after the last
+)
 _OLDEST = (3, 9)
 _NAME = re.compile(r"python3(\.\d+)?")
 _FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/opt/*/bin", "~/.local/bin")
@@ -102,7 +105,7 @@ def _start(path: str, *, closely: bool) -> subprocess.Popen[str]:
 def _answer(path: str, child: subprocess.Popen[str], wait_s: float) -> Optional[Python]:
     with child:
         try:
-            text, _ = child.communicate(timeout=max(0.01, wait_s))
+            text, _ = child.communicate(timeout=max(_READ_S, wait_s))
         except (subprocess.SubprocessError, OSError, UnicodeDecodeError):
             child.kill()
             return None
