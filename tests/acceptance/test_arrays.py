@@ -133,7 +133,7 @@ def test_a_map_can_be_cancelled_in_the_middle(spool: Spool, daemon: Daemon) -> N
     mapped = spool.map(time.sleep, [0.05] * 300)
     wait_until(mapped.tasks[3].done)
     mapped.cancel()
-    assert all(task.done() for task in mapped.tasks)
+    wait_until(lambda: all(task.done() for task in mapped.tasks))  # one may be on its way
     assert mapped.tasks[299].cancelled()
     wait_until(lambda: not any(t["state"] == "expanding" for t in daemon.ctl_json("ls")))
 
@@ -191,6 +191,8 @@ def test_after_kills_in_the_middle_every_element_is_delivered_exactly_once(
         for enough in (20, 120, 250):
             wait_until(lambda n=enough: len(daemon.results()) >= n, last=daemon.log_text)
             for path in daemon.results():
+                if path.name == "sweep.result":
+                    continue  # all ended before this process came to look
                 index = path.name.split(".")[1]
                 ran.setdefault(path.name, (marks / index).read_text())
             daemon.kill_everything() if enough != 120 else daemon.kill()

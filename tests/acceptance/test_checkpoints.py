@@ -33,7 +33,26 @@ def walk(steps: int, note: str, pause_s: float, fail_at: int) -> int:
         checkpoint.save(state)
         progress(state["step"] / steps, f"step {state['step']}")
         time.sleep(pause_s)
+        while state["step"] > last_step(note):
+            checkpoint.save(state)
+            time.sleep(0.02)
     return int(state["sum"])
+
+
+def last_step(note: str) -> int:
+    """After which step a walk waits, so that whoever wants to stop it comes in time."""
+    try:
+        return int(Path(f"{note}.last").read_text("ascii"))
+    except (OSError, ValueError):
+        return STEPS
+
+
+def wait_after(note: Path, step: int) -> None:
+    Path(f"{note}.last").write_text(f"{step}", "ascii")
+
+
+def go_on(note: Path) -> None:
+    Path(f"{note}.last").unlink()
 
 
 SUM = sum(n * n for n in range(STEPS))
@@ -135,9 +154,11 @@ def test_each_element_of_an_array_goes_on_from_its_own(
 
 
 def test_a_restart_of_the_service_costs_no_step(daemon: Daemon, note: Path) -> None:
+    wait_after(note, 10)
     task = submit(daemon, note)
     wait_for_step(note, 10)
     assert daemon.stop() == 0
+    go_on(note)
     assert len(os.listdir(daemon.spool / "checkpoints" / task.id / "0")) == 2
     daemon.start()
     assert task.result(60) == SUM
@@ -145,9 +166,11 @@ def test_a_restart_of_the_service_costs_no_step(daemon: Daemon, note: Path) -> N
 
 
 def test_a_held_task_goes_on_when_it_is_released(daemon: Daemon, note: Path) -> None:
+    wait_after(note, 10)
     task = submit(daemon, note)
     wait_for_step(note, 10)
     daemon.ctl("hold", task.id)
+    go_on(note)
     [record] = daemon.ctl_json("why", task.id)
     assert "go on from checkpoint 1-" in str(record["reason"])
     daemon.ctl("release", task.id)
@@ -158,9 +181,9 @@ def test_a_held_task_goes_on_when_it_is_released(daemon: Daemon, note: Path) -> 
 def test_a_task_that_is_lost_again_and_again_is_not_blamed_while_it_gets_further(
     daemon: Daemon, note: Path
 ) -> None:
-    task = submit(daemon, note)
-    for number in range(1, 6):
-        wait_for_step(note, number * 8)
+    task = submit(daemon, note, pause_s=0.1)
+    for _ in range(5):
+        wait_for_step(note, max(steps(note), default=-1) + 7)
         for pid in victims_of(daemon, "worker"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -197,7 +220,7 @@ def test_progress_is_seen_in_show_watch_and_by_the_helper(daemon: Daemon, note: 
 def test_show_tells_of_the_newest_checkpoint_of_resumes_and_of_damage(
     daemon: Daemon, note: Path
 ) -> None:
-    task = submit(daemon, note)
+    task = submit(daemon, note, pause_s=0.1)
     wait_for_step(note, 10)
     daemon.stop()
     newest = sorted(
@@ -272,9 +295,11 @@ def exported(daemon: Daemon, task: SpoolTask, tmp_path: Path, *options: str) -> 
 def test_a_run_moves_to_another_spool_with_its_task(
     daemon: Daemon, other: Daemon, note: Path, tmp_path: Path
 ) -> None:
+    wait_after(note, 20)
     task = submit(daemon, note)
     wait_for_step(note, 20)
     tar = exported(daemon, task, tmp_path, "--with-task")
+    go_on(note)
     task_id = other.ctl("checkpoint", "import", str(tar)).stdout.strip()
     moved = Spool(other.spool).attach(id=task_id)
     assert moved.result(60) == SUM
@@ -287,12 +312,15 @@ def test_a_command_moves_with_its_inputs(daemon: Daemon, other: Daemon, tmp_path
         '#!/bin/sh\n#SPOOLMW checkpoint.files = ["count"]\n#SPOOLMW outputs = ["count"]\n'
         'cat word >> count; [ "$(wc -l < count)" -ge 3 ] || exit 85\n'
     )
-    slow = script.replace("exit 85", "{ sleep 1; exit 85; }")
+    gate = tmp_path / "gate"
+    waits = f'[ "$(wc -l < count)" -lt 2 ] || until [ -e {gate} ]; do sleep 0.1; done'
+    slow = script.replace("exit 85", f"{{ {waits}; exit 85; }}")
     daemon.drop("words.sh", slow, inputs={"word": "a\n"})
     wait_until(lambda: any((daemon.spool / "checkpoints").rglob("MANIFEST")), timeout_s=60)
     tar = tmp_path / "run.tar"
     daemon.ctl("hold", "words.sh")
     daemon.ctl("checkpoint", "export", "--with-task", "words.sh", "-o", str(tar))
+    gate.touch()
     task_id = other.ctl("checkpoint", "import", str(tar)).stdout.strip()
     wait_until(lambda: other.ctl_json("show", task_id)[0]["state"] == "done", timeout_s=60)
     [record] = other.ctl_json("show", task_id)
@@ -304,9 +332,11 @@ def test_a_command_moves_with_its_inputs(daemon: Daemon, other: Daemon, tmp_path
 def test_a_task_is_given_the_checkpoint_of_another(
     daemon: Daemon, note: Path, tmp_path: Path
 ) -> None:
+    wait_after(note, 20)
     task = submit(daemon, note)
     wait_for_step(note, 20)
     tar = exported(daemon, task, tmp_path)
+    go_on(note)
     daemon.ctl("pause", "local")
     heir = submit(daemon, note)
     wait_until(lambda: daemon.ctl("show", heir.id, check=False).returncode == 0)
@@ -318,7 +348,7 @@ def test_a_task_is_given_the_checkpoint_of_another(
 
 
 def test_a_running_task_takes_no_checkpoint(daemon: Daemon, note: Path, tmp_path: Path) -> None:
-    task = submit(daemon, note, pause_s=0.3)
+    task = submit(daemon, note, pause_s=0.5)
     wait_for_step(note, 2)
     tar = tmp_path / "run.tar"
     daemon.ctl("checkpoint", "export", task.id, "-o", str(tar))

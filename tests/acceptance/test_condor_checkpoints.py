@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = needs_pool
 
-STEPS = 80
+STEPS = 200
 A_FEW = 3  #: steps that may have begun while the one before was handed over
 LOCAL = '[agents.local]\nslots = 1\nmachine = "here"\n'
 ELSEWHERE = "isUndefined(MY.LastRemoteHost) || !regexp(TARGET.Machine, MY.LastRemoteHost)"
@@ -134,6 +134,7 @@ def test_after_a_hand_took_its_job_the_next_attempt_goes_on(pool: Pool, verb: st
         task = Walk(site)
         task.until_step(8)
         site.run(verb, task.job())
+        wait_until(lambda: site.attempts(task.task.id), last=site.daemon.log_text)
         assert task.ends_right() == 0
         first, second = site.attempts(task.task.id)
         assert (first["outcome"], second["outcome"]) == ("lost", "success")
@@ -210,7 +211,9 @@ def test_when_the_pool_closes_in_order_a_task_ends_on_local_cores() -> None:
 
 
 def test_when_all_of_the_pool_dies_while_nobody_looks_what_its_schedd_had_is_found() -> None:
-    with Pool(hosts=1) as pool, Site(pool, more=SHORT, others=LOCAL) as site:
+    # The time runs from the daemon's start: what its link looks for first must fit in.
+    more = SHORT.replace('"2s"', '"15s"')
+    with Pool(hosts=1) as pool, Site(pool, more=more, others=LOCAL) as site:
         site.daemon.ctl("pause", "local")
         task = Walk(site)
         task.until_it_is_saved()

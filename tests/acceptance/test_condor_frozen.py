@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.support.condor import needs_pool
 from tests.support.condorsite import Site
 from tests.support.pool import Pool
@@ -19,7 +17,8 @@ def test_what_froze_with_its_host_runs_elsewhere_and_is_not_heard_when_it_thaws(
         first, second = one.until_it_runs(), other.until_it_runs()
         assert first != second
         [host] = [each for each in pool.hosts if each.name == first]
-        time.sleep(4)  # its starter says something
+        # Both starters have said something.
+        wait_until(lambda: ["undefined"] not in site.queue("StatsLifetimeStarter"))
         with being_root_again():
             host.freeze()
         wait_until(one.attempts_so_far, last=site.daemon.log_text)

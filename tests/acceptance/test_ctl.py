@@ -229,7 +229,8 @@ def test_a_beginning_of_an_id_is_enough_and_two_tasks_of_a_name_are_not(daemon: 
 
 
 def test_watch_prints_a_line_for_each_look(daemon: Daemon) -> None:
-    submit(daemon, "--", "/bin/sleep", "0.5")
+    task = submit(daemon, "--", "/bin/sleep", "3")
+    wait_for_state(daemon, task, "running")
     looks = daemon.ctl_json("watch", "--interval", "0.2", "--until-idle")
     assert len(looks) >= 2
     assert looks[-1]["open"] == 0

@@ -84,10 +84,13 @@ def test_a_second_file_of_the_same_name_gets_a_result_of_its_own(daemon: Daemon)
 def test_a_result_whose_name_somebody_else_put_a_file_at_gets_another_name(
     daemon: Daemon,
 ) -> None:
-    daemon.drop("slow.sh", "#!/bin/sh\nsleep 0.5\necho mine\n")
+    gate = daemon.home / "gate"
+    wait = f"while [ ! -e {gate} ]; do sleep 0.05; done"
+    daemon.drop("slow.sh", f"#!/bin/sh\n{wait}\necho mine\n")
     wait_until(lambda: not (daemon.spool / "incoming" / "slow.sh").exists())
     squatter = daemon.spool / "results" / "slow.sh.result"
     squatter.write_text("not yours", encoding="utf-8")
+    gate.touch()
     wait_until(lambda: len(daemon.results()) == 2, last=daemon.log_text)
     [other] = [path for path in daemon.results() if path != squatter]
     assert squatter.read_text() == "not yours"

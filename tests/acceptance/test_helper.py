@@ -184,6 +184,7 @@ def test_a_task_is_found_again_by_its_key_its_id_and_its_name(served: Daemon) ->
 
 def test_a_running_task_is_attached_to_and_waited_for(spool: Spool, gate: Path) -> None:
     first = spool.options(key="slow", keep=True).submit(pass_gate, str(gate), 9)
+    wait_until(lambda: is_running(gate))
     again = spool.attach(key="slow")
     assert again.id == first.id
     assert not again.done()
@@ -249,7 +250,7 @@ def test_a_refused_file_ends_in_its_reason(spool: Spool) -> None:
     assert "nowhere" in str(raised.value)
     assert raised.value.why
     assert raised.value.fix
-    assert (spool.root / "rejected" / task.dropped).exists()
+    wait_until((spool.root / "rejected" / task.dropped).exists)  # the reason comes first
 
 
 def test_a_name_that_was_taken_ends_in_a_result(spool: Spool, gate: Path) -> None:

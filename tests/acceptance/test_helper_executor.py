@@ -179,7 +179,14 @@ def test_cancel_futures_spares_what_runs_and_cancels_the_rest(
     first = pool.submit(pass_gate, str(gate), "ran")
     wait_until(lambda: is_running(gate))
     rest = [pool.submit(pass_gate, str(tmp_path / "no")) for _ in range(5)]
-    threading.Timer(0.2, gate.touch).start()
+
+    def let_go_when_all_are_cancelled() -> None:
+        try:
+            wait_until(lambda: all(future.cancelled() for future in rest))
+        finally:
+            gate.touch()
+
+    threading.Thread(target=let_go_when_all_are_cancelled).start()
     pool.shutdown(wait=True, cancel_futures=True)
     assert first.result(0) == "ran"
     assert all(future.cancelled() for future in rest)

@@ -27,7 +27,7 @@ def test_pilots_come_for_work_do_it_and_go(tmp_path: Path) -> None:
         tasks = [fleet.spool.submit(note, number, str(said)) for number in range(200)]
         assert [each.result(60) for each in tasks] == [n * n for n in range(200)]
         assert sorted(begun(said)) == list(range(200))
-        assert 1 <= len(fleet.pilots()) <= 3
+        assert len(fleet.pilots()) <= 3
         fleet.wait_until(lambda: not fleet.pilots())
         fleet.wait_until(lambda: not list(fleet.folder.glob("seat-*")))
         assert not list((fleet.folder / "orders").iterdir())
@@ -171,7 +171,7 @@ def test_what_is_vacated_goes_on_from_its_checkpoint_in_another_pilot(tmp_path: 
             evicted.append(pilot)
 
         go_on_elsewhere(fleet, tmp_path, evict)
-        assert not set(evicted) & set(fleet.pilots())
+        fleet.wait_until(lambda: not set(evicted) & set(fleet.pilots()))
 
 
 def test_replicas_run_in_pilots_on_different_machines(tmp_path: Path) -> None:
@@ -205,4 +205,4 @@ def test_pilots_that_fail_pause_the_section_with_the_reason(tmp_path: Path) -> N
     more = 'advertise = "127.0.0.1:1"\nidle = "1s"\n'
     with Fleet(tmp_path / "home", most=1, more=more) as fleet:
         fleet.spool.submit(note, 1, str(tmp_path / "said"))
-        fleet.wait_until(lambda: "no daemon was reached at 127.0.0.1:1" in fleet.told(), 60)
+        fleet.wait_until(lambda: "no daemon was reached at 127.0.0.1:1" in fleet.told(), 150)

@@ -96,7 +96,7 @@ def test_a_damaged_checkpoint_is_told_of_and_the_older_one_used(
     served: Daemon, tmp_path: Path
 ) -> None:
     note = tmp_path / "note"
-    task = Spool(served.spool).options(checkpoint_every=0).submit(simulate, 40, str(note), 0.02)
+    task = Spool(served.spool).options(checkpoint_every=0).submit(simulate, 40, str(note), 0.1)
     until(note, 9, served)
     served.kill_everything()
     folder = served.spool / "checkpoints" / task.id / "0"

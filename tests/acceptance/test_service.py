@@ -191,7 +191,7 @@ def started(daemon: Daemon, name: str, program: str) -> Path:
 
 
 def test_a_stop_lets_an_attempt_end_well_within_the_grace_period(tmp_path: Path) -> None:
-    with running(tmp_path, config='[daemon]\ngrace = "3s"\n') as daemon:
+    with running(tmp_path, config='[daemon]\ngrace = "12s"\n') as daemon:
         started(daemon, "save.sh", OBEDIENT)
         assert daemon.stop() == 0
         assert trailer(daemon.result("save.sh", timeout_s=0))["state"] == "done"

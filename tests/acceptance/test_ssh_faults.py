@@ -17,7 +17,7 @@ from tests.support.wandering import steps_done, wander
 pytestmark = needs_hosts
 
 MEGABYTE = 1_000_000
-STEPS = 60
+STEPS = 200
 
 
 class TightGrid(Grid):
@@ -94,11 +94,12 @@ def test_a_slow_host_keeps_no_other_waiting_and_is_no_dead_one(tmp_path: Path) -
         slow = grid.lab.hosts[0]
         to_slow = grid.spool.options(agents=["lab:pc01"])
         to_slow.submit(where, 1).result(60)
+        grid.spool.options(agents=["lab:pc02"]).submit(where, 1).result(60)
         slow.freeze()
         began = time.monotonic()
         many = [to_slow.submit(size_of, bytes(8 * MEGABYTE)) for _ in range(4)]
-        quick = grid.spool.options(agents=["lab:pc02"]).map(where, range(40))
-        assert [value for value, _ in quick] == [n * n for n in range(40)]
+        quick = grid.spool.options(agents=["lab:pc02"]).map(where, range(12))
+        assert [value for value, _ in quick] == [n * n for n in range(12)]
         assert time.monotonic() - began < 7, "before the silence ends the slow one's connection"
         assert not any(each.done() for each in many)
         slow.thaw()
@@ -111,7 +112,7 @@ def test_a_checkpointed_task_goes_from_host_to_host_and_home_when_none_is_left(
     tmp_path: Path,
 ) -> None:
     more = "[agents.local]\nslots = 1\n"
-    with Grid(tmp_path / "grid", give_up="1s", more=more, env=in_haste(tmp_path)) as grid:
+    with Grid(tmp_path / "grid", give_up="5s", more=more, env=in_haste(tmp_path)) as grid:
         grid.daemon.ctl("pause", "local")
         note = grid.shared / "note"
         task = grid.spool.options(checkpoint_every=0, retries=0).submit(
@@ -124,10 +125,10 @@ def test_a_checkpointed_task_goes_from_host_to_host_and_home_when_none_is_left(
             return [each for n, each in enumerate(been) if n == 0 or been[n - 1] != each]
 
         def goes_on(after: int) -> None:
-            """It has done ten steps more, at its so many-th place."""
+            """It has done forty steps more, at its so many-th place."""
             wait_until(lambda: len(places()) == after)
             done = len(steps_done(note))
-            wait_until(lambda: len(steps_done(note)) >= done + 10)
+            wait_until(lambda: len(steps_done(note)) >= done + 40)
 
         for number in (1, 2):
             goes_on(number)
@@ -138,4 +139,4 @@ def test_a_checkpointed_task_goes_from_host_to_host_and_home_when_none_is_left(
         assert places()[2:] == [os.uname().nodename]
         steps = [step for step, _ in steps_done(note)]
         assert sorted(set(steps)) == list(range(STEPS))
-        assert len(steps) <= STEPS + 6, "at most the steps at hand are done twice"
+        assert len(steps) <= STEPS + 30, "at most the steps at hand are done twice"

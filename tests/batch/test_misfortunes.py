@@ -130,7 +130,9 @@ def test_the_runner_is_killed(bench: Bench, system: BatchSystem, tmp_path: Path)
     job.start()
     wait_until(mark.exists)
     for pid in alive(job.sandbox):
-        with contextlib.suppress(FileNotFoundError):  # it had ended: the script's `touch`
+        with contextlib.suppress(
+            FileNotFoundError, ProcessLookupError
+        ):  # its `touch` had ended
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             if b"runner" in words:
                 os.kill(pid, signal.SIGKILL)

@@ -67,7 +67,7 @@ def test_it_hands_over_each_save_and_ends_with_the_right_result(
 ) -> None:
     """Twice started again in the same sandbox, once in a new one: four runs of one job."""
     note = tmp_path / "note"
-    job = a_walk_in(system, note, every_s=0.0, steps=4, pause_s=0.3)
+    job = a_walk_in(system, note, every_s=0.0, steps=4, pause_s=3.0)
     assert [job.run(), job.run()] == [EXIT, EXIT]
     job.keep_checkpoints()
     job.arrive()
@@ -84,7 +84,7 @@ def test_it_hands_over_each_save_and_ends_with_the_right_result(
 def test_what_travels_at_a_checkpoint_is_whole_and_little(
     system: BatchSystem, tmp_path: Path
 ) -> None:
-    job = a_walk_in(system, tmp_path / "note", every_s=2.0, steps=10_000, pause_s=0.01)
+    job = a_walk_in(system, tmp_path / "note", every_s=8.0, steps=10_000, pause_s=0.01)
     assert job.run() == EXIT
     assert len(saved(job)) <= 2
     assert not [name for name in saved(job) if name.startswith(".")]
@@ -166,13 +166,16 @@ def test_killed_at_once_it_leaves_nothing_running_and_goes_on_from_its_save(
     system: BatchSystem, tmp_path: Path
 ) -> None:
     note = tmp_path / "note"
-    job = a_walk_in(system, note, every_s=600.0, steps=30, pause_s=0.05)
+    gate = tmp_path / "gate"
+    work = system.bench.call(wander, 15, str(note), 0.05, str(gate), checkpoint=ALWAYS)
+    job = system.job(work, checkpoint_exit=EXIT, checkpoint_every_s=600.0)
     job.start()
     wait_until(lambda: len(steps_in(note)) >= 10)
     os.kill(job.pid, signal.SIGKILL)
     assert job.end() == -signal.SIGKILL
     wait_until(lambda: alive(job.sandbox) == [])
     taken = len(steps_in(note))
+    gate.touch()
     assert job.run() == 0
     again = [each for each in steps_in(note)[taken:] if each <= taken]
     assert len(again) <= 1
@@ -188,8 +191,9 @@ def test_a_system_that_signals_all_processes_of_a_job(
     wait_until(lambda: len(steps_in(note)) >= 2)
     everybody = alive(job.sandbox)
     assert len(everybody) == 3, "the job, its runner, its worker"
-    for pid in sorted(everybody, reverse=True):
-        os.kill(pid, signal.SIGTERM)
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):  # at once for all
+        for pid in everybody:
+            os.kill(pid, number)
     assert job.end() == EXIT
     assert alive(job.sandbox) == []
     assert list((job.sandbox / "out").iterdir()) == []
@@ -199,7 +203,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     system: BatchSystem, tmp_path: Path
 ) -> None:
     note = tmp_path / "note"
-    job = a_walk_in(system, note, every_s=0.0, steps=5, pause_s=0.2)
+    job = a_walk_in(system, note, every_s=0.0, steps=5, pause_s=3.0)
     assert [job.run(), job.run()] == [EXIT, EXIT]
     task, replica, _ = job.work.attempt
     newest = job.sandbox / "checkpoints" / task / str(replica) / saved(job)[-1]
@@ -216,7 +220,7 @@ def test_the_replicas_newest_checkpoint_travels_with_the_job(
 ) -> None:
     """Saved by one attempt in the pool, brought home, taken up by the next one there."""
     note = tmp_path / "note"
-    job = a_walk_in(system, note, every_s=0.0, steps=4, pause_s=0.2)
+    job = a_walk_in(system, note, every_s=0.0, steps=4, pause_s=1.0)
     assert job.run() == EXIT
     job.keep_checkpoints()
     entry = job.bring_checkpoint()
@@ -234,7 +238,7 @@ def test_the_replicas_newest_checkpoint_travels_with_the_job(
 def test_a_fresh_start_takes_no_checkpoint_along(
     bench: Bench, system: BatchSystem, tmp_path: Path
 ) -> None:
-    job = a_walk_in(system, tmp_path / "note", every_s=0.0, steps=3, pause_s=0.2)
+    job = a_walk_in(system, tmp_path / "note", every_s=0.0, steps=3, pause_s=3.0)
     assert job.run() == EXIT
     job.keep_checkpoints()
     job.bring_checkpoint()
@@ -246,7 +250,8 @@ def test_a_command_saves_by_its_own_exit_code_and_is_handed_over(
     bench: Bench, system: BatchSystem
 ) -> None:
     script = (
-        "n=$(cat state 2>/dev/null || echo 0); n=$((n+1)); echo $n >state; sleep 0.2;"
+        "[ -e here ] && sleep 10; : >here;"  # once more in the same run: it is being ended
+        " n=$(cat state 2>/dev/null || echo 0); n=$((n+1)); echo $n >state;"
         " echo line $n; [ $n -lt 4 ] && exit 85; cat state >done"
     )
     wish = {"every_s": 3600.0, "files": ("state",)}

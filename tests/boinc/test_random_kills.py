@@ -31,7 +31,9 @@ def test_nothing_is_lost_or_doubled_when_all_is_killed_at_random(
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.1, 1.2))  # the moment itself is what varies
             kill(site, chance.choice(("link", "daemon", "all")))
-        wait_until(lambda: all(each.done() for each in tasks), last=site.daemon.log_text)
+        wait_until(
+            lambda: all(each.done() for each in tasks), timeout_s=180, last=site.daemon.log_text
+        )
         values = [task.result().strip() for task in tasks]
         assert values == [f"task{n}" for n in range(TASKS)]
         made = Counter(name for each in hosts for name in each.ran)

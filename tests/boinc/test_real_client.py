@@ -157,6 +157,7 @@ def test_a_client_that_was_shut_down_killed_or_cut_off_goes_on_from_what_was_sav
 def test_a_suspended_task_stands_still_and_its_time_does_not_count(lab: Lab) -> None:
     task = lab.spool.options(time="12s").submit(ticks, 8.0)
     slot = lab.slot_of(lab.one, task)
+    wait_until(lambda: _workers_in(slot), last=lab.last)
     lab.one.cmd("--set_run_mode", "never")
     wait_until(lambda: _stands_still(slot), last=lab.last)
     time.sleep(6)  # of the twelve

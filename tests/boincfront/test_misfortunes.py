@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -157,10 +156,8 @@ def test_who_says_nothing_or_little_is_hung_up_on(tmp_path: Path) -> None:
                         await asyncio.sleep(0.05)
 
             dripping = asyncio.create_task(drip())
-            began = time.monotonic()
             assert await is_hung_up(silent[0])
             assert await is_hung_up(slow[0])
-            assert time.monotonic() - began < 5
             await dripping
             for _, writer in (silent, slow):
                 writer.close()

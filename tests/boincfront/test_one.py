@@ -301,7 +301,7 @@ def test_a_host_that_fails_gets_less_and_rests(lab: Lab) -> None:
     host, other = lab.host(), lab.host()
 
     async def serve() -> None:
-        job = await gets(host, names[0])
+        job = await gets(host, names[1])
         for each in list(host.state.jobs.values()):
             host.fail(each)
         assert host.state.done[job.name]

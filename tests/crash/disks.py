@@ -62,7 +62,7 @@ def on_disk(mount: str) -> Callable[[Test], Test]:
 
 def _script(mount: str, disk: Path, node: str, patience_s: object) -> str:
     pytest_again = f"{sys.executable} -m pytest -q -p no:cacheprovider '{node}'"
-    pytest_again += f" --timeout={patience_s}"
+    pytest_again += f" --timeout={patience_s} --basetemp='{disk}.again'"
     return f"{mount.format(disk=disk)}; cd {ROOT}; PYTHONPATH={ROOT} {pytest_again}"
 
 

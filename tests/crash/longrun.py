@@ -100,7 +100,7 @@ class LongRun:
     def _begin(self, template: Path, *, hold: bool) -> None:
         """Both tasks have saved some steps; then everything is killed at once."""
         self._submit()
-        self._set(slots=2, pause_s=0.5)
+        self._set(slots=2, pause_s=1.0)
         daemon = Daemon(self.home).start()
         try:
             wait_until(

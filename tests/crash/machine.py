@@ -31,7 +31,7 @@ slots = 2
 """
 DAEMON = ("-m", "spoolmw.daemon.main")
 CLIENT = ("-m", "tests.crash.workload")
-RUN_S = 30.0  #: longest time for one run of a daemon that drains
+RUN_S = 90.0  #: longest time for one run of a daemon that drains
 
 
 class Machine:

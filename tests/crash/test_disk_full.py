@@ -44,7 +44,7 @@ def ids_of(daemon: Daemon) -> list[str]:
 
 def large(number: int) -> bytes:
     """A result of 200 kB, after a while."""
-    time.sleep(0.05)
+    time.sleep(0.2)
     return bytes([number]) * 200_000
 
 

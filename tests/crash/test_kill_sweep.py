@@ -31,6 +31,7 @@ GUILTY_OF = {
 NEXT = ("syncfs", "pwrite64")
 
 
+@pytest.mark.timeout(7200 if IS_FULL else 900)
 @needs_strace
 def test_no_kill_loses_or_doubles_a_task(ground: Path, say: Callable[[str], None]) -> None:
     summary = Sweep(ground, FULL if IS_FULL else SAMPLE, say).run()

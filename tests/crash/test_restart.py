@@ -18,9 +18,11 @@ TWO_SLOTS = '[intake]\nsettle_s = 0.2\n[agents.local]\nkind = "local"\nslots = 2
 EXIT_START, EXIT_FAILED, EXIT_BUSY = 2, 3, 75
 
 
-def brief(number: int) -> int:
-    """A task of 20 ms."""
+def brief(number: int, gate: str = "") -> int:
+    """A task of 20 ms, or one that also waits for a file."""
     time.sleep(0.02)
+    while gate and not os.path.exists(gate):
+        time.sleep(0.02)
     return number * number
 
 
@@ -119,7 +121,10 @@ def test_a_task_whose_file_is_removed_after_its_acceptance_ends_and_says_so(
 def in_the_middle(daemon: Daemon) -> list[str]:
     """Submit 60 tasks and kill everything when a third is delivered; the tasks' ids."""
     spool = Spool(daemon.spool).options(keep=True)
-    tasks = [spool.submit(brief, number) for number in range(60)]
+    gate = daemon.home / "gate"
+    tasks = [
+        spool.submit(brief, number, str(gate) if number > 29 else "") for number in range(60)
+    ]
     daemon.drop("script.sh", "#!/bin/sh\n#SPOOLMW key = 'one'\necho from a script\n", box="lab")
     daemon.drop(
         "count.toml",
@@ -128,6 +133,7 @@ def in_the_middle(daemon: Daemon) -> list[str]:
     )
     wait_until(lambda: len(daemon.results()) >= 20, last=daemon.log_text)
     daemon.kill_everything()
+    gate.touch()
     return [task.id for task in tasks]
 
 

@@ -58,7 +58,7 @@ def swept(
     return reached, failures
 
 
-@pytest.mark.timeout(7200 if IS_FULL else 300)
+@pytest.mark.timeout(7200 if IS_FULL else 900)
 @needs_strace
 def test_a_long_run_comes_to_the_same_bytes_wherever_it_is_killed(
     ground: Path, say: Say

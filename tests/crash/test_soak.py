@@ -49,7 +49,9 @@ def test_every_task_is_delivered_once_however_often_the_daemon_is_struck_down(
             assert client.wait() == 0
             acks = dict(line.split() for line in (ground / soak.ACKS).read_text().splitlines())
             wait_until(
-                lambda: len(results(ground)) >= len(acks), timeout_s=120, last=daemon.log_text
+                lambda: len({path.name for path in results(ground)}) >= len(acks),
+                timeout_s=120,
+                last=daemon.log_text,
             )
             wait_until(daemon.is_ready)
             assert daemon.stop() == 0

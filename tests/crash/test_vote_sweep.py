@@ -72,7 +72,7 @@ def swept(run: VoteRun, todo: list[Job], say: Say) -> tuple[int, list[str]]:
     return reached, failures
 
 
-@pytest.mark.timeout(7200 if IS_FULL else 400)
+@pytest.mark.timeout(7200 if IS_FULL else 900)
 @needs_strace
 def test_no_kill_loses_or_doubles_a_vote(ground: Path, say: Say) -> None:
     began = time.monotonic()

@@ -19,11 +19,12 @@ from tests.support.waiting import wait_until
 
 
 def test_the_hello_says_what_the_host_has(host: FarHost) -> None:
+    before = time.time()
     told = host.client().hello
     assert told["protocol"] == 1
     assert told["keeper_pid"] == host.keeper_pid()
     assert told["cores"] >= 1
-    assert abs(told["clock"] - time.time()) < 5
+    assert before - 1 <= told["clock"] <= time.time() + 1
     assert f"{sys.version_info[0]}.{sys.version_info[1]}" in told["pythons"]
     assert (told["live"], told["outbox"], told["inputs"], told["checkpoints"]) == (
         [],
@@ -136,11 +137,12 @@ def test_a_second_client_replaces_the_first(host: FarHost, bench: Bench) -> None
 
 
 def test_who_is_silent_is_cut_off(host: FarHost) -> None:
-    line = host.client()
+    line = host.attach()
     line.is_patient = False
     began = time.monotonic()
+    line.set_up()
     line.until_closed()
-    assert 7 < time.monotonic() - began < 13
+    assert 7 < time.monotonic() - began < 20
 
 
 def test_who_says_something_else_is_cut_off_and_others_are_served(host: FarHost) -> None:

@@ -31,6 +31,12 @@ def three_ended(bench: Bench, line: Line) -> list[Launch]:
     return works
 
 
+def started(line: Line) -> list[str]:
+    """The attempts that are told to run."""
+    told = [each["attempts"] for each in line.events if each["event"] == "started"]
+    return [each["attempt"] for attempts in told for each in attempts]
+
+
 def active(host: FarHost) -> list[Path]:
     return [each for each in host.path("active").rglob("*") if each.is_file()]
 
@@ -96,7 +102,7 @@ def test_reports_survive_the_host(host: FarHost, bench: Bench) -> None:
     line.launch(bench.root, runs)
     for each in works:
         line.report_of(each)
-    line.until("started")
+    line.wait(lambda: str(runs.attempt) in started(line))
     line.release(works[0])
     line.settle()
     host.reboot()

@@ -38,7 +38,7 @@ class Heard:
             self.events += events
             self._news.notify_all()
 
-    def wait(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    def wait(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
         """The first true answer of `condition`, asked at each news; fails with what was heard."""
         deadline = time.monotonic() + timeout_s
         with self._news:
@@ -54,7 +54,7 @@ class Heard:
         found = (each for each in self.events if isinstance(each, Reported | Lost))
         return [each for each in found if each.attempt == attempt]
 
-    def end_of(self, work: Launch, timeout_s: float = 20.0) -> Reported | Lost:
+    def end_of(self, work: Launch, timeout_s: float = 60.0) -> Reported | Lost:
         """How an attempt ended; waits for it."""
         ends: list[Reported | Lost] = self.wait(lambda: self.ends_of(work.attempt), timeout_s)
         return ends[0]

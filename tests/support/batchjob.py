@@ -78,7 +78,7 @@ class Job:
         assert self._child is not None
         return self._child.pid
 
-    def end(self, timeout_s: float = 30.0) -> int:
+    def end(self, timeout_s: float = 60.0) -> int:
         """Wait for its end; the exit code."""
         assert self._child is not None
         self.said = self._child.communicate(timeout=timeout_s)[1].decode()

@@ -149,7 +149,7 @@ class Lab:
         found = (entry for each in self.events(event) for entry in each["attempts"])
         return [each for each in found if each["attempt"] == name]
 
-    def wait(self, condition: Any, timeout_s: float = 20.0) -> Any:
+    def wait(self, condition: Any, timeout_s: float = 60.0) -> Any:
         """The first true answer of `condition`, asked at each frame."""
         with self._lock:
             found = self._lock.wait_for(condition, timeout_s)

@@ -58,11 +58,11 @@ class Daemon:
     def is_ready(self) -> bool:
         """The newest start serves; fails when it has ended."""
         assert self.process is not None
-        if self.process.poll() is not None:
-            raise AssertionError(
-                f"spoolmwd ended with {self.process.returncode}: {self.log_text()}"
-            )
-        return f"ready spool={self.spool.resolve()}" in self._own_log()
+        status = self.process.poll()  # first: one that drains may be ready and over
+        if f"ready spool={self.spool.resolve()}" in self._own_log():
+            return True
+        assert status is None, f"spoolmwd ended with {status}: {self.log_text()}"
+        return False
 
     def _own_log(self) -> str:
         """The log since the newest start."""
@@ -152,9 +152,10 @@ class Daemon:
         return path
 
     def rejected(self, name: str) -> str:
-        """The reason why a file was refused, once it is there."""
+        """The reason why a file was refused, once both are there: the reason comes first."""
         path = self.spool / "rejected" / f"{name}.reason"
-        wait_until(path.exists, last=self.log_text)
+        refused = self.spool / "rejected" / name
+        wait_until(lambda: path.exists() and os.path.lexists(refused), last=self.log_text)
         return path.read_text(encoding="utf-8")
 
     def results(self) -> list[Path]:

@@ -113,7 +113,7 @@ class Line:
         else:
             self.events.append({**told, "body": b""})
 
-    def until(self, event: str, timeout_s: float = 20.0, *, keep: bool = False) -> Told:
+    def until(self, event: str, timeout_s: float = 60.0, *, keep: bool = False) -> Told:
         """The first of these events that was not waited for yet."""
         return self.wait(
             lambda: next((each for each in self.events if each["event"] == event), None),
@@ -127,7 +127,7 @@ class Line:
             act()
 
     def wait(
-        self, condition: Callable[[], Any], timeout_s: float = 20.0, *, take: bool = False
+        self, condition: Callable[[], Any], timeout_s: float = 60.0, *, take: bool = False
     ) -> Any:
         """The first true answer of `condition`, asked at each news."""
         until = time.monotonic() + timeout_s
@@ -141,7 +141,7 @@ class Line:
             assert not self.is_closed, f"the line is closed; heard {self.events}"
             self.listen()
 
-    def until_closed(self, timeout_s: float = 20.0) -> None:
+    def until_closed(self, timeout_s: float = 60.0) -> None:
         until = time.monotonic() + timeout_s
         while self.listen():
             assert time.monotonic() < until, f"still open; heard {self.events}"
@@ -158,7 +158,7 @@ class Line:
                     start += size
         return found
 
-    def report_of(self, work: Launch, timeout_s: float = 20.0) -> tuple[Told, bytes]:
+    def report_of(self, work: Launch, timeout_s: float = 60.0) -> tuple[Told, bytes]:
         """The report of an attempt with the body behind it, whose digest is right."""
         report, body = self.wait(lambda: self.reports().get(str(work.attempt)), timeout_s)
         assert report["token"] == work.token

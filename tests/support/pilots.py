@@ -20,7 +20,7 @@ from tests.support.wandering import steps_done, wander
 
 T = TypeVar("T")
 
-STEPS = 40  #: of a task that is evicted
+STEPS = 100  #: of a task that is evicted
 
 
 def pilots(spool: Path) -> list[int]:
@@ -135,7 +135,7 @@ def go_on_elsewhere(scene: Scene, folder: Path, evict: Callable[[], object]) -> 
     task = spool.submit(wander, STEPS, str(said), 0.1)
     wait_until(lambda: len(steps_done(said)) > 5, last=scene.daemon.log_text)
     evict()
-    assert task.result(60) == wander(STEPS)
+    assert task.result(120) == wander(STEPS)
     first, last = scene.attempts(task.id)
     assert (first["outcome"], first["cause"]) == ("lost", "shutdown")
     assert "its host wanted its place back" in str(first["message"])

@@ -193,7 +193,9 @@ class Pool(Opened):
     def wait_for_hosts(self, count: int | None = None) -> None:
         """So many execute hosts are known to the manager, else all; and the schedd is."""
         awaited = len(self.hosts) if count is None else count
-        asked = ("condor_status", "-any", "-af", "MyType")
+        # A dynamic slot, which a claim has made, is a Machine too.
+        only = ("-constraint", "DynamicSlot =!= true")
+        asked = ("condor_status", "-any", *only, "-af", "MyType")
 
         def is_known() -> bool:
             types = self.run(*asked, check=False).split()

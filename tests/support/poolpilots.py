@@ -17,7 +17,7 @@ mode = "pilot"
 listen = "127.0.0.1:0"
 slots = {slots}
 max = {most}
-vacate_grace = "2s"
+vacate_grace = "6s"
 {more}"""
 
 

@@ -165,7 +165,7 @@ def test_kill_0_in_a_script_reaches_only_the_script(shared: Local) -> None:
 
 
 def test_the_time_limit_ends_a_command_and_keeps_its_output(shared: Local) -> None:
-    end, files = shell(shared, "echo begun; sleep 60", time_s=0.3)
+    end, files = shell(shared, "echo begun; sleep 60", time_s=3.0)
     assert failed(end).cause is Cause.TIMEOUT
     assert files == {"stdout": b"begun\n", "stderr": b""}
 

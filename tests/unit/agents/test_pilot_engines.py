@@ -48,7 +48,6 @@ def engine(tmp_path: Path, does: str = "", factory: str = f"{HERE}:Odd") -> Apar
 def imported_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(__file__).resolve().parents[3]
     monkeypatch.setenv("PYTHONPATH", str(root))
-    monkeypatch.setattr(apart, "PATIENCE_S", 3.0)
 
 
 def test_calls_and_answers_go_through(tmp_path: Path) -> None:
@@ -68,9 +67,11 @@ def test_calls_and_answers_go_through(tmp_path: Path) -> None:
     ],
 )
 def test_what_goes_wrong_is_told_and_the_next_call_is_answered(
-    tmp_path: Path, does: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, said: str
 ) -> None:
     far = engine(tmp_path, does)
+    if does == "hang":
+        monkeypatch.setattr(apart, "PATIENCE_S", 3.0)
     for _ in range(2):
         with pytest.raises(EngineTrouble, match=said):
             far.listed()

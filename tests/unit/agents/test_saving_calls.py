@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -134,6 +135,8 @@ def test_kill_at_any_moment_leaves_only_whole_checkpoints(local: Local, tmp_path
         local.agent.launch([work])
         pid = pid_in(note)
         time.sleep(0.02 + 0.007 * turn)
+        if turn == 2:  # a slow machine may not have come so far before
+            wait_until(functools.partial(stored.orders, owner))
         os.kill(pid, signal.SIGKILL)
         assert isinstance(local.heard.end_of(work), Lost)
         names = local.checkpoints(work)
@@ -157,14 +160,15 @@ def test_term_saves_at_the_next_occasion_and_ends_the_attempt(
     local.agent.launch([work])
     wait_until(lambda: len(noted(note)) > 3)
     assert local.checkpoints(work) == []
+    began = time.monotonic()
     local.agent.close(10.0)
+    assert time.monotonic() - began < 9.5, "it ended at once, not at the end of the grace"
     end = local.heard.end_of(work)
     assert isinstance(end, Lost)
     assert (end.cause, end.counts) == (Cause.SHUTDOWN, False)
     [saved] = local.heard.checkpoints_of(work)
     assert local.checkpoints(work) == ["1-1"]
     assert saved.at <= end.at
-    assert len(noted(note)) < 300, "it ended at once, not at the end of the grace"
     agent = Local(local.root)
     try:
         successor = agent.again(work)
@@ -210,7 +214,7 @@ def test_who_cancels_does_not_wait_for_a_save_that_never_comes(
 
 
 def test_a_time_limit_lets_it_save_and_then_fails_it(local: Local, tmp_path: Path) -> None:
-    work = work_of(local, tmp_path / "note", checkpoint=NEVER, time_s=0.5)
+    work = work_of(local, tmp_path / "note", checkpoint=NEVER, time_s=3.0)
     end = local.run(work)
     assert isinstance(end, Reported)
     assert (end.outcome, end.cause, end.blame) == (Outcome.ERROR, Cause.TIMEOUT, Blame.TASK)
@@ -225,10 +229,12 @@ def test_a_task_that_never_saves_ends_at_term_as_before(local: Local, tmp_path: 
     work = local.call(idle, str(tmp_path / "note"))
     local.agent.launch([work])
     wait_until((tmp_path / "note").exists)
-    began = time.monotonic()
-    local.agent.close(4.0)
-    assert time.monotonic() - began < 4.0
-    assert local.heard.end_of(work).cause is Cause.SHUTDOWN
+    began = time.time()
+    local.agent.close(8.0)
+    end = local.heard.end_of(work)
+    assert isinstance(end, Lost)
+    assert end.at - began < 8.0
+    assert end.cause is Cause.SHUTDOWN
     assert local.checkpoints(work) == []
 
 
@@ -265,7 +271,7 @@ def test_the_processes_of_a_pool_end_by_term_but_not_before_the_task_has_saved(
     wait_until(lambda: note.exists() and int(note.read_text() or "0") > 3)
     began = time.monotonic()
     local.agent.close(10.0)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 9.5
     assert local.checkpoints(work) == ["1-1"]
     assert local.heard.end_of(work).cause is Cause.SHUTDOWN
 

@@ -142,7 +142,10 @@ def test_a_quiet_folder_is_new_once(tmp_path: Path) -> None:
     assert changes.is_new(folder, changes.mark(folder))
 
 
-def test_a_folder_that_changed_this_instant_may_change_again_unseen(tmp_path: Path) -> None:
+def test_a_folder_that_changed_this_instant_may_change_again_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolmw.client.folders.TICK_S", 60.0)
     changes, folder = Changes(), str(tmp_path)
     (tmp_path / "x").write_text("")
     mark = changes.mark(folder)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import threading
-import time
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -69,15 +68,14 @@ def test_a_late_first_task_does_not_hide_those_behind_it(
 
 
 def test_a_result_that_comes_after_a_long_rest_is_found_by_the_watch(
-    spool: Spool, machine: AnsweringMachine
+    spool: Spool, machine: AnsweringMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("spoolmw.client.waiter.SWEEP_S", 600.0)
     task = spool.submit(add, 1)
     waiter = spool._link.waiter
     wait_until(lambda: waiter._resting)
-    began = time.monotonic()
     machine.answer()
-    assert task.result(60) == 2
-    assert time.monotonic() - began < 0.5, "woken, and not found by the look of each second"
+    assert task.result(60) == 2, "woken, and not found by the look of each second"
 
 
 def test_without_a_watch_a_result_is_found_within_about_a_second(
@@ -212,9 +210,13 @@ def test_the_library_sees_a_cancelled_task_as_done(
 
 def test_ctrl_c_ends_the_waiting(spool: Spool, machine: AnsweringMachine) -> None:
     task = spool.submit(add, 1)
-    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+    def interrupted() -> object:
+        threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        return task.result(60)
+
     with pytest.raises(KeyboardInterrupt):
-        task.result(60)
+        interrupted()
 
 
 # -- never hang ---------------------------------------------------------------------------

@@ -297,7 +297,7 @@ def test_an_agent_whose_launches_fail_rests_and_is_tried_again_by_itself(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be given every task first: it is empty because nothing can be started there."""
-    monkeypatch.setattr("spoolmw.daemon.resting.FIRST_S", 0.3)
+    monkeypatch.setattr("spoolmw.daemon.resting.FIRST_S", 3.0)
     bad = pool.host("lab")
     for number in range(20):
         pool.drop(f"{number}.sh")
@@ -319,10 +319,10 @@ def test_an_agent_whose_launches_fail_rests_and_is_tried_again_by_itself(
 
     pool.until(lambda: work() or reason())
     assert reason() == (
-        "paused: its last 5 launches failed, tried again after 0 s: no space left on device"
+        "paused: its last 5 launches failed, tried again after 3 s: no space left on device"
     )
     assert len(refused) <= 6, "two slots: one more may have been under way"
-    pool.until(lambda: work(is_mended=True) or bad.launched[-1].attempt not in refused)
+    pool.until(lambda: pool.ticks() or bad.launched[-1].attempt not in refused)
     pool.until(lambda: work(is_mended=True) or not len(pool.parts.table))
     assert reason() == ""
     assert {pool.trailer(f"{number}.sh")["state"] for number in range(20)} == {"done"}

