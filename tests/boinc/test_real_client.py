@@ -87,12 +87,15 @@ def fails() -> int:
     raise LookupError("no such thing in here")
 
 
-def walk(steps: int, pause_s: float) -> float:
-    """A random walk that saves after each step."""
+def walk(steps: int, pause_s: float, gate: str = "") -> float:
+    """A random walk that saves after each step, and waits for a file before the last one."""
     state = checkpoint.load({"step": 0, "sum": 0.1, "rng": random.Random(7).getstate()})
     rng = random.Random()
     rng.setstate(state["rng"])
     while state["step"] < steps:
+        while gate and state["step"] == steps - 1 and not os.path.exists(gate):
+            checkpoint.save(state)
+            time.sleep(0.1)
         total = state["sum"] * 1.01 + rng.gauss(0, 1)
         state = {"step": state["step"] + 1, "sum": total, "rng": rng.getstate()}
         checkpoint.save(state)
@@ -136,7 +139,8 @@ def test_calls_commands_errors_and_what_no_safe_codec_carries(lab: Lab, tmp_path
 def test_a_client_that_was_shut_down_killed_or_cut_off_goes_on_from_what_was_saved(
     lab: Lab,
 ) -> None:
-    task = lab.spool.options(checkpoint_every=0).submit(walk, STEPS, 0.2)
+    gate = lab.desktops.folder / "gate"
+    task = lab.spool.options(checkpoint_every=0).submit(walk, STEPS, 0.2, str(gate))
     slots = [lab.slot_of(each, task) for each in lab.desktops.all]
     lab.has_saved(slots[0])
     lab.one.kill_client()
@@ -145,6 +149,7 @@ def test_a_client_that_was_shut_down_killed_or_cut_off_goes_on_from_what_was_sav
         lab.has_saved(slots[1])
         end(lab.other)
         lab.other.start()
+    gate.touch()
     until = time.monotonic() + 120
     while not task.done() and time.monotonic() < until:
         assert len(_workers_in(slots[0])) <= 1
