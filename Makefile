@@ -32,7 +32,7 @@ test: .venv/.test ## everything; what CI runs
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python -m docs.generate --check
 	@$(BIN)/python -m docs.generate_cli --check
-	@$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(PYTEST)
+	@$(BIN)/python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
 check: .venv/.test ## format, lint, types, unit, layers: below one minute, no network, for every save
 	@$(BIN)/ruff format --check --quiet .
