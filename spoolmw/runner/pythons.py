@@ -18,9 +18,7 @@ _ASK_MORE = (
     "print('%d.%d.%d' % sys.version_info[:3], v)"
 )
 ASK_S = 5.0  #: for all interpreters together
-_READ_S = (
-    0.5  #: for one of them that was started with the others, and may be asked after the last
-)
+_READ_S = 0.5  #: for one that may have answered while others were waited for
 _OLDEST = (3, 9)
 _NAME = re.compile(r"python3(\.\d+)?")
 _FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/opt/*/bin", "~/.local/bin")

@@ -43,9 +43,7 @@ from .order import Order
 from .results import Ended
 from .surroundings import BRIEF_S, Surroundings
 
-_HELD_UP_S = (
-    10 * BRIEF_S
-)  #: a brief call that took so long from its order to its end had to wait
+_HELD_UP_S = 10 * BRIEF_S  #: between order and end of a brief call: it had to wait
 NOW_BYTES = 64  #: length of the file that names the attempt at hand
 
 
