@@ -18,6 +18,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 100  #: of looking for new descendants before killing what was found
 _PAUSE_S = 0.001  #: between two looks
 _AGAIN_S = 0.1  #: for what was killed to be gone, before it is looked for more
+_GONE = (b"Z", b"X", b"")  #: states of processes that do nothing any more
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -247,16 +248,18 @@ def _stat(pid: object) -> List[bytes]:
         return file.read().rpartition(b")")[2].split()
 
 
+def _state(pid: object) -> bytes:
+    """The letter that the kernel gives to what a process does; none for one that is gone."""
+    try:
+        return _stat(pid)[0]
+    except (OSError, IndexError):
+        return b""
+
+
 def _moves(pid: int) -> bool:
     """It lives and is not stopped."""
-    try:
-        return _stat(pid)[:1] not in ([b"T"], [b"t"], [b"Z"], [b"X"])
-    except OSError:
-        return False
+    return _state(pid) not in (b"T", b"t", *_GONE)
 
 
 def _lives(pid: int) -> bool:
-    try:
-        return _stat(pid)[:1] not in ([b"Z"], [b"X"])
-    except OSError:
-        return False
+    return _state(pid) not in _GONE
