@@ -70,7 +70,8 @@ def test_a_late_first_task_does_not_hide_those_behind_it(
 def test_a_result_that_comes_after_a_long_rest_is_found_by_the_watch(
     spool: Spool, machine: AnsweringMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spoolmw.client.waiter.SWEEP_S", 600.0)
+    for name in ("SWEEP_S", "FLOWING_SWEEP_S"):
+        monkeypatch.setattr(f"spoolmw.client.waiter.{name}", 600.0)
     task = spool.submit(add, 1)
     waiter = spool._link.waiter
     wait_until(lambda: waiter._resting)
