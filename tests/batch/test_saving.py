@@ -15,7 +15,7 @@ from spoolmw import checkpoint
 from spoolmw.model.agent import Launch
 from tests.batch.test_one import locally
 from tests.support.attempts import Bench
-from tests.support.batchjob import EXIT, BatchSystem, Job, alive
+from tests.support.batchjob import EXIT, BatchSystem, Job, alive, terminate_at_once
 from tests.support.smalldisk import small_disk
 from tests.support.waiting import wait_until
 
@@ -191,9 +191,7 @@ def test_a_system_that_signals_all_processes_of_a_job(
     wait_until(lambda: len(steps_in(note)) >= 2)
     everybody = alive(job.sandbox)
     assert len(everybody) == 3, "the job, its runner, its worker"
-    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):  # at once for all
-        for pid in everybody:
-            os.kill(pid, number)
+    terminate_at_once(everybody)
     assert job.end() == EXIT
     assert alive(job.sandbox) == []
     assert list((job.sandbox / "out").iterdir()) == []

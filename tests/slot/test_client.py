@@ -18,7 +18,7 @@ from spoolmw.runner import boincslot
 from tests.batch.test_one import locally
 from tests.batch.test_saving import ALWAYS, a_walk, steps_in, wander
 from tests.support.attempts import Bench
-from tests.support.batchjob import alive
+from tests.support.batchjob import alive, terminate_at_once
 from tests.support.boincslot import Host, Slot
 from tests.support.waiting import wait_until
 
@@ -216,10 +216,7 @@ def test_a_signal_is_as_good_as_quit(bench: Bench, host: Host, tmp_path: Path) -
     slot = host.slot(a_walk(bench, note, steps=10_000, pause_s=0.05))
     slot.start()
     wait_until(lambda: len(steps_in(note)) >= 2)
-    everybody = alive(slot.folder)
-    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):  # at once for all
-        for pid in everybody:
-            os.kill(pid, number)
+    terminate_at_once(alive(slot.folder))
     assert slot.end() == 0
     assert not slot.is_finished
     assert alive(slot.folder) == []

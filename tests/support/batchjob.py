@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +181,10 @@ def executing(folder: Path, bench: Bench) -> Iterator[BatchSystem]:
     made = BatchSystem(base, bench)
     yield made
     made.end()
+
+
+def terminate_at_once(pids: Sequence[int]) -> None:
+    """TERM to all of these before one of them can act on it."""
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
+        for pid in pids:
+            os.kill(pid, number)
